@@ -1,0 +1,76 @@
+"""Reading, resampling and naming audio. The one place that touches files and sampling rates."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from evalkit.codecs import Wave
+from evalkit.errors import AudioError
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+RESAMPLER = f"soxr {soxr.__version__} HQ"
+"""Stated in every run: the choice of resampler moves PESQ means by up to 0.011."""
+
+
+@dataclass(frozen=True)
+class Audio:
+    """Mono audio [T] (float32, full scale +-1) and its rate in Hz."""
+
+    wav: Wave
+    sample_rate: int
+
+    @property
+    def seconds(self) -> float:
+        return len(self.wav) / self.sample_rate
+
+    def at(self, rate: int | None) -> "Audio":
+        """The same audio at `rate` Hz; None keeps it as it is."""
+        if rate is None or rate == self.sample_rate:
+            return self
+        return Audio(resample(self.wav, self.sample_rate, rate), rate)
+
+    def pcm_hash(self) -> str:
+        """sha256 of the samples and the rate: names the content, whatever the file's format or name."""
+        digest = hashlib.sha256(f"{self.sample_rate}:".encode())
+        digest.update(np.ascontiguousarray(self.wav, dtype="<f4").tobytes())
+        return digest.hexdigest()
+
+
+def read(path: Path | str) -> Audio:
+    """Audio of a file; several channels are averaged to one.
+
+    Raises AudioError, which names the file and the reason, for a file that is missing, is not audio, has no samples
+    or holds NaN or infinite samples.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise AudioError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise AudioError(f"{path}: the file is empty")
+    try:
+        wav, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise AudioError(f"{path}: not audio that can be read ({str(error).splitlines()[0]})") from error
+    if len(wav) == 0:
+        raise AudioError(f"{path}: the audio has no samples")
+    mono = np.ascontiguousarray(wav[:, 0]) if wav.shape[1] == 1 else wav.mean(axis=1)
+    if not np.isfinite(mono).all():
+        raise AudioError(f"{path}: the audio holds NaN or infinite samples")
+    return Audio(mono, int(rate))
+
+
+def write(path: Path, audio: Audio) -> None:
+    """Write float32 samples as 32-bit float WAV: nothing is clipped or rounded."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, audio.wav, audio.sample_rate, subtype="FLOAT")
+
+
+def resample(wav: Wave, source: int, target: int) -> Wave:
+    """`wav` [T] from `source` Hz to `target` Hz by soxr at quality HQ."""
+    if source == target:
+        return wav
+    return soxr.resample(wav, source, target, quality="HQ").astype(np.float32, copy=False)

@@ -1,0 +1,167 @@
+"""The codec protocol: what a codec is to evalkit, and how `NAME@RATE` becomes one.
+
+A *family* is what is registered (entry points `evalkit.codecs`): a name, its bitrates, and a way to build
+the codec at one of them. Third parties need this module and nothing else of evalkit.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import log2
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evalkit import plugins
+from evalkit.errors import UsageError
+
+Wave = NDArray[np.float32]
+"""Mono audio, shape [T], full scale +-1."""
+
+
+@dataclass(frozen=True)
+class Codes:
+    """What a codec would transmit for one utterance.
+
+    Codecs with codebooks fill `indices` [K, N] (int64) and `codebook_sizes` (K sizes). Codecs with a bitstream of
+    their own fill `payload` (one bytes object a packet) and `payload_bits`, counted as they are, not rounded up
+    to bytes. `length` is the number of samples that went in, at the codec's own rate.
+    """
+
+    length: int
+    indices: NDArray[np.int64] | None = None
+    codebook_sizes: tuple[int, ...] = ()
+    payload: tuple[bytes, ...] = ()
+    payload_bits: int = 0
+
+    def __post_init__(self) -> None:
+        if self.indices is not None and self.indices.shape[:1] != (len(self.codebook_sizes),):
+            raise ValueError(
+                f"indices of shape {self.indices.shape} need one row for each of the {len(self.codebook_sizes)} codebooks"
+            )
+
+    @property
+    def bits(self) -> float:
+        """Bits that carry this utterance: tokens x log2(codebook size), or the payload's own count."""
+        if self.indices is None:
+            return float(self.payload_bits)
+        return self.indices.shape[1] * sum(log2(size) for size in self.codebook_sizes)
+
+
+@runtime_checkable
+class Codec(Protocol):
+    """One codec at one bitrate."""
+
+    name: str
+    """As it stands in rows and tables, for instance `opus@6k`."""
+    sample_rate: int | None
+    """Hz, of what `encode` takes and `decode` returns; None where any rate will do."""
+    frame_rate: float | None
+    """Frames a second, or None for codecs without frames."""
+    codebook_sizes: tuple[int, ...]
+    """Size of each codebook; empty for codecs with a bitstream of their own."""
+    streaming: bool
+    """Whether decoding needs no future frames."""
+
+    def encode(self, wav: Wave) -> Codes:
+        """Codes of one utterance [T] at `sample_rate`."""
+        ...
+
+    def decode(self, codes: Codes) -> Wave:
+        """Audio [codes.length] at `sample_rate`."""
+        ...
+
+
+@dataclass(frozen=True)
+class State:
+    """Whether something can be used now. `code` is "ready", "needs download", "needs extra", "needs license"
+    or "rendered only"; `remedy` is the command or step that makes it ready."""
+
+    code: str
+    remedy: str = ""
+
+    @property
+    def ready(self) -> bool:
+        return self.code == "ready"
+
+
+READY = State("ready")
+
+
+class CodecFamily(Protocol):
+    """A codec at all of its bitrates."""
+
+    name: str
+    rates: Mapping[str, float]
+    """Label such as `1.1k` -> exact bit/s that the codec declares."""
+    default_rate: str
+    license: str
+    """Of the code and, where there are any, the weights."""
+
+    def state(self, rate: str) -> State:
+        """Whether the codec can run at `rate` now. Cheap: loads no model."""
+        ...
+
+    def build(self, rate: str, device: str) -> Codec:
+        """The codec itself; raises MissingError with the remedy where `state` is not ready."""
+        ...
+
+
+@dataclass(frozen=True)
+class CodecChoice:
+    """A family and one of its rates: what `NAME@RATE` on the command line means."""
+
+    family: CodecFamily
+    rate: str
+
+    @property
+    def bitrate(self) -> float:
+        """Declared bit/s."""
+        return self.family.rates[self.rate]
+
+    @property
+    def spec(self) -> str:
+        return f"{self.family.name}@{self.rate}"
+
+    def state(self) -> State:
+        return self.family.state(self.rate)
+
+    def build(self, device: str = "cpu") -> Codec:
+        return self.family.build(self.rate, device)
+
+
+def parse_bitrate(text: str) -> float:
+    """Bit/s of `1.1k`, `1100`, `6kbps`; raises UsageError for anything else."""
+    number = text.lower().removesuffix("bps").removesuffix("bit/s")
+    factor = 1000.0 if number.endswith("k") else 1.0
+    try:
+        value = float(number.removesuffix("k")) * factor
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise UsageError(f"bitrate {text!r} is not a number of bit/s: write 1.1k, 1100 or 6kbps")
+    return value
+
+
+def choose(spec: str, bitrate: str | None = None) -> CodecChoice:
+    """The codec that `NAME` or `NAME@RATE` names; `bitrate` is used where the spec has none.
+
+    Raises UsageError that lists the known names or rates.
+    """
+    name, _, rate = spec.partition("@")
+    family: CodecFamily = plugins.load("codec", name)
+    wanted = rate or bitrate
+    if wanted is None:
+        return CodecChoice(family, family.default_rate)
+    if wanted in family.rates:
+        return CodecChoice(family, wanted)
+    value = parse_bitrate(wanted)
+    for label in family.rates:
+        if abs(parse_bitrate(label.split("-")[0]) - value) < 0.5:
+            return CodecChoice(family, label)
+    raise UsageError(f"{name} has no bitrate {wanted!r}. Known: {', '.join(known_specs([family]))}.")
+
+
+def known_specs(families: Sequence[CodecFamily]) -> list[str]:
+    """`NAME@RATE` of every rate, lowest first."""
+    return [f"{f.name}@{rate}" for f in families for rate in sorted(f.rates, key=lambda r: f.rates[r])]

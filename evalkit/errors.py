@@ -1,0 +1,42 @@
+"""What can go wrong on a user's side, each with its exit code.
+
+Exit codes: 0 done; 1 a gate failed; 2 usage; 3 environment (weights, data or an extra is missing);
+4 more utterances failed than were allowed.
+"""
+
+
+class EvalkitError(Exception):
+    """A user's mistake or a missing piece: printed as one message, without a traceback."""
+
+    exit_code = 2
+
+
+class UsageError(EvalkitError):
+    """The command line, a manifest or a name in it is wrong."""
+
+    exit_code = 2
+
+
+class MissingError(EvalkitError):
+    """Weights, data or an optional package are not on this machine; the message says how to get them."""
+
+    exit_code = 3
+
+
+class AudioError(EvalkitError):
+    """A file is not there, or is not audio that can be scored."""
+
+    exit_code = 2
+
+
+class UndefinedScore(Exception):
+    """A metric has no value for this pair; the text is the row's reason."""
+
+
+def choose_from(kind: str, name: str, known: list[str]) -> UsageError:
+    """The error for an unknown name: what was asked for, the nearest match, and all that is known."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return UsageError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(sorted(known))}.")
