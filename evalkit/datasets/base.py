@@ -1,0 +1,111 @@
+"""Utterances and datasets: what every loader returns.
+
+A loader (entry points `evalkit.datasets`) is a function that takes no arguments and returns a `Dataset`. It reads
+a list of utterances, never their audio: a file that is broken costs its own rows, not the set.
+"""
+
+import csv
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from evalkit.audio import Audio, read
+from evalkit.errors import UsageError
+
+Source = Path | Audio | Callable[[], Audio]
+"""Where audio comes from: a file, samples already in memory, or a function that fetches them."""
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One recording of speech and what is known about it; what is not known is empty, or None for the transcript.
+
+    `source` may be a function for audio that is neither a whole file nor in memory: part of a long recording, or
+    the bytes in a row of a table. Make it `functools.partial` of a module's function: worker processes pickle it.
+    """
+
+    id: str
+    source: Source
+    language: str = ""
+    """ISO 639-1, for instance `pl`."""
+    speaker: str = ""
+    transcript: str | None = None
+
+    @property
+    def path(self) -> Path | None:
+        """The file of the audio, where it is one file."""
+        return self.source if isinstance(self.source, Path) else None
+
+    def audio(self) -> Audio:
+        """The audio, read now and not kept; raises AudioError where it cannot be read."""
+        if isinstance(self.source, Path):
+            return read(self.source)
+        return self.source if isinstance(self.source, Audio) else self.source()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Utterances in a fixed order, under a name. Raises UsageError where two share an id."""
+
+    name: str
+    utterances: tuple[Utterance, ...]
+    license: str
+    revision: str
+    """Names the content: equal revisions mean equal utterances (for a manifest, the sha256 of its text)."""
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for utterance in self.utterances:
+            if utterance.id in seen:
+                raise UsageError(f"dataset {self.name}: two utterances have the id {utterance.id!r}")
+            seen.add(utterance.id)
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def __iter__(self) -> Iterator[Utterance]:
+        return iter(self.utterances)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Every language once, in order of appearance."""
+        return tuple(dict.fromkeys(u.language for u in self.utterances))
+
+    @property
+    def ids_hash(self) -> str:
+        """sha256 of the ids in their order."""
+        return hashlib.sha256("\n".join(u.id for u in self.utterances).encode()).hexdigest()
+
+
+def read_manifest(path: Path, name: str, license: str) -> Dataset:
+    """The dataset that a manifest lists: CSV (UTF-8) with the columns `id` and `file`, the latter relative to the
+    manifest, and optionally `language`, `speaker` and `transcript`; any others are left alone.
+
+    The revision is the sha256 of the manifest's text, so a manifest that holds hashes of the audio pins that too.
+    Raises UsageError for a manifest that is missing, is not CSV in UTF-8, or lacks a column or a value.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"{path}: the manifest cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: the manifest is not text in UTF-8") from error
+    table = csv.DictReader(text.splitlines(keepends=True))
+    absent = [column for column in ("id", "file") if column not in (table.fieldnames or ())]
+    if absent:
+        raise UsageError(f"{path}: the manifest has no column {' and no column '.join(absent)}")
+    utterances = []
+    for row in table:
+        if not row["id"] or not row["file"]:
+            raise UsageError(f"{path}, line {table.line_num}: id and file must not be empty")
+        utterances.append(
+            Utterance(
+                id=row["id"],
+                source=path.parent / row["file"],
+                language=row.get("language") or "",
+                speaker=row.get("speaker") or "",
+                transcript=row.get("transcript") or None,
+            )
+        )
+    return Dataset(name, tuple(utterances), license, hashlib.sha256(text.encode()).hexdigest())
