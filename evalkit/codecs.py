@@ -37,7 +37,7 @@ class Codes:
     def __post_init__(self) -> None:
         if self.indices is not None and self.indices.shape[:1] != (len(self.codebook_sizes),):
             raise ValueError(
-                f"indices of shape {self.indices.shape} need one row for each of the {len(self.codebook_sizes)} codebooks"
+                f"indices of shape {self.indices.shape} for {len(self.codebook_sizes)} codebooks: it takes a row each"
             )
 
     @property

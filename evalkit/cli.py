@@ -1,0 +1,259 @@
+"""The command line: arguments and printing, nothing else."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evalkit import __version__
+from evalkit.errors import EvalkitError, UsageError
+
+if TYPE_CHECKING:
+    from evalkit.store import Row
+
+EXAMPLES = """examples:
+  evalkit run --codec nanocodec --bitrate 1.1k
+  evalkit run --codec nanocodec@1.1k --codec opus@6k --codec codec2@1.2k --output runs/first
+  evalkit score --reference originals/ --decoded decoded/
+  evalkit table runs/first --format latex
+  evalkit list codecs
+
+exit codes:
+  0 done   2 usage   3 weights, data or an extra is missing   4 more utterances failed than --max-failed
+"""
+
+RUN_EXAMPLES = """examples:
+  evalkit run --codec nanocodec --bitrate 1.1k
+  evalkit run --codec opus@6k --codec opus@12k --metrics pesq-wb,estoi --limit 4
+  evalkit run --codec codec2 --bitrate 1.2k --save-audio --output runs/codec2
+"""
+
+SCORE_EXAMPLES = """examples:
+  evalkit score --reference originals/ --decoded decoded/      files match by name: a/1.wav and a/1.flac
+  evalkit score --manifest pairs.csv --metrics pesq-wb,mel-2048-80-ln1p
+
+a manifest is a CSV with the columns utterance, reference, decoded, and optionally system, language, speaker,
+transcript, bitrate_kbps and any others, which the rows keep. Its paths are relative to its own folder.
+"""
+
+TABLE_EXAMPLES = """examples:
+  evalkit table runs/first
+  evalkit table runs/first runs/second --metrics pesq-wb,estoi --format markdown > table.md
+"""
+
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `evalkit`; returns the exit code."""
+    args = parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = args.command
+    try:
+        return command(args)
+    except EvalkitError as error:
+        print(f"evalkit: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("evalkit: interrupted; what was finished is kept", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # `evalkit table … | head`
+        sys.stderr.close()
+        return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="evalkit",
+        description="Measure neural speech codecs: encode, decode, score, compare.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"evalkit {__version__}")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+
+    run = _command(commands, "run", _run, "run codecs over a dataset and score what comes out", RUN_EXAMPLES)
+    run.add_argument("--codec", action="append", required=True, metavar="NAME[@RATE]", help="repeatable")
+    run.add_argument("--bitrate", metavar="RATE", help="for every --codec without a rate: 1.1k, 6k, …")
+    run.add_argument("--dataset", default="builtin", metavar="NAME", help="default: %(default)s")
+    run.add_argument("--limit", type=_positive, metavar="N", help="only N utterances, drawn with --seed")
+    run.add_argument("--device", default="cpu", help="where neural codecs run: cpu, cuda (default: %(default)s)")
+    run.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    run.add_argument("--save-audio", action="store_true", help="keep the decoded audio in OUTPUT/audio")
+    _common(run)
+
+    score = _command(commands, "score", _score, "score audio that was decoded elsewhere", SCORE_EXAMPLES)
+    score.add_argument("--reference", type=Path, metavar="DIR")
+    score.add_argument("--decoded", type=Path, metavar="DIR")
+    score.add_argument("--manifest", type=Path, metavar="FILE.csv")
+    _common(score)
+
+    table = _command(commands, "table", _table, "the table of one run or several", TABLE_EXAMPLES)
+    table.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    table.add_argument("--format", default="terminal", choices=["terminal", "markdown", "latex", "csv"])
+    table.add_argument("--metrics", type=_words, metavar="NAME,…", help="which columns, in which order")
+
+    listing = _command(commands, "list", _list, "codecs, metrics or datasets, and the state of each", "")
+    listing.add_argument("what", choices=["codecs", "metrics", "datasets"])
+    listing.add_argument("--json", action="store_true", help="for programs")
+    return top
+
+
+def _command(commands: Any, name: str, action: Callable[..., int], summary: str, epilog: str) -> Any:
+    command = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.set_defaults(command=action)
+    return command
+
+
+def _common(command: argparse.ArgumentParser) -> None:
+    """What `run` and `score` share."""
+    command.add_argument(
+        "--metrics", type=_words, default=["default"], metavar="NAME,…",
+        help="metrics or sets of them (`evalkit list metrics`); default: %(default)s",
+    )  # fmt: skip
+    command.add_argument("--output", type=Path, metavar="DIR", help="run directory; default: a new one in runs/")
+    command.add_argument("--overwrite", action="store_true", help="replace the run that OUTPUT holds")
+    command.add_argument("--jobs", type=_positive, metavar="N", help="processes that score; default: one a core")
+    command.add_argument(
+        "--max-failed", type=int, default=0, metavar="N",
+        help="exit 4 where more than N utterances of a codec have a metric without a value; default: %(default)s",
+    )  # fmt: skip
+
+
+def _run(args: argparse.Namespace) -> int:
+    from evalkit.codecs import choose
+    from evalkit.datasets import load_dataset
+    from evalkit.progress import Progress
+    from evalkit.run import Plan, execute
+    from evalkit.suites import expand_metrics
+
+    codecs = tuple(dict.fromkeys(choose(spec, args.bitrate) for spec in args.codec))
+    plan = Plan(
+        codecs=codecs,
+        dataset=load_dataset(args.dataset, args.limit, args.seed),
+        metrics=expand_metrics(args.metrics),
+        output=args.output or _new_output("-".join(codec.spec for codec in codecs)),
+        device=args.device,
+        seed=args.seed,
+        save_audio=args.save_audio,
+        overwrite=args.overwrite,
+        workers=args.jobs,
+    )
+    with Progress(len(codecs) * len(plan.dataset), "utterances") as progress:
+        rows = execute(plan, progress.advance)
+    return _conclude(rows, plan.output, args.max_failed)
+
+
+def _score(args: argparse.Namespace) -> int:
+    from evalkit import pairs, suites
+    from evalkit.progress import Progress
+    from evalkit.score import pair_metrics
+
+    if args.manifest and not (args.reference or args.decoded):
+        files, dataset = pairs.from_manifest(args.manifest), args.manifest.stem
+    elif args.reference and args.decoded and not args.manifest:
+        files, dataset = pairs.from_folders(args.reference, args.decoded), args.reference.resolve().name
+    else:
+        raise UsageError("give either --reference DIR and --decoded DIR, or --manifest FILE.csv")
+    metrics = suites.expand_metrics(args.metrics)
+    scored = pair_metrics(metrics)
+    if not scored:
+        raise UsageError(f"{', '.join(metrics)} look at a codec's codes, and `score` has none: use `evalkit run`")
+    output = args.output or _new_output(f"score-{dataset}")
+    with Progress(len(files), "pairs") as progress:
+        rows = pairs.score_pairs(
+            files, dataset, scored, output, progress.advance, overwrite=args.overwrite, workers=args.jobs
+        )
+    return _conclude(rows, output, args.max_failed)
+
+
+def _table(args: argparse.Namespace) -> int:
+    from evalkit.reports.render import FORMATS
+    from evalkit.reports.table import build_tables
+    from evalkit.store import read_run
+
+    tables = build_tables([read_run(path) for path in args.runs], args.metrics)
+    if args.format == "terminal":
+        _print_tables(tables)
+    else:
+        print("\n".join(FORMATS[args.format](table) for table in tables), end="")
+    return 0
+
+
+def _list(args: argparse.Namespace) -> int:
+    import json
+
+    from evalkit import listing
+
+    columns, rows = listing.LISTINGS[args.what]()
+    if args.json:
+        print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2, ensure_ascii=False))
+    else:
+        _print_listing(columns, rows)
+    return 0
+
+
+def _conclude(rows: "Sequence[Row]", output: Path, max_failed: int) -> int:
+    """Print the table and what failed; the exit code follows."""
+    from evalkit.reports.table import build_tables
+    from evalkit.store import failed_utterances, read_run
+
+    _print_tables(build_tables([read_run(output)]))
+    failed = failed_utterances(rows)
+    for codec, reasons in failed.items():
+        print(f"{codec}: {len(reasons)} utterance(s) lack a value, for instance", file=sys.stderr)
+        for utterance, reason in list(reasons.items())[:3]:
+            print(f"  {utterance}: {reason}", file=sys.stderr)
+    print(f"Results: {output}/ (rows.parquet, summary.csv, run.json)", file=sys.stderr)
+    return 4 if any(len(reasons) > max_failed for reasons in failed.values()) else 0
+
+
+def _print_tables(tables: Sequence[Any]) -> None:
+    from rich.console import Console
+
+    from evalkit.reports.render import rich_table
+
+    # A file or a pipe has no width to fit: the table gets all that it needs there.
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    for table in tables:
+        console.print(rich_table(table))
+
+
+def _print_listing(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, box=box.SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def _new_output(name: str) -> Path:
+    from datetime import datetime
+
+    from evalkit.run import slug
+
+    return Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{slug(name)}"
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in text.split(",") if word]
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""Where a run's numbers come from: everything one needs to get them again, or to see why one does not."""
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from evalkit import __version__, plugins
+from evalkit.audio import RESAMPLER
+from evalkit.executors import default_workers
+from evalkit.metrics.base import SCORE_RATE
+
+PACKAGES = (
+    "numpy",
+    "scipy",
+    "soundfile",
+    "soxr",
+    "pesq",
+    "pystoi",
+    "pandas",
+    "pyarrow",
+    "torch",
+    "av",
+    "pycodec2",
+)
+
+
+def describe(metrics: Iterable[str], **more: Any) -> dict[str, Any]:
+    """Provenance of a run that starts now; `more` are the parts that only the caller knows."""
+    return {
+        "evalkit": __version__,
+        "git": _git_revision(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": default_workers(),
+        "score_rate": SCORE_RATE,
+        "resampler": RESAMPLER,
+        "metrics": {name: _describe_metric(name) for name in metrics},
+    } | more
+
+
+def _describe_metric(name: str) -> dict[str, Any]:
+    metric = plugins.load("metric", name)
+    keys = ("label", "direction", "unit", "version", "decimals")
+    return {key: getattr(metric, key) for key in keys}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git_revision() -> str | None:
+    """Revision of the checkout that evalkit runs from, with "+" where it has changes; None for an installed one."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty=+"],
+            capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or os.uname().machine
