@@ -1,8 +1,8 @@
 """Mel distance: how far apart two log mel spectrograms are. Three definitions, which must never share a column.
 
 `mel-2048-80-ln1p` is the one of the NanoCodec paper's tables. The paper does not state its formula; it was recovered
-from audio that the authors published: on 45 of their 1600 utterances it comes within 2.5 % of the tables for six codecs.
-That does not settle window and padding (both move the means by 0.1 % at most): librosa's defaults are used.
+from audio that the authors published: on 45 of their 1600 utterances it comes within 2.5 % of the tables for six
+codecs. That does not settle window and padding (both move the means by 0.1 % at most): librosa's defaults are used.
 
 Only numpy and scipy.fft are needed, so that workers start fast.
 """
