@@ -132,7 +132,7 @@ class CodecChoice:
 
 def parse_bitrate(text: str) -> float:
     """Bit/s of `1.1k`, `1100`, `6kbps`; raises UsageError for anything else."""
-    number = text.lower().removesuffix("bps").removesuffix("bit/s")
+    number = text.lower().removesuffix("bps").removesuffix("bit/s").strip()
     factor = 1000.0 if number.endswith("k") else 1.0
     try:
         value = float(number.removesuffix("k")) * factor

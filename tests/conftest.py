@@ -1,0 +1,33 @@
+"""What tests share: speech that the project ships, and signals made from a seed."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from evalkit.datasets import load_dataset
+
+RATE = 16_000
+
+
+@pytest.fixture(scope="session")
+def speech() -> np.ndarray:
+    """About 5 s of synthesized speech [T] at 16 kHz, float32."""
+    return load_dataset("builtin").utterances[0].audio().at(RATE).wav
+
+
+@pytest.fixture(scope="session")
+def speech_file(speech: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`speech` as a file."""
+    path = tmp_path_factory.mktemp("speech") / "speech.wav"
+    soundfile.write(path, speech, RATE, subtype="FLOAT")
+    return path
+
+
+@pytest.fixture(scope="session")
+def bursts() -> np.ndarray:
+    """60 short bursts of noise [T] at 16 kHz: more utterances than the C code of PESQ has room for."""
+    rng = np.random.default_rng(0)
+    burst = np.concatenate([0.3 * rng.standard_normal(RATE // 2), np.zeros(int(1.1 * RATE))])
+    return np.tile(burst, 60).astype(np.float32)

@@ -1,0 +1,62 @@
+"""Jobs whose processes die: only the culprit is lost."""
+
+import os
+import signal
+from collections.abc import Sequence
+
+from evalkit.executors import Death, run_isolated
+
+Job = tuple[str, ...]
+
+
+def work(job: Job) -> Job:
+    if "crash" in job:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if "exit" in job:
+        os._exit(7)
+    return job
+
+
+def split(job: Job) -> Sequence[Job]:
+    return [(part,) for part in job]
+
+
+def outcome(jobs: Sequence[Job]) -> tuple[list[Job], list[Death[Job]]]:
+    results = list(run_isolated(work, jobs, split, workers=2))
+    return sorted(r for r in results if not isinstance(r, Death)), [r for r in results if isinstance(r, Death)]
+
+
+def test_results_of_all_jobs_come_back() -> None:
+    jobs = [(str(number),) for number in range(20)]
+    assert outcome(jobs) == (sorted(jobs), [])
+
+
+def test_a_crash_costs_its_own_part_only() -> None:
+    results, deaths = outcome([("a", "b"), ("c", "crash", "d"), ("e",)])
+    assert results == [("a", "b"), ("c",), ("d",), ("e",)]
+    assert [(death.job, death.reason) for death in deaths] == [(("crash",), "its process died: SIGSEGV")]
+
+
+def test_an_exit_is_reported_with_its_code() -> None:
+    _, deaths = outcome([("exit",)])
+    assert [death.reason for death in deaths] == ["its process died with exit code 7"]
+
+
+def test_jobs_are_drawn_only_as_they_are_needed() -> None:
+    drawn = []
+
+    def jobs() -> object:
+        for number in range(100):
+            drawn.append(number)
+            yield (str(number),)
+
+    results = run_isolated(work, jobs(), split, workers=2)  # type: ignore[arg-type]
+    next(results)
+    assert len(drawn) <= 6
+    results.close()  # type: ignore[attr-defined]
+
+
+def test_threads_of_this_process_are_left_alone() -> None:
+    before = dict(os.environ)
+    outcome([("a",)])
+    assert dict(os.environ) == before
