@@ -7,6 +7,7 @@ round, because the speed of a shared machine drifts. Scores must agree to 1e-6.
 """
 
 import argparse
+import json
 import multiprocessing
 import os
 import statistics
@@ -66,15 +67,14 @@ def time_direct(folder: Path, workers: int) -> tuple[float, dict[str, tuple[floa
     start = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     took = time.perf_counter() - start
-    import json
-
     return took, {name: tuple(scores) for name, scores in json.loads(done.stdout).items()}
 
 
 def time_evalkit(folder: Path, workers: int) -> tuple[float, dict[str, tuple[float, float]]]:
     command = [
-        sys.executable, "-m", "evalkit.cli", "score", "--metrics", "pesq-wb,stoi", "--jobs", str(workers), "--overwrite",
+        sys.executable, "-m", "evalkit.cli", "score", "--metrics", "pesq-wb,stoi", "--jobs", str(workers),
         "--reference", str(folder / "reference"), "--decoded", str(folder / "decoded"), "--output", str(folder / "run"),
+        "--overwrite",
     ]  # fmt: skip
     start = time.perf_counter()
     subprocess.run(command, capture_output=True, check=True)
@@ -103,9 +103,8 @@ def main() -> None:
                 f"round {number + 1}: direct {plain:.2f} s, evalkit {ours:.2f} s, ratio {ratios[-1]:.2f}, "
                 f"largest difference of a score {difference:.1e}"
             )
-    print(
-        f"{args.pairs} pairs of {args.seconds:g} s, {args.jobs} processes: ratio {statistics.median(ratios):.2f} (median)"
-    )
+    ratio = statistics.median(ratios)
+    print(f"{args.pairs} pairs of {args.seconds:g} s, {args.jobs} processes: median ratio {ratio:.2f}")
 
 
 if __name__ == "__main__":

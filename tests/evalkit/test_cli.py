@@ -297,7 +297,8 @@ def test_help_has_examples() -> None:
 
 def test_importing_evalkit_is_quick_and_loads_no_torch() -> None:
     code = (
-        "import sys, time; start = time.perf_counter(); import evalkit, evalkit.cli; took = time.perf_counter() - start; "
+        "import sys, time; start = time.perf_counter(); import evalkit, evalkit.cli; "
+        "took = time.perf_counter() - start; "
         "heavy = {'torch', 'transformers', 'pandas', 'av'} & set(sys.modules); assert not heavy, heavy; print(took)"
     )
     took = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -32,7 +32,7 @@ def test_folders_that_cannot_match_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no audio"):
         from_folders(ref, dec)
     touch(ref / "a.wav")
-    with pytest.raises(UsageError, match="no file in .* has the name of a file in"):
+    with pytest.raises(UsageError, match=r"no file in .* has the name of a file in"):
         from_folders(ref, dec)
     touch(ref / "a.flac")
     with pytest.raises(UsageError, match="have the same name"):

@@ -1,0 +1,169 @@
+"""Checks that a codec keeps the protocol of `evalkit.codecs`, for the tests of those who write one.
+
+from evalkit.testing import check_codec
+
+def test_my_codec() -> None:
+    check_codec(MyCodec(), bitrate=1100)
+"""
+
+import pickle
+from collections.abc import Iterable
+
+import numpy as np
+
+from evalkit.audio import resample
+from evalkit.codecs import Codec, Codes, Wave
+from evalkit.datasets import builtin
+
+ANY_RATE = 16_000
+"""Hz at which a codec is checked that takes any rate."""
+SECONDS = 10.0
+"""Of speech for bitrate and alignment: long enough that the padding of the last frame weighs little."""
+
+
+def check_codec(codec: Codec, bitrate: float | None = None, waveform: bool = False, tolerance: float = 0.02) -> None:
+    """Raise AssertionError, which says what broke, unless `codec` keeps the protocol:
+
+    - what it declares makes sense, and its codes agree with it;
+    - `decode` returns float32 [T] for every length T from one sample on, with all values finite, for speech, silence
+      and full scale;
+    - codes and audio are the same each time, whatever was coded in between, and outlive pickling;
+    - the input is left as it was;
+    - with `bitrate` (bit/s): it is measured within `tolerance` (a part of one) on 10 s of speech;
+    - with `waveform`: what comes out is in time with what went in, within 1 ms. For codecs that keep the waveform.
+    """
+    assert isinstance(codec, Codec), f"{codec!r} lacks a part of the protocol evalkit.codecs.Codec"
+    check_declaration(codec)
+    rate = codec.sample_rate or ANY_RATE
+    voice = speech(SECONDS, rate)
+    check_lengths(codec, voice)
+    check_levels(codec)
+    check_repeatable(codec, voice[: 2 * rate])
+    if bitrate is not None:
+        check_bitrate(codec, bitrate, voice, tolerance)
+    if waveform:
+        check_alignment(codec, voice)
+
+
+def speech(seconds: float, rate: int) -> Wave:
+    """Speech of the built-in set, [seconds * rate] at `rate` Hz."""
+    wanted = round(seconds * rate)
+    parts: list[Wave] = []
+    for utterance in builtin.load():
+        if sum(map(len, parts)) >= wanted:
+            break
+        audio = utterance.audio()
+        parts.append(resample(audio.wav, audio.sample_rate, rate))
+    return np.concatenate(parts)[:wanted]
+
+
+def check_declaration(codec: Codec) -> None:
+    """Name, rates and codebooks are what they can be."""
+    name = codec.name
+    assert isinstance(name, str) and name, f"name must be a text, not {name!r}"
+    for what in ("sample_rate", "frame_rate"):
+        value = getattr(codec, what)
+        assert value is None or value > 0, f"{name}: {what} must be above 0 or None, not {value!r}"
+    sizes = codec.codebook_sizes
+    assert all(size > 1 for size in sizes), f"{name}: every codebook needs two codes or more, not {sizes}"
+
+
+def check_lengths(codec: Codec, wav: Wave, lengths: Iterable[int] | None = None) -> None:
+    """The first T samples of `wav` come back as T samples, for every T of `lengths`; by default lengths around one
+    sample, one frame and one second."""
+    rate = codec.sample_rate or ANY_RATE
+    if lengths is None:
+        frame = round(rate / codec.frame_rate) if codec.frame_rate else rate // 50
+        lengths = (1, 2, frame - 1, frame, frame + 1, rate - 1, rate + 1)
+    for length in lengths:
+        trip(codec, wav[:length], f"{length} samples")
+
+
+def check_levels(codec: Codec) -> None:
+    """Silence, full scale and beyond, and noise come back finite."""
+    rate = codec.sample_rate or ANY_RATE
+    square = np.sign(np.sin(2 * np.pi * 200 * np.arange(rate) / rate)).astype(np.float32)
+    noise = np.random.default_rng(0).uniform(-1, 1, rate).astype(np.float32)
+    for what, wav in (
+        ("silence", np.zeros(rate, np.float32)),
+        ("a square wave at full scale", square),
+        ("a square wave at twice full scale", 2 * square),
+        ("noise at full scale", noise),
+    ):
+        trip(codec, wav, what)
+
+
+def check_repeatable(codec: Codec, wav: Wave) -> None:
+    """Coding `wav` twice gives the same codes and the same audio, though something else is coded in between."""
+    first, audio = trip(codec, wav, "speech")
+    trip(codec, wav[::-1].copy(), "speech backwards")
+    again, second_audio = trip(codec, wav, "speech")
+    assert same_codes(first, again), f"{codec.name}: the same audio gave other codes the second time"
+    assert np.array_equal(audio, second_audio), f"{codec.name}: the same codes gave other audio the second time"
+    sent = pickle.loads(pickle.dumps(first))
+    assert np.array_equal(codec.decode(sent), audio), (
+        f"{codec.name}: codes that were pickled give other audio; decode may use nothing but the codes"
+    )
+
+
+def check_bitrate(codec: Codec, bitrate: float, wav: Wave, tolerance: float = 0.02) -> None:
+    """The bits of `wav` over its duration are within `tolerance` (a part of one) of `bitrate` bit/s."""
+    measured = codec.encode(wav).bits * (codec.sample_rate or ANY_RATE) / len(wav)
+    assert abs(measured - bitrate) <= tolerance * bitrate, (
+        f"{codec.name}: {measured:.1f} bit/s measured, {bitrate:.1f} declared (tolerance {tolerance:.1%})"
+    )
+
+
+def check_alignment(codec: Codec, wav: Wave) -> None:
+    """Input and output correlate best, among lags within 100 ms, at a lag within 1 ms."""
+    rate = codec.sample_rate or ANY_RATE
+    lag = lag_of(codec.decode(codec.encode(wav)), wav, rate // 10) / rate * 1000
+    assert abs(lag) <= 1, f"{codec.name}: the output is {abs(lag):.2f} ms {'late' if lag > 0 else 'early'}"
+
+
+def lag_of(late: Wave, wav: Wave, reach: int) -> int:
+    """Samples by which `late` [T] follows `wav` [T]: the peak of their correlation within +-`reach` samples."""
+    size = 2 * len(wav)
+    spectrum = np.fft.rfft(late, size) * np.conj(np.fft.rfft(wav, size))
+    correlation = np.fft.irfft(spectrum, size)
+    return int(np.argmax(np.concatenate([correlation[-reach:], correlation[: reach + 1]]))) - reach
+
+
+def same_codes(a: Codes, b: Codes) -> bool:
+    """Whether two codes say the same, bit for bit."""
+    if a.indices is None or b.indices is None:
+        return a.indices is b.indices and a.payload == b.payload
+    return np.array_equal(a.indices, b.indices)
+
+
+def trip(codec: Codec, wav: Wave, what: str) -> tuple[Codes, Wave]:
+    """Codes and audio of `wav` [T], both checked; `what` names the input in messages."""
+    before = wav.copy()
+    codes = codec.encode(wav)
+    assert np.array_equal(wav, before), f"{codec.name}: encode changed its input ({what})"
+    check_codes(codec, codes, len(wav), what)
+    audio = codec.decode(codes)
+    assert isinstance(audio, np.ndarray) and audio.dtype == np.float32, (
+        f"{codec.name}: decode must return a float32 array, not {getattr(audio, 'dtype', type(audio))} ({what})"
+    )
+    assert audio.shape == (len(wav),), f"{codec.name}: {what} came back as shape {audio.shape}"
+    assert np.isfinite(audio).all(), f"{codec.name}: {what} came back with NaN or infinite samples"
+    return codes, audio
+
+
+def check_codes(codec: Codec, codes: Codes, length: int, what: str) -> None:
+    """The codes of an input of `length` samples agree with what the codec declares."""
+    name = codec.name
+    assert codes.length == length, f"{name}: codes.length is {codes.length} for {length} samples ({what})"
+    assert codes.bits > 0, f"{name}: {what} took no bits"
+    assert codes.codebook_sizes == codec.codebook_sizes, (
+        f"{name}: codes have the codebooks {codes.codebook_sizes}, the codec {codec.codebook_sizes}"
+    )
+    if codes.indices is None:
+        assert codes.payload_bits <= 8 * sum(map(len, codes.payload)), (
+            f"{name}: {codes.payload_bits} bits are counted, more than the payload holds ({what})"
+        )
+        return
+    assert codes.indices.dtype == np.int64, f"{name}: indices must be int64, not {codes.indices.dtype}"
+    for k, (row, size) in enumerate(zip(codes.indices, codes.codebook_sizes, strict=True)):
+        assert row.min() >= 0 and row.max() < size, f"{name}: codebook {k} has codes outside 0..{size - 1} ({what})"
