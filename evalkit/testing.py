@@ -38,7 +38,7 @@ def check_codec(codec: Codec, bitrate: float | None = None, waveform: bool = Fal
     voice = speech(SECONDS, rate)
     check_lengths(codec, voice)
     check_levels(codec)
-    check_repeatable(codec, voice[: 2 * rate])
+    check_repeatable(codec, voice[:rate])
     if bitrate is not None:
         check_bitrate(codec, bitrate, voice, tolerance)
     if waveform:
@@ -70,11 +70,11 @@ def check_declaration(codec: Codec) -> None:
 
 def check_lengths(codec: Codec, wav: Wave, lengths: Iterable[int] | None = None) -> None:
     """The first T samples of `wav` come back as T samples, for every T of `lengths`; by default lengths around one
-    sample, one frame and one second."""
+    sample, one frame and half a second."""
     rate = codec.sample_rate or ANY_RATE
     if lengths is None:
         frame = round(rate / codec.frame_rate) if codec.frame_rate else rate // 50
-        lengths = (1, 2, frame - 1, frame, frame + 1, rate - 1, rate + 1)
+        lengths = (1, 2, frame - 1, frame, frame + 1, rate // 2 + 1)
     for length in lengths:
         trip(codec, wav[:length], f"{length} samples")
 
@@ -82,10 +82,11 @@ def check_lengths(codec: Codec, wav: Wave, lengths: Iterable[int] | None = None)
 def check_levels(codec: Codec) -> None:
     """Silence, full scale and beyond, and noise come back finite."""
     rate = codec.sample_rate or ANY_RATE
-    square = np.sign(np.sin(2 * np.pi * 200 * np.arange(rate) / rate)).astype(np.float32)
-    noise = np.random.default_rng(0).uniform(-1, 1, rate).astype(np.float32)
+    half = rate // 2  # of a second
+    square = np.sign(np.sin(2 * np.pi * 200 * np.arange(half) / rate)).astype(np.float32)
+    noise = np.random.default_rng(0).uniform(-1, 1, half).astype(np.float32)
     for what, wav in (
-        ("silence", np.zeros(rate, np.float32)),
+        ("silence", np.zeros(half, np.float32)),
         ("a square wave at full scale", square),
         ("a square wave at twice full scale", 2 * square),
         ("noise at full scale", noise),
@@ -94,15 +95,19 @@ def check_levels(codec: Codec) -> None:
 
 
 def check_repeatable(codec: Codec, wav: Wave) -> None:
-    """Coding `wav` twice gives the same codes and the same audio, though something else is coded in between."""
+    """Coding `wav` twice gives the same codes and the same audio, though something else is coded in between; and
+    codes that were stored decode to the same audio, though something else was encoded last."""
+    name = codec.name
+    other = wav[::-1].copy()
     first, audio = trip(codec, wav, "speech")
-    trip(codec, wav[::-1].copy(), "speech backwards")
+    trip(codec, other, "speech backwards")
     again, second_audio = trip(codec, wav, "speech")
-    assert same_codes(first, again), f"{codec.name}: the same audio gave other codes the second time"
-    assert np.array_equal(audio, second_audio), f"{codec.name}: the same codes gave other audio the second time"
-    sent = pickle.loads(pickle.dumps(first))
-    assert np.array_equal(codec.decode(sent), audio), (
-        f"{codec.name}: codes that were pickled give other audio; decode may use nothing but the codes"
+    assert same_codes(first, again), f"{name}: the same audio gave other codes the second time"
+    assert np.array_equal(audio, second_audio), f"{name}: the same codes gave other audio the second time"
+    stored = pickle.dumps(first)
+    codec.encode(other)
+    assert np.array_equal(codec.decode(pickle.loads(stored)), audio), (
+        f"{name}: stored codes gave other audio; decode may use nothing but the codes"
     )
 
 
