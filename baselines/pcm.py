@@ -1,0 +1,48 @@
+"""No codec at all: the samples themselves. Must score perfectly, and so shows that the way of the data is sound."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from evalkit.codecs import READY, Codec, Codes, State, Wave
+
+BITS_A_SAMPLE = 32
+
+
+class PcmCodec:
+    """Identity at any sample rate: 32-bit float samples, bit for bit."""
+
+    name = "pcm@float32"
+    sample_rate: int | None = None
+    frame_rate: float | None = None
+    codebook_sizes: tuple[int, ...] = ()
+    streaming = True
+
+    def encode(self, wav: Wave) -> Codes:
+        """`wav` [T] as one packet of 32 T bits."""
+        samples = np.ascontiguousarray(wav, dtype="<f4")
+        return Codes(len(wav), payload=(samples.tobytes(),), payload_bits=BITS_A_SAMPLE * len(wav))
+
+    def decode(self, codes: Codes) -> Wave:
+        """The samples [codes.length] that went in."""
+        return np.frombuffer(b"".join(codes.payload), dtype="<f4").astype(np.float32)
+
+
+class PcmFamily:
+    """`pcm@float32`. Its rate is declared for audio at 16 kHz and grows with the sample rate."""
+
+    name = "pcm"
+    rates: Mapping[str, float] = {"float32": BITS_A_SAMPLE * 16_000.0}
+    default_rate = "float32"
+    license = "none needed"
+
+    def state(self, rate: str) -> State:
+        """Always ready."""
+        return READY
+
+    def build(self, rate: str, device: str = "cpu") -> Codec:
+        """The identity codec."""
+        return PcmCodec()
+
+
+FAMILY = PcmFamily()

@@ -1,0 +1,38 @@
+"""Codecs whose package or weights are not here say so, with the way to get them."""
+
+import pytest
+
+from evalkit.baselines import codec2, nanocodec, optional, opus
+from evalkit.errors import MissingError
+
+
+@pytest.mark.parametrize(
+    ("family", "package"), [(opus.FAMILY, "av"), (codec2.FAMILY, "pycodec2")], ids=["opus", "codec2"]
+)
+@pytest.mark.parametrize("error", [ImportError("no such package"), OSError("libx.so: cannot open")])
+def test_a_package_that_is_missing_or_broken(monkeypatch, family, package, error) -> None:
+    def refuse(name: str) -> None:
+        raise error
+
+    monkeypatch.setattr(optional, "find_spec", lambda name: None)
+    monkeypatch.setattr(optional, "import_module", refuse)
+    state = family.state(family.default_rate)
+    assert (state.code, state.remedy) == ("needs extra", "pip install 'nanocodec-evalkit[classical]'")
+    with pytest.raises(MissingError, match=rf"{package} cannot be used .*{error}.*pip install 'nanocodec-evalkit"):
+        family.build(family.default_rate)
+
+
+@pytest.mark.parametrize("rate", list(nanocodec.PUBLIC))
+def test_released_nanocodec_weights_are_named(rate: str) -> None:
+    state = nanocodec.FAMILY.state(rate)
+    assert state.code == "needs download"
+    with pytest.raises(
+        MissingError, match=rf"nanocodec@{rate}: .*nemo-nano-codec-22khz-{rate}bps-.*\.nemo.*next release"
+    ):
+        nanocodec.FAMILY.build(rate)
+
+
+def test_nanocodec_rates_are_those_of_its_configurations() -> None:
+    rates = nanocodec.FAMILY.rates
+    assert list(rates) == ["0.6k", "1.1k", "1.78k", "1.89k"]
+    assert rates["1.1k"] == pytest.approx(1097.7, abs=0.1)  # 8 * log2(2016) * 12.5

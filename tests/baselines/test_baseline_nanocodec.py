@@ -1,0 +1,55 @@
+"""The adapter of NanoCodec, on a model with random weights, so that it needs no checkpoint."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from evalkit import testing
+from evalkit.baselines import nanocodec
+from evalkit.errors import MissingError
+from nanocodec.config import DecoderConfig, EncoderConfig, get_config
+from nanocodec.model import NanoCodec
+
+
+@pytest.fixture(scope="module")
+def codec() -> nanocodec.NanoCodecCodec:
+    torch.manual_seed(0)
+    narrow = replace(
+        get_config("1.1k"),
+        encoder=EncoderConfig(base_channels=2, kernel_sizes=(3,), dilations=(1,)),
+        decoder=DecoderConfig(base_channels=32, kernel_sizes=(3,), dilations=(1,)),
+    )
+    model = NanoCodec(narrow)
+    with torch.no_grad():  # random weights alone leave every latent near zero, and every code the same
+        for parameter in model.audio_encoder.parameters():
+            parameter *= 3
+    return nanocodec.NanoCodecCodec("nanocodec-test", model, "cpu")
+
+
+def test_the_adapter_keeps_the_protocol(codec) -> None:
+    testing.check_codec(codec, nanocodec.FAMILY.rates["1.1k"], tolerance=0.01)
+    assert (codec.sample_rate, codec.frame_rate, codec.streaming) == (22_050, 12.5, True)
+    assert codec.codebook_sizes == (2016,) * 8
+
+
+def test_codes_are_those_of_the_model(codec) -> None:
+    voice = testing.speech(2.0, 22_050)
+    codes = codec.encode(voice)
+    assert codes.indices.shape == (8, 25) and len(np.unique(codes.indices)) > 10
+    assert codes.bits / 2.0 == pytest.approx(nanocodec.FAMILY.rates["1.1k"])
+
+
+def test_the_built_in_codec_is_never_named_as_the_papers() -> None:
+    if not nanocodec.FAMILY.state("1.1k").ready:
+        pytest.skip("no weights in the package")
+    built_in = nanocodec.FAMILY.build("1.1k")
+    assert built_in.name == "nanocodec-mini@1.1k (built in)"
+
+
+def test_weights_that_did_not_come_with_the_package(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(nanocodec.resources, "files", lambda package: tmp_path)
+    assert nanocodec.FAMILY.state("1.1k").code == "needs download"
+    with pytest.raises(MissingError, match=r"nanocodec@1\.1k: install the package again"):
+        nanocodec.FAMILY.build("1.1k")
