@@ -1,0 +1,24 @@
+"""P-values for many comparisons at once. One in twenty true ties looks like a difference at 5 %; a table has dozens."""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import numpy as np
+
+Correction = Literal["holm", "bh", "none"]
+CORRECTIONS: tuple[str, ...] = get_args(Correction)
+"""`holm` bounds the chance of any false difference, `bh` (Benjamini-Hochberg) the share of false ones among those
+found; `none` leaves p-values as they are."""
+
+_STATSMODELS = {"holm": "holm", "bh": "fdr_bh"}
+
+
+def adjust(p: Sequence[float], correction: Correction = "holm") -> list[float]:
+    """Adjusted p-values, comparable with the level wanted; a NaN stays NaN and does not count as a comparison."""
+    values = np.asarray(p, np.float64)
+    known = ~np.isnan(values)
+    if correction != "none" and known.any():
+        from statsmodels.stats.multitest import multipletests
+
+        values[known] = multipletests(values[known], method=_STATSMODELS[correction])[1]
+    return [float(value) for value in values]

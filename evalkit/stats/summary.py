@@ -1,0 +1,79 @@
+"""From rows to summaries: means that always carry their n, their n_failed and their interval."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from evalkit.errors import UsageError
+from evalkit.stats.bootstrap import LEVEL, RESAMPLES, SEED, mean_interval
+from evalkit.stats.multiple import Correction
+
+SUMMARY_COLUMNS = ("codec", "dataset", "metric", "n", "n_failed", "mean", "ci_low", "ci_high", "std", "min", "max")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How means and differences are judged. `cluster` names the column of the rows whose values are drawn together,
+    such as "speaker"; None draws utterances."""
+
+    interval: Literal["bca", "percentile", "none"] = "bca"
+    cluster: str | None = None
+    correction: Correction = "holm"
+    level: float = LEVEL
+    resamples: int = RESAMPLES
+    seed: int = SEED
+
+    def describe(self) -> str:
+        """In words, for notes beneath tables."""
+        what = {"bca": "BCa bootstrap", "percentile": "percentile bootstrap", "none": "none"}[self.interval]
+        by = f", clustered by {self.cluster}" if self.cluster else ""
+        return f"{self.level:.0%} {what}, {self.resamples:,} resamples{by}, seed {self.seed}"
+
+
+DEFAULTS = Settings()
+
+
+def summarize(rows: pd.DataFrame, settings: Settings = DEFAULTS) -> pd.DataFrame:
+    """One line for each codec, dataset and metric, in the order in which they come in `rows`.
+
+    n counts values, n_failed rows without one; the other columns are over the n values and null where n is 0. `std` is
+    the sample standard deviation; `ci_low` and `ci_high` bound the mean as `settings` say, and are null below
+    MIN_UNITS values. Rows about a whole dataset (utterance "*") have n = 1.
+    """
+    if rows.empty:
+        return pd.DataFrame(columns=list(SUMMARY_COLUMNS))
+    groups = rows.groupby(["codec", "dataset", "metric"], sort=False)["value"]
+    summary = groups.agg(n="count", size="size", mean="mean", std="std", min="min", max="max")
+    summary["n_failed"] = summary["size"] - summary["n"]
+    summary[["ci_low", "ci_high"]] = np.nan
+    if settings.interval != "none":
+        for dataset, part in rows.groupby("dataset", sort=False):
+            values, clusters = by_utterance(part, settings.cluster)
+            found = mean_interval(
+                values, clusters, settings.interval, settings.level, settings.resamples, settings.seed
+            )
+            index = [(codec, dataset, metric) for codec, metric in values.columns]
+            summary.loc[index, ["ci_low", "ci_high"]] = [[interval.low, interval.high] for interval in found]
+    return summary.reset_index()[list(SUMMARY_COLUMNS)]
+
+
+def by_utterance(rows: pd.DataFrame, cluster: str | None = None) -> tuple[pd.DataFrame, Sequence[str] | None]:
+    """The values of one dataset's `rows` with a line for each utterance and a column for each (codec, metric), NaN
+    where there is none; and each line's cluster.
+
+    Raises UsageError where a cluster is asked for that the rows do not name, or where an utterance has two of them.
+    """
+    values = rows.pivot(index="utterance", columns=["codec", "metric"], values="value")
+    if cluster is None:
+        return values, None
+    if cluster not in rows or rows[cluster].isna().all():
+        raise UsageError(f"the rows say nothing in the column {cluster!r}, so they cannot be clustered by it")
+    named = rows[["utterance", cluster]].dropna().drop_duplicates()
+    if named["utterance"].duplicated().any():
+        raise UsageError(f"an utterance has more than one {cluster!r}, so the rows cannot be clustered by it")
+    # An utterance without one, such as the pooled rows, is a cluster of its own.
+    clusters = named.set_index("utterance")[cluster].reindex(values.index)
+    return values, [str(u) if pd.isna(c) else str(c) for u, c in clusters.items()]
