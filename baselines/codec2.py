@@ -8,6 +8,7 @@ utterance is decoded in a process of its own, where the generator starts anew: t
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.metadata import version
 
 import numpy as np
 
@@ -35,6 +36,7 @@ class Codec2Codec:
         self.name = name
         self.mode = mode
         self._pycodec2 = optional.load("pycodec2", optional.CLASSICAL)
+        self.details: Mapping[str, object] = {"pycodec2": version("pycodec2"), "mode": mode}
         coder = self._pycodec2.Codec2(mode)
         self._frame: int = coder.samples_per_frame()
         self._bits: int = coder.bits_per_frame()

@@ -5,7 +5,10 @@ its rows cannot be taken for the paper's model. The paper's own weights at this 
 """
 
 from collections.abc import Mapping
+from hashlib import sha256
 from importlib import resources
+from importlib.metadata import version
+from importlib.resources.abc import Traversable
 from typing import Any
 
 import numpy as np
@@ -28,8 +31,9 @@ PUBLIC = {
 class NanoCodecCodec:
     """A `nanocodec.NanoCodec` behind the protocol: 22.05 kHz, one utterance at a time."""
 
-    def __init__(self, name: str, model: Any, device: str) -> None:
+    def __init__(self, name: str, model: Any, device: str, details: Mapping[str, object]) -> None:
         config: CodecConfig = model.config
+        self.details = details
         self.name = name
         self.sample_rate: int | None = config.sample_rate
         self.frame_rate: float | None = config.frame_rate
@@ -72,10 +76,9 @@ class NanoCodecFamily:
         """Ready at 1.1k; the other rates need a download that this release cannot open yet."""
         if rate != BUILT_IN:
             return State("needs download", remedy(rate))
-        weights = resources.files("nanocodec") / "weights" / f"{WEIGHTS}.safetensors"
         return (
             READY
-            if weights.is_file()
+            if self._weights().is_file()
             else State("needs download", "install the package again: no weights came with it")
         )
 
@@ -85,7 +88,11 @@ class NanoCodecFamily:
             raise MissingError(f"{self.name}@{rate}: {state.remedy}")
         from nanocodec.model import NanoCodec
 
-        return NanoCodecCodec("nanocodec-mini@1.1k (built in)", NanoCodec.from_pretrained(WEIGHTS), device)
+        details = {"weights_sha256": sha256(self._weights().read_bytes()).hexdigest(), "torch": version("torch")}
+        return NanoCodecCodec("nanocodec-mini@1.1k (built in)", NanoCodec.from_pretrained(WEIGHTS), device, details)
+
+    def _weights(self) -> Traversable:
+        return resources.files("nanocodec") / "weights" / f"{WEIGHTS}.safetensors"
 
 
 def remedy(rate: str) -> str:

@@ -19,6 +19,13 @@ SAMPLE_RATE = 48_000
 FRAME_MS = 40
 FRAME = SAMPLE_RATE * FRAME_MS // 1000
 
+OPTIONS = {
+    "application": "voip",
+    "vbr": "off",
+    "frame_duration": str(FRAME_MS),
+    "compression_level": "10",
+}
+
 
 class OpusCodec:
     """Mono Opus, 48 kHz in and out, at `bitrate` bit/s. Each utterance starts from a fresh encoder and decoder."""
@@ -33,6 +40,7 @@ class OpusCodec:
         self.name = name
         self.bitrate = bitrate
         self._av = optional.load("av", optional.CLASSICAL)
+        self.details: Mapping[str, object] = {"av": self._av.__version__, "bit_rate": bitrate} | OPTIONS
         self._header: bytes = self._encoder().extradata
         # RFC 7845: samples to drop from the start of what is decoded, at 48 kHz.
         self._pre_skip = int.from_bytes(self._header[10:12], "little")
@@ -56,12 +64,7 @@ class OpusCodec:
         encoder = self._av.CodecContext.create("libopus", "w")
         encoder.sample_rate, encoder.layout, encoder.format = SAMPLE_RATE, "mono", "flt"
         encoder.bit_rate = self.bitrate
-        encoder.options = {
-            "application": "voip",
-            "vbr": "off",
-            "frame_duration": str(FRAME_MS),
-            "compression_level": "10",
-        }
+        encoder.options = OPTIONS
         encoder.open()
         return encoder
 

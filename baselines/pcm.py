@@ -1,6 +1,7 @@
 """No codec at all: the samples themselves. Must score perfectly, and so shows that the way of the data is sound."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 
@@ -17,6 +18,7 @@ class PcmCodec:
     frame_rate: float | None = None
     codebook_sizes: tuple[int, ...] = ()
     streaming = True
+    details: Mapping[str, object] = MappingProxyType({})
 
     def encode(self, wav: Wave) -> Codes:
         """`wav` [T] as one packet of 32 T bits."""

@@ -1,6 +1,7 @@
 """The command line: arguments and printing, nothing else."""
 
 import argparse
+import errno
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from evalkit import __version__
 from evalkit.errors import EvalkitError, UsageError
 
 if TYPE_CHECKING:
+    from evalkit.cache import Cache
     from evalkit.store import Row
 
 EXAMPLES = """examples:
@@ -54,6 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EvalkitError as error:
         print(f"evalkit: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(
+            f"evalkit: {error}. What was finished is kept: make room and run the same command again.", file=sys.stderr
+        )
+        return 3
     except KeyboardInterrupt:
         print("evalkit: interrupted; what was finished is kept", file=sys.stderr)
         return INTERRUPTED
@@ -96,6 +105,9 @@ def parser() -> argparse.ArgumentParser:
     listing = _command(commands, "list", _list, "codecs, metrics or datasets, and the state of each", "")
     listing.add_argument("what", choices=["codecs", "metrics", "datasets"])
     listing.add_argument("--json", action="store_true", help="for programs")
+
+    cache = _command(commands, "cache", _manage_cache, "what is kept of earlier runs, and how to be rid of it", "")
+    cache.add_argument("action", choices=["info", "clear"])
     return top
 
 
@@ -119,6 +131,7 @@ def _common(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     command.add_argument("--output", type=Path, metavar="DIR", help="run directory; default: a new one in runs/")
     command.add_argument("--overwrite", action="store_true", help="replace the run that OUTPUT holds")
+    command.add_argument("--no-cache", action="store_true", help="compute everything anew and keep nothing")
     command.add_argument("--jobs", type=_positive, metavar="N", help="processes that score; default: one a core")
     command.add_argument(
         "--max-failed", type=int, default=0, metavar="N",
@@ -145,8 +158,8 @@ def _run(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
         workers=args.jobs,
     )
-    with Progress(len(codecs) * len(plan.dataset), "utterances") as progress:
-        rows = execute(plan, progress.advance)
+    with _cache(args) as cache, Progress(len(codecs) * len(plan.dataset), "utterances") as progress:
+        rows = execute(plan, cache, progress.advance)
     return _conclude(rows, plan.output, args.max_failed)
 
 
@@ -166,9 +179,9 @@ def _score(args: argparse.Namespace) -> int:
     if not scored:
         raise UsageError(f"{', '.join(metrics)} look at a codec's codes, and `score` has none: use `evalkit run`")
     output = args.output or _new_output(f"score-{dataset}")
-    with Progress(len(files), "pairs") as progress:
+    with _cache(args) as cache, Progress(len(files), "pairs") as progress:
         rows = pairs.score_pairs(
-            files, dataset, scored, output, progress.advance, overwrite=args.overwrite, workers=args.jobs
+            files, dataset, scored, output, cache, progress.advance, overwrite=args.overwrite, workers=args.jobs
         )
     return _conclude(rows, output, args.max_failed)
 
@@ -196,6 +209,23 @@ def _list(args: argparse.Namespace) -> int:
         print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2, ensure_ascii=False))
     else:
         _print_listing(columns, rows)
+    return 0
+
+
+def _cache(args: argparse.Namespace) -> "Cache":
+    from evalkit.cache import Cache, cache_folder
+
+    return Cache(None if args.no_cache else cache_folder())
+
+
+def _manage_cache(args: argparse.Namespace) -> int:
+    from evalkit.cache import Cache, cache_folder
+
+    with Cache(cache_folder()) as cache:
+        if args.action == "clear":
+            cache.clear()
+        for name, value in cache.info().items():
+            print(f"{name}: {value}")
     return 0
 
 

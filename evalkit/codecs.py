@@ -62,6 +62,9 @@ class Codec(Protocol):
     """Size of each codebook; empty for codecs with a bitstream of their own."""
     streaming: bool
     """Whether decoding needs no future frames."""
+    details: Mapping[str, object]
+    """Whatever else changes what comes out, as JSON values: sha256 of the weights, settings, versions of libraries.
+    It stands in the provenance of a run and names what the cache keeps."""
 
     def encode(self, wav: Wave) -> Codes:
         """Codes of one utterance [T] at `sample_rate`."""

@@ -29,6 +29,10 @@ class AudioError(EvalkitError):
     exit_code = 2
 
 
+class CodecError(EvalkitError):
+    """A codec failed on an utterance; the text is the reason of its rows."""
+
+
 class UndefinedScore(Exception):
     """A metric has no value for this pair; the text is the row's reason."""
 

@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
 from dataclasses import dataclass
+from itertools import chain
 from multiprocessing.context import BaseContext
 from typing import Generic, TypeVar
 
@@ -52,10 +53,14 @@ def run_isolated(
     """
     workers = workers or default_workers()
     pending: dict[Future[Result], Job] = {}
+    source = iter(jobs)
+    first = next(source, None)
+    if first is None:  # nothing to do is not worth a process
+        return
+    source = chain([first], source)
+    exhausted = False
     with _pool(workers, preload) as pool:
         try:
-            source = iter(jobs)
-            exhausted = False
             while pending or not exhausted:
                 while not exhausted and len(pending) < 2 * workers:
                     try:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from evalkit import provenance
 from evalkit.audio import SUFFIXES
+from evalkit.cache import Cache
 from evalkit.errors import UsageError
 from evalkit.run import Advance
-from evalkit.score import Candidate, Job, pair_metrics, score_all
+from evalkit.score import Candidate, Job, Source, score_all
 from evalkit.store import COLUMNS, Row, RunWriter
 
 REQUIRED = ("utterance", "reference", "decoded")
@@ -126,6 +127,7 @@ def score_pairs(
     dataset: str,
     metrics: Sequence[str],
     output: Path,
+    cache: Cache,
     advance: Advance,
     *,
     overwrite: bool = False,
@@ -150,7 +152,7 @@ def score_pairs(
                 writer.add(row(pair, metric, None, reason) for metric in metrics)
                 advance(pair.system, 1)
         unfinished = dict.fromkeys(range(len(pairs)), len(metrics))
-        for answers in score_all(_jobs(pairs, pair_metrics(metrics)), workers):
+        for answers in score_all(_jobs(pairs, tuple(metrics)), cache, workers):
             writer.add(row(pairs[a.key], a.metric, a.value, a.reason) for a in answers)
             for answer in answers:
                 unfinished[answer.key] -= 1
@@ -164,6 +166,7 @@ def _jobs(pairs: Sequence[FilePair], metrics: tuple[str, ...]) -> Iterator[Job]:
     groups: dict[tuple[Path, str | None], list[Candidate]] = {}
     for key, pair in enumerate(pairs):
         if pair.decoded is not None:
-            groups.setdefault((pair.reference, pair.transcript), []).append(Candidate(key, pair.decoded))
+            candidate = Candidate(key, Source(pair.decoded), metrics)
+            groups.setdefault((pair.reference, pair.transcript), []).append(candidate)
     for (reference, transcript), candidates in groups.items():
-        yield Job(reference, tuple(candidates), metrics, transcript, pairs[candidates[0].key].language)
+        yield Job(Source(reference), tuple(candidates), transcript, pairs[candidates[0].key].language)

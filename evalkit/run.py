@@ -3,18 +3,20 @@
 plan -> for each utterance: load -> encode -> decode -> score -> record -> summarize -> write
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import fsum
 from pathlib import Path
 
 from evalkit import plugins, provenance
-from evalkit.audio import Audio, write
+from evalkit.audio import Audio, read, write
+from evalkit.cache import Cache, content_key
 from evalkit.codecs import Codec, CodecChoice, Codes
 from evalkit.datasets.base import Dataset, Utterance
-from evalkit.errors import AudioError, MissingError, UndefinedScore
+from evalkit.errors import AudioError, CodecError, MissingError, UndefinedScore
 from evalkit.metrics.base import CodesMetric
-from evalkit.score import Answer, Candidate, Job, pair_metrics, score_all
-from evalkit.store import CORPUS, Row, RunWriter
+from evalkit.score import Answer, Candidate, Job, Source, pair_metrics, score_all
+from evalkit.store import CORPUS, Coded, Row, RunWriter
 
 Advance = Callable[[str, int], None]
 """Told what is under way and how many utterances were finished."""
@@ -44,103 +46,119 @@ class Plan:
 
 @dataclass(frozen=True)
 class Trip:
-    """One utterance on its way through one codec. `codes` is None where encoding or decoding failed."""
+    """One utterance on its way through one codec; `coded` is None where encoding or decoding failed."""
 
     codec: str
     utterance: Utterance
-    seconds: float | None = None
-    codes: Codes | None = None
+    coded: Coded | None = None
 
-    def row(self, dataset: str, metric: str, value: float | None, reason: str | None) -> Row:
-        kbps = self.codes.bits / self.seconds / 1000 if self.codes is not None and self.seconds else None
+    def row(self, dataset: str, answer: Answer) -> Row:
+        kbps = self.coded.codes.bits / self.coded.seconds / 1000 if self.coded else None
         u = self.utterance
-        return Row(self.codec, dataset, u.id, metric, value, reason, kbps, u.language or None, u.speaker or None)
+        return Row(
+            self.codec, dataset, u.id, answer.metric, answer.value, answer.reason,
+            kbps, u.language or None, u.speaker or None,
+        )  # fmt: skip
 
 
-def execute(plan: Plan, advance: Advance) -> list[Row]:
+def execute(plan: Plan, cache: Cache, advance: Advance) -> list[Row]:
     """Run `plan` and write its run directory; the rows are returned as well."""
     plan.check()
-    codecs = [choice.build(plan.device) for choice in plan.codecs]
     seed_everything(plan.seed)
+    codecs = [choice.build(plan.device) for choice in plan.codecs]
+    name = plan.dataset.name
     description = provenance.describe(
         plan.metrics,
         codecs={codec.name: describe_codec(codec) for codec in codecs},
-        dataset={"name": plan.dataset.name, "revision": plan.dataset.revision, "n": len(plan.dataset)},
+        dataset={"name": name, "revision": plan.dataset.revision, "n": len(plan.dataset)},
         device=plan.device,
         seed=plan.seed,
     )
-    names = [codec.name for codec in codecs]
-    with RunWriter(plan.output, names, description, plan.overwrite) as writer:
-        trips: list[Trip] = []
+    metrics = pair_metrics(plan.metrics)
+    trips: list[Trip] = []
+    with RunWriter(plan.output, [codec.name for codec in codecs], description, plan.overwrite) as writer:
 
-        def record(answers: Sequence[Answer]) -> None:
-            dataset = plan.dataset.name
-            writer.add(trips[a.key].row(dataset, a.metric, a.value, a.reason) for a in answers)
+        def record(answers: Iterable[Answer]) -> None:
+            writer.add(trips[answer.key].row(name, answer) for answer in answers)
 
         def jobs() -> Iterator[Job]:
-            metrics = pair_metrics(plan.metrics)
             for codec in codecs:
-                first = len(trips)
                 for utterance in plan.dataset:
                     key = len(trips)
                     try:
-                        reference, codes, decoded = encode_decode(codec, utterance)
-                    except Exception as error:  # whatever a codec does wrong costs this utterance, not the run
-                        trips.append(Trip(codec.name, utterance))
-                        reason = str(error) if isinstance(error, AudioError) else f"{type(error).__name__}: {error}"
-                        record([Answer(key, metric, None, reason) for metric in metrics])
-                    else:
-                        trips.append(Trip(codec.name, utterance, reference.seconds, codes))
+                        reference, codes, decoded = encode_decode(codec, utterance, plan.device, cache)
                         if plan.save_audio:
-                            write(
-                                plan.output / "audio" / slug(codec.name) / f"{slug(utterance.id)}.wav",
-                                decoded,
-                            )
-                        candidate = Candidate(key, decoded)
-                        yield Job(reference, (candidate,), metrics, utterance.transcript, utterance.language)
+                            save(plan.output / "audio" / slug(codec.name) / f"{slug(utterance.id)}.wav", decoded)
+                    except (AudioError, CodecError) as error:  # costs this utterance, not the run
+                        trips.append(Trip(codec.name, utterance))
+                        record(Answer(key, metric, None, str(error)) for metric in metrics)
+                    else:
+                        coded = Coded(codec.name, name, utterance.id, reference.seconds, codes)
+                        writer.add_codes(coded)
+                        trips.append(Trip(codec.name, utterance, coded))
+                        source = Source(reference, reference.pcm_hash())
+                        yield Job(source, (Candidate(key, decoded, metrics),), utterance.transcript, utterance.language)
                     advance(codec.name, 1)
-                writer.add(corpus_rows(codec.name, plan, trips[first:]))
 
-        for answers in score_all(jobs(), plan.workers):
+        for answers in score_all(jobs(), cache, plan.workers):
             record(answers)
+        writer.add(corpus_rows(plan.metrics, [codec.name for codec in codecs], name, writer.coded))
         return writer.rows
 
 
-def encode_decode(codec: Codec, utterance: Utterance) -> tuple[Audio, Codes, Audio]:
-    """The reference as it was read, its codes, and what the codec made of it at the codec's own rate."""
+def encode_decode(codec: Codec, utterance: Utterance, device: str, cache: Cache) -> tuple[Audio, Codes, Source]:
+    """The reference as it was read, its codes, and what the codec made of it at the codec's own rate: from the cache
+    where this codec has met these samples before. Raises AudioError for the file, CodecError for the codec."""
     reference = utterance.audio()
+    key = content_key(codec=codec.name, **describe_codec(codec), device=device, reference=reference.pcm_hash())
+    kept = cache.decoded(key)
+    if kept is not None:
+        return reference, kept.codes, Source(kept.path, kept.pcm)
     source = reference.at(codec.sample_rate)
-    codes = codec.encode(source.wav)
-    return reference, codes, Audio(codec.decode(codes), source.sample_rate)
+    try:
+        codes = codec.encode(source.wav)
+        decoded = Audio(codec.decode(codes), source.sample_rate)
+    except Exception as error:  # somebody else's code: whatever it raises
+        raise CodecError(f"{codec.name} failed: {type(error).__name__}: {error}") from error
+    cache.keep_decoded(key, codes, decoded)
+    return reference, codes, Source(decoded, decoded.pcm_hash())
 
 
-def corpus_rows(codec: str, plan: Plan, trips: Sequence[Trip]) -> Iterator[Row]:
-    """Rows of the metrics that look at all codes at once."""
-    coded = [(trip.codes, trip.seconds) for trip in trips if trip.codes is not None and trip.seconds is not None]
-    codes = [code for code, _ in coded]
-    seconds = sum(duration for _, duration in coded)
-    for name in plan.metrics:
-        metric = plugins.load("metric", name)
-        if isinstance(metric, CodesMetric):
-            try:
-                if not codes:
-                    raise UndefinedScore("no utterance was encoded")
-                values: dict[str, float | None] = dict(metric.score(codes, seconds))
-                reason = None
-            except UndefinedScore as error:
-                values, reason = {name: None}, str(error)
-            for row_name, value in values.items():
-                yield Row(codec, plan.dataset.name, CORPUS, row_name, value, reason)
+def corpus_rows(metrics: Sequence[str], codecs: Sequence[str], dataset: str, coded: Sequence[Coded]) -> Iterator[Row]:
+    """Rows of the metrics that look at all codes of a codec at once; the order of `coded` does not matter."""
+    for codec in codecs:
+        mine = sorted((one for one in coded if one.codec == codec), key=lambda one: one.utterance)
+        seconds = fsum(one.seconds for one in mine)
+        for name in metrics:
+            metric = plugins.load("metric", name)
+            if isinstance(metric, CodesMetric):
+                try:
+                    values: dict[str, float | None] = dict(metric.score([one.codes for one in mine], seconds))
+                    reason = None
+                except UndefinedScore as error:
+                    values, reason = {name: None}, str(error)
+                for row_name, value in values.items():
+                    yield Row(codec, dataset, CORPUS, row_name, value, reason)
 
 
 def describe_codec(codec: Codec) -> dict[str, object]:
-    """A codec's own words about itself, for the provenance; `details` (weights' sha256, settings) is optional."""
-    keys = ("sample_rate", "frame_rate", "codebook_sizes", "streaming")
-    return {key: getattr(codec, key) for key in keys} | dict(getattr(codec, "details", {}))
+    """What determines a codec's output, for the provenance and the cache."""
+    return {
+        "sample_rate": codec.sample_rate,
+        "frame_rate": codec.frame_rate,
+        "codebook_sizes": list(codec.codebook_sizes),
+        "streaming": codec.streaming,
+        "details": dict(codec.details),
+    }
+
+
+def save(path: Path, decoded: Source) -> None:
+    """Write decoded audio where a person finds it."""
+    write(path, read(decoded.content) if isinstance(decoded.content, Path) else decoded.content)
 
 
 def seed_everything(seed: int) -> None:
-    """Seed numpy and, where a codec has loaded it, torch."""
+    """Seed numpy and, where it is loaded, torch."""
     import sys
 
     import numpy as np

@@ -17,8 +17,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from evalkit.codecs import Codes
 from evalkit.errors import UsageError
 from evalkit.stats import summarize
 
@@ -64,6 +68,45 @@ class Row:
         return {name: getattr(self, name) for name in COLUMNS} | dict(self.extra)
 
 
+@dataclass(frozen=True)
+class Coded:
+    """The codes of one utterance and its duration."""
+
+    codec: str
+    dataset: str
+    utterance: str
+    seconds: float
+    codes: Codes
+
+    def as_dict(self) -> dict[str, Any]:
+        codes = self.codes
+        return {
+            "codec": self.codec,
+            "dataset": self.dataset,
+            "utterance": self.utterance,
+            "seconds": self.seconds,
+            "bits": codes.bits,
+            "length": codes.length,
+            "codebook_sizes": list(codes.codebook_sizes),
+            "indices": None if codes.indices is None else codes.indices.reshape(-1).tolist(),
+        }
+
+
+CODES_SCHEMA = pa.schema(
+    [
+        ("codec", pa.string()),
+        ("dataset", pa.string()),
+        ("utterance", pa.string()),
+        ("seconds", pa.float64()),
+        ("bits", pa.float64()),
+        ("length", pa.int64()),
+        ("codebook_sizes", pa.list_(pa.int32())),
+        ("indices", pa.list_(pa.int32())),
+    ]
+)
+"""Of codes.parquet; `indices` is the [K, N] array row by row, null for bitstreams without codebooks."""
+
+
 class RunWriter:
     """Writes a run directory; used in a `with` statement. Rows are on disk as soon as `add` returns, and whatever
     ends the block, what is finished stays there."""
@@ -75,11 +118,12 @@ class RunWriter:
         self.codecs = codecs
         self.provenance = dict(provenance) | {"format": FORMAT, "state": "running"}
         self._rows: list[Row] = []
+        self._coded: list[Coded] = []
         self._journal: IO[str] | None = None
         if is_run(path):
-            if not overwrite:
+            if not overwrite and read_run(path).provenance["state"] == "finished":
                 raise UsageError(f"{path} already holds a run: choose another --output, or add --overwrite")
-            _remove_run(path)
+            _remove_run(path)  # one that was cut off is begun again: the cache has what it had done
         elif path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise UsageError(f"{path} exists and is not a run directory: choose another --output")
 
@@ -99,9 +143,16 @@ class RunWriter:
             self._rows.append(row)
         self._journal.flush()
 
+    def add_codes(self, coded: Coded) -> None:
+        self._coded.append(coded)
+
     @property
     def rows(self) -> list[Row]:
         return self._rows
+
+    @property
+    def coded(self) -> list[Coded]:
+        return self._coded
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -110,6 +161,8 @@ class RunWriter:
         self._journal.close()
         frame = to_frame(self._rows, self.codecs)
         _replace(self.path / "rows.parquet", lambda target: frame.to_parquet(target, index=False))
+        if self._coded:
+            _replace(self.path / "codes.parquet", lambda target: pq.write_table(_codes_table(self._coded), target))
         _replace(self.path / "summary.csv", lambda target: summarize(frame).to_csv(target, index=False))
         self.provenance["state"] = "finished" if kind is None else f"stopped early ({kind.__name__})"
         self._write_provenance()
@@ -178,6 +231,28 @@ def _typed(records: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame.from_records(records, columns=columns).astype(types)
 
 
+def _codes_table(coded: Iterable[Coded]) -> pa.Table:
+    ordered = sorted(coded, key=lambda one: (one.codec, one.dataset, one.utterance))
+    return pa.Table.from_pylist([one.as_dict() for one in ordered], schema=CODES_SCHEMA)
+
+
+def read_codes(path: Path) -> list[Coded]:
+    """What codes.parquet of the run in `path` holds; nothing where there is no such file."""
+    if not (path / "codes.parquet").is_file():
+        return []
+    return [_coded(record) for record in pq.read_table(path / "codes.parquet").to_pylist()]
+
+
+def _coded(record: dict[str, Any]) -> Coded:
+    sizes, flat = tuple(record["codebook_sizes"]), record["indices"]
+    codes = (
+        Codes(record["length"], payload_bits=int(record["bits"]))
+        if flat is None
+        else Codes(record["length"], np.array(flat, np.int64).reshape(len(sizes), -1), sizes)
+    )
+    return Coded(record["codec"], record["dataset"], record["utterance"], record["seconds"], codes)
+
+
 def _read_journal(path: Path) -> pd.DataFrame:
     records = []
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -196,6 +271,6 @@ def _replace(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def _remove_run(path: Path) -> None:
-    for name in ("rows.parquet", "rows.jsonl", "summary.csv", "run.json"):
+    for name in ("rows.parquet", "codes.parquet", "rows.jsonl", "summary.csv", "run.json"):
         (path / name).unlink(missing_ok=True)
     shutil.rmtree(path / "audio", ignore_errors=True)

@@ -11,6 +11,14 @@ from evalkit.datasets import load_dataset
 RATE = 16_000
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache for every test."""
+    folder = tmp_path / "evalkit-cache"
+    monkeypatch.setenv("EVALKIT_CACHE", str(folder))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def speech() -> np.ndarray:
     """About 5 s of synthesized speech [T] at 16 kHz, float32."""
