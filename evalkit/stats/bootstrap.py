@@ -187,7 +187,8 @@ def _corrected(tails: Floats, means: Floats, sums: Floats, counts: Floats) -> Fl
     from scipy.special import ndtr, ndtri
 
     mean = sums.sum() / counts.sum()
-    share = (np.mean(means < mean) + np.mean(means <= mean)) / 2
+    ties = 1e-12 * np.abs(sums).max() / counts.min()  # resampled means that equal the mean but for rounding
+    share = (np.mean(means < mean - ties) + np.mean(means <= mean + ties)) / 2
     without = (sums.sum() - sums) / (counts.sum() - counts)  # [u]: the mean with unit u left out
     spread = without.mean() - without
     variation = float(np.sum(spread**2))
