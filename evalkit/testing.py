@@ -6,6 +6,7 @@ def test_my_codec() -> None:
     check_codec(MyCodec(), bitrate=1100)
 """
 
+import json
 import pickle
 from collections.abc import Iterable
 
@@ -58,12 +59,16 @@ def speech(seconds: float, rate: int) -> Wave:
 
 
 def check_declaration(codec: Codec) -> None:
-    """Name, rates and codebooks are what they can be."""
+    """Name, rates, details and codebooks are what they can be."""
     name = codec.name
     assert isinstance(name, str) and name, f"name must be a text, not {name!r}"
     for what in ("sample_rate", "frame_rate"):
         value = getattr(codec, what)
         assert value is None or value > 0, f"{name}: {what} must be above 0 or None, not {value!r}"
+    try:
+        json.dumps(dict(codec.details))
+    except (TypeError, ValueError) as error:
+        raise AssertionError(f"{name}: details must be a mapping of JSON values ({error})") from error
     sizes = codec.codebook_sizes
     assert all(size > 1 for size in sizes), f"{name}: every codebook needs two codes or more, not {sizes}"
 

@@ -71,6 +71,10 @@ class Nameless(PcmCodec):
     name = ""
 
 
+class Unwritable(PcmCodec):
+    details = {"weights": object()}  # noqa: RUF012
+
+
 @pytest.mark.parametrize(
     ("codec", "message"),
     [
@@ -84,6 +88,7 @@ class Nameless(PcmCodec):
         (OutOfRange(), r"codebook 0 has codes outside 0\.\.3"),
         (NoRate(), "sample_rate must be above 0 or None, not 0"),
         (Nameless(), "name must be a text"),
+        (Unwritable(), "details must be a mapping of JSON values"),
         (object(), "lacks a part of the protocol"),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
