@@ -1,0 +1,264 @@
+"""The `nanocodec` command: arguments and printing only.
+
+Exit codes: 0 done, 2 usage (wrong arguments or input files), 3 environment (missing weights, data or packages).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from nanocodec.config import VARIANTS, CodecConfig, UnknownVariantError, get_config
+
+DEFAULT_MODEL = "mini-1.1k"
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    pass
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="nanocodec",
+        description="NanoCodec, a low-frame-rate neural speech codec: encode, decode, look inside, train.",
+        epilog="examples:\n"
+        "  nanocodec encode speech.wav tokens.npz\n"
+        "  nanocodec decode tokens.npz decoded.wav\n"
+        "  nanocodec info 1.78k\n"
+        "  nanocodec COMMAND --help",
+        formatter_class=_Formatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    info = commands.add_parser(
+        "info",
+        help="list the variants, or describe one variant, weights file or token file",
+        epilog="examples:\n  nanocodec info\n  nanocodec info 1.1k\n  nanocodec info model.safetensors\n"
+        "  nanocodec info tokens.npz",
+        formatter_class=_Formatter,
+    )
+    info.add_argument("what", nargs="?", help="a variant's name, a .safetensors file or a .npz file of tokens")
+
+    encode = commands.add_parser(
+        "encode",
+        help="audio file to token file",
+        epilog="example:\n  nanocodec encode speech.flac tokens.npz",
+        formatter_class=_Formatter,
+    )
+    encode.add_argument("audio", type=Path, help="WAV, FLAC, Ogg or MP3; mixed to mono and resampled as needed")
+    encode.add_argument("tokens", type=Path, help="the .npz file to write")
+
+    decode = commands.add_parser(
+        "decode",
+        help="token file to audio file",
+        epilog="example:\n  nanocodec decode tokens.npz decoded.wav",
+        formatter_class=_Formatter,
+    )
+    decode.add_argument("tokens", type=Path, help="a .npz file that `nanocodec encode` wrote")
+    decode.add_argument("audio", type=Path, help="the .wav or .flac file to write")
+
+    for command, default in ((encode, DEFAULT_MODEL), (decode, None)):
+        command.add_argument(
+            "--model",
+            default=default,
+            help="built-in weights by name, or a .safetensors file "
+            + (f"(default: {default})" if default else "(default: what the tokens were made with)"),
+        )
+        command.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+
+    train = commands.add_parser(
+        "train",
+        help="train a codec from a YAML file",
+        description="Train a codec. The run's folder receives state.pt, log.jsonl and codec.safetensors.",
+        epilog="examples:\n"
+        "  nanocodec train configs/training/mini-1.1k.yaml --data speech/ --run runs/mini\n"
+        "  nanocodec train configs/training/mini-1.1k.yaml --data speech/:0.7 --data synthetic/:0.3 "
+        "--synthesize synthetic/ --run runs/mini --resume",
+        formatter_class=_Formatter,
+    )
+    train.add_argument("config", type=Path, help="a training configuration (YAML)")
+    train.add_argument(
+        "--data", action="append", required=True, metavar="DIR[:SHARE]",
+        help="a folder of audio and its share of the excerpts (default 1); repeatable; validation uses the first",
+    )  # fmt: skip
+    train.add_argument("--run", type=Path, required=True, metavar="DIR", help="folder for state, log and weights")
+    train.add_argument(
+        "--cache", type=Path, metavar="DIR", help="folder for decoded audio (default: RUN/cache); share it among runs"
+    )
+    train.add_argument("--resume", action="store_true", help="continue from the run's state, to the step")
+    train.add_argument("--steps", type=int, help="stop after this many steps in all, with the decay before it")
+    train.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    train.add_argument(
+        "--synthesize", type=Path, metavar="DIR",
+        help="first fill DIR with speech from espeak-ng, flite and festival (whichever are installed)",
+    )  # fmt: skip
+    train.add_argument("--utterances", type=int, default=1200, help="how many --synthesize makes (default 1200)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code is returned (argparse itself exits with 2 on wrong arguments)."""
+    from nanocodec.files import FileError
+
+    arguments = _parser().parse_args(argv)
+    command = {"info": _info, "encode": _encode, "decode": _decode, "train": _train}[arguments.command]
+    try:
+        command(arguments)
+    except (FileError, UnknownVariantError) as error:
+        return _fail(error, 2)
+    except ImportError as error:
+        return _fail(f"{error}; install the package with its dependencies", 3)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except BrokenPipeError:
+        return 0
+    except Exception as error:
+        code = _exit_code(error)
+        if code is None:
+            raise
+        return _fail(error, code)
+    return 0
+
+
+def _exit_code(error: Exception) -> int | None:
+    """2 or 3 for errors that a user can mend, None for those that are bugs."""
+    from nanocodec.checkpoint import CheckpointError
+    from nanocodec.training.config import ConfigError
+    from nanocodec.training.data import DataError
+    from nanocodec.training.synthesize import SynthesizerMissingError
+
+    if isinstance(error, ConfigError):
+        return 2
+    return 3 if isinstance(error, CheckpointError | DataError | SynthesizerMissingError) else None
+
+
+def _fail(message: object, code: int) -> int:
+    print(f"nanocodec: {message}", file=sys.stderr)
+    return code
+
+
+def _describe(config: CodecConfig) -> str:
+    lines = [
+        ("bitrate", f"{config.bitrate:.1f} bit/s"),
+        ("frames", f"{config.frame_rate:.4g} per second, {config.hop} samples each at {config.sample_rate} Hz"),
+        ("codebooks", f"{config.num_codebooks} x {config.codebook_size}, FSQ levels {list(config.levels)}"),
+        ("latent", f"{config.latent_dim} dimensions"),
+        ("strides", str(list(config.strides))),
+        ("decoder", "causal" if config.decoder.causal else "non-causal"),
+    ]
+    if config.note:
+        lines.append(("note", config.note))
+    return "\n".join(f"{key:<10} {value}" for key, value in lines)
+
+
+def _info(arguments: argparse.Namespace) -> None:
+    what = arguments.what
+    if what is None:
+        from nanocodec.checkpoint import builtin_names
+
+        weights = builtin_names()
+        print(f"{'variant':<14}{'bit/s':>8}{'frames/s':>10}{'codebooks':>11}{'size':>7}  weights")
+        for name, config in VARIANTS.items():
+            print(
+                f"{name:<14}{config.bitrate:>8.1f}{config.frame_rate:>10.4g}{config.num_codebooks:>11}"
+                f"{config.codebook_size:>7}  {'built in' if name in weights else '-'}"
+            )
+    elif what.endswith(".npz"):
+        from nanocodec.files import read_tokens
+
+        codes, header = read_tokens(Path(what))
+        print(f"model      {header['model']}\nsamples    {header['samples']}\ncodes      {list(codes.shape)}")
+    elif what.endswith(".safetensors"):
+        from nanocodec.checkpoint import load
+
+        model = load(Path(what))
+        print(f"variant    {model.config.name}\n{_describe(model.config)}")
+        print(f"parameters {sum(p.numel() for p in model.parameters()):,}")
+    else:
+        print(f"variant    {what}\n{_describe(get_config(what))}")
+
+
+def _device(name: str) -> str:
+    import torch
+
+    from nanocodec.files import FileError
+
+    if name not in ("cpu", "cuda"):
+        raise FileError(f"--device {name}: use cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise FileError("--device cuda: no CUDA device is available here; use --device cpu")
+    return name
+
+
+def _encode(arguments: argparse.Namespace) -> None:
+    import torch
+
+    from nanocodec.files import read_audio, write_tokens
+    from nanocodec.model import NanoCodec
+
+    device = _device(arguments.device)
+    model = NanoCodec.from_pretrained(arguments.model).to(device)
+    audio, _ = read_audio(arguments.audio, model.sample_rate)
+    with torch.inference_mode():
+        codes, _ = model.encode(torch.from_numpy(audio)[None].to(device))
+    write_tokens(arguments.tokens, codes[0].cpu().numpy(), len(audio), model.config.to_dict(), arguments.model)
+    bits = codes.shape[2] * model.config.bitrate / model.frame_rate
+    print(
+        f"{arguments.tokens}: {codes.shape[1]} x {codes.shape[2]} codes for {len(audio) / model.sample_rate:.2f} s, "
+        f"{bits / (len(audio) / model.sample_rate):.1f} bit/s"
+    )
+
+
+def _decode(arguments: argparse.Namespace) -> None:
+    import torch
+
+    from nanocodec.files import FileError, read_tokens, write_audio
+    from nanocodec.model import NanoCodec
+
+    device = _device(arguments.device)
+    codes, header = read_tokens(arguments.tokens)
+    model = NanoCodec.from_pretrained(arguments.model or header["model"]).to(device)
+    if CodecConfig.from_dict(header["config"]) != model.config:
+        raise FileError(
+            f"{arguments.tokens}: made with {header['config']['name']} ({header['model']}), which "
+            f"{model.config.name} cannot decode; give its weights with --model"
+        )
+    try:
+        with torch.inference_mode():
+            audio = model.decode(torch.from_numpy(codes)[None].to(device))[0, : header["samples"]].cpu().numpy()
+    except ValueError as error:
+        raise FileError(f"{arguments.tokens}: {error}") from error
+    write_audio(arguments.audio, audio, model.sample_rate)
+    print(f"{arguments.audio}: {len(audio) / model.sample_rate:.2f} s at {model.sample_rate} Hz")
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    from nanocodec.files import FileError
+    from nanocodec.training.config import load_config, parse_source
+    from nanocodec.training.loop import Trainer
+    from nanocodec.training.synthesize import synthesize
+
+    device = _device(arguments.device)
+    config = load_config(arguments.config)
+    if arguments.steps is not None:
+        config = config.with_steps(arguments.steps)
+    if (arguments.run / "state.pt").exists() and not arguments.resume:
+        raise FileError(f"{arguments.run}: holds a run already; add --resume to continue it or choose another --run")
+    if arguments.synthesize:
+        count = synthesize(arguments.synthesize, arguments.utterances, progress=_say)
+        _say(f"{arguments.synthesize}: {count} synthesized utterances")
+    sources = [parse_source(text) for text in arguments.data]
+    trainer = Trainer(config, sources, arguments.run, arguments.cache or arguments.run / "cache", device)
+    if arguments.resume:
+        _say(f"resumed at step {trainer.step}" if trainer.resume() else "no state to resume; starting afresh")
+    trainer.train(_say)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,262 @@
+"""The blocks that encoder and decoder are made of: padded convolutions, half-snake, HiFi-GAN residual layers.
+
+Sequences are float tensors [B, C, T]. `lengths` is None when every item fills its row, otherwise int64 [B] with
+each item's true length at that point of the network. Items of a ragged batch come out exactly as they would alone,
+because every convolution pads an item at *its own* end: positions past it may hold anything and are never read.
+
+Attribute names equal upstream's (NeMo `audio_codec_modules`), so that state dicts match without renaming.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import weight_norm
+
+from nanocodec.config import PadMode
+
+LEAKY_SLOPE = 0.01  # torch's default, as upstream; not HiFi-GAN's 0.1
+
+
+def pad_at_ends(x: Tensor, left: int, right: int, mode: PadMode, lengths: Tensor | None = None) -> Tensor:
+    """Pad [B, C, T] to [B, C, left + T + right], on the right of each item's own end.
+
+    With `lengths`, output column t of an item is its input column t - left, extended past both ends by `mode`;
+    columns beyond `right` samples after the item's end carry no meaning. Reflection bounces back and forth where an
+    item is shorter than the padding, which torch's own reflect refuses.
+    """
+    total = x.shape[-1]
+    if left == 0 and right == 0 and (lengths is None or mode != "zeros"):
+        return x
+    if lengths is None and (mode != "reflect" or total > max(left, right)):
+        return F.pad(x, (left, right), mode="constant" if mode == "zeros" else mode)
+    if lengths is None:
+        lengths = torch.full((x.shape[0],), total, device=x.device)
+    column = torch.arange(-left, total + right, device=x.device)[None, :]
+    last = (lengths[:, None] - 1).clamp(min=0)
+    if mode == "reflect":
+        period = (2 * last).clamp(min=1)
+        column = column.remainder(period)
+        source = torch.minimum(column, period - column).clamp(min=0).minimum(last)
+    else:
+        source = column.clamp(min=0).minimum(last)
+    padded = x.gather(2, source[:, None, :].expand(-1, x.shape[1], -1))
+    if mode == "zeros":
+        padded = padded * ((column >= 0) & (column <= last))[:, None, :]
+    return padded
+
+
+class Conv(nn.Module):
+    """Weight-normed Conv1d that keeps the length (stride 1) or divides it by `stride`.
+
+    Causal: all padding (zeros) is on the left. Otherwise it is symmetric: (kernel - 1) * dilation / 2 for stride 1
+    and (stride + 1) // 2 for a downsampling convolution of kernel 2 * stride.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        pad_mode: PadMode = "zeros",
+        causal: bool = False,
+    ):
+        super().__init__()
+        self.conv = weight_norm(
+            nn.Conv1d(in_channels, out_channels, kernel_size, stride=stride, dilation=dilation), dim=0
+        )
+        self.pad_mode: PadMode = pad_mode
+        reach = (kernel_size - 1) * dilation
+        if causal:
+            self.left, self.right = reach, 0
+        else:
+            self.left = self.right = reach // 2 if stride == 1 else (stride + 1) // 2
+        self.causal = causal
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        if self.causal:  # nothing to the right is ever read, so lengths do not matter
+            return self.conv(F.pad(x, (self.left, 0)))
+        return self.conv(pad_at_ends(x, self.left, self.right, self.pad_mode, lengths))
+
+
+class GroupedCausalUpsample(nn.Module):
+    """Causal transposed convolution, kernel 2 * rate: C channels to C // 2, output j from inputs 2j and 2j + 1.
+
+    Written as a small matrix product and an overlap-add of neighbouring frames, which is what the transposed
+    convolution trimmed by `rate` samples on the right amounts to; grouped transposed kernels are slow on CPUs.
+    """
+
+    def __init__(self, channels: int, rate: int):
+        super().__init__()
+        out = channels // 2
+        self.conv = weight_norm(nn.ConvTranspose1d(channels, out, 2 * rate, stride=rate, groups=out), dim=0)
+        self.rate = rate
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        batch, channels, frames = x.shape
+        weight = self.conv.weight.view(channels // 2, 2, 2 * self.rate)
+        pairs = x.view(batch, channels // 2, 2, frames).transpose(2, 3)
+        spread = pairs @ weight  # [B, C/2, T, 2 * rate]: what each frame adds to its own and to the next block
+        own, late = spread.split(self.rate, dim=3)
+        blocks = own + F.pad(late, (0, 0, 1, -1)) + self.conv.bias[:, None, None]
+        return blocks.reshape(batch, channels // 2, frames * self.rate)
+
+
+class DenseUpsample(nn.Module):
+    """Non-causal transposed convolution of LFSC, kernel 2 * rate, C channels to C // 2, T frames to T * rate."""
+
+    def __init__(self, channels: int, rate: int):
+        super().__init__()
+        trim = 2 * rate - rate
+        self.conv = weight_norm(
+            nn.ConvTranspose1d(
+                channels, channels // 2, 2 * rate, stride=rate, padding=(trim + 1) // 2, output_padding=trim % 2
+            ),
+            dim=0,
+        )
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        if lengths is not None:  # alone, an item meets zeros after its end
+            x = x * valid_mask(lengths, x.shape[-1])[:, None, :]
+        return self.conv(x)
+
+
+def valid_mask(lengths: Tensor, total: int) -> Tensor:
+    """Bool [B, total]: True where a column belongs to the item."""
+    return torch.arange(total, device=lengths.device)[None, :] < lengths[:, None]
+
+
+class Snake(nn.Module):
+    """x + sin(alpha x)^2 / alpha, one learned alpha per channel (Ziyin et al. 2020, arXiv:2006.08195)."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.alpha = nn.Parameter(torch.ones(1, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + (self.alpha + 1e-9).reciprocal() * torch.sin(self.alpha * x).square()
+
+
+class _HalfSnakeFunction(torch.autograd.Function):
+    """Half-snake with a hand-written backward: training keeps one tensor per activation instead of five."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, alpha: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(x, alpha)
+        half = alpha.shape[1]
+        out = torch.empty_like(x)
+        head, tail = x[:, :half], x[:, half:]
+        wave = torch.mul(head, alpha).sin_()
+        torch.addcmul(head, wave.square_(), (alpha + 1e-9).reciprocal(), out=out[:, :half])
+        out[:, half:] = F.leaky_relu(tail, LEAKY_SLOPE)
+        return out
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        x, alpha = ctx.saved_tensors
+        half = alpha.shape[1]
+        head, tail = x[:, :half], x[:, half:]
+        grad_head = grad[:, :half]
+        inverse = (alpha + 1e-9).reciprocal()
+        phase = head * alpha
+        # d/dx = 1 + sin(2 a x) a/(a+e);  d/da = x sin(2 a x)/(a+e) - sin(a x)^2/(a+e)^2
+        square = phase.sin().square_()
+        weighted = phase.mul_(2).sin_().mul_(grad_head)
+        grad_alpha = ((weighted * head).sum((0, 2), keepdim=True) * inverse) - (
+            (square.mul_(grad_head)).sum((0, 2), keepdim=True) * inverse.square()
+        )
+        grad_x = torch.empty_like(x)
+        torch.addcmul(grad_head, weighted, alpha * inverse, out=grad_x[:, :half])
+        grad_x[:, half:] = torch.where(tail > 0, grad[:, half:], grad[:, half:] * LEAKY_SLOPE)
+        return grad_x, grad_alpha
+
+
+class HalfSnake(nn.Module):
+    """Snake on the first C // 2 channels, leaky ReLU on the rest."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.snake_act = Snake(channels // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled() and x.requires_grad and not torch.jit.is_tracing():
+            return _HalfSnakeFunction.apply(x, self.snake_act.alpha)
+        half = self.snake_act.alpha.shape[1]
+        return torch.cat([self.snake_act(x[:, :half]), F.leaky_relu(x[:, half:], LEAKY_SLOPE)], dim=1)
+
+
+class Activation(nn.Module):
+    """The activation a config names; a wrapper so that parameters are called `*.activation.snake_act.alpha`."""
+
+    def __init__(self, kind: str, channels: int):
+        super().__init__()
+        self.activation: nn.Module = HalfSnake(channels) if kind == "half_snake" else nn.LeakyReLU(LEAKY_SLOPE)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(x)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(act(dilated conv(act(x))))."""
+
+    def __init__(self, channels: int, kernel_size: int, dilation: int, activation: str, **conv):
+        super().__init__()
+        self.input_activation = Activation(activation, channels)
+        self.input_conv = Conv(channels, channels, kernel_size, dilation=dilation, **conv)
+        self.skip_activation = Activation(activation, channels)
+        self.skip_conv = Conv(channels, channels, kernel_size, **conv)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        hidden = self.input_conv(self.input_activation(x), lengths)
+        return x + self.skip_conv(self.skip_activation(hidden), lengths)
+
+
+class ResBlock(nn.Module):
+    """Residual blocks one after another, one per dilation."""
+
+    def __init__(self, channels: int, kernel_size: int, dilations: tuple[int, ...], activation: str, **conv):
+        super().__init__()
+        self.res_blocks = nn.ModuleList(
+            ResidualBlock(channels, kernel_size, dilation, activation, **conv) for dilation in dilations
+        )
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        for block in self.res_blocks:
+            x = block(x, lengths)
+        return x
+
+
+class ResLayer(nn.Module):
+    """The mean of parallel `ResBlock`s, one per kernel size."""
+
+    def __init__(
+        self, channels: int, kernel_sizes: tuple[int, ...], dilations: tuple[int, ...], activation: str, **conv
+    ):
+        super().__init__()
+        self.res_blocks = nn.ModuleList(
+            ResBlock(channels, kernel_size, dilations, activation, **conv) for kernel_size in kernel_sizes
+        )
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        total = self.res_blocks[0](x, lengths)
+        for block in self.res_blocks[1:]:
+            total = total + block(x, lengths)
+        return total / len(self.res_blocks)
+
+
+def fold_weight_norm(module: nn.Module) -> nn.Module:
+    """Replace every weight-normed weight by its plain value, in place; outputs stay equal, inference gets faster."""
+    for child in module.modules():
+        if parametrize.is_parametrized(child, "weight"):
+            parametrize.remove_parametrizations(child, "weight", leave_parametrized=True)
+    return module
+
+
+def has_weight_norm(module: nn.Module) -> bool:
+    """Whether any convolution still carries its weight normalisation."""
+    return any(parametrize.is_parametrized(child, "weight") for child in module.modules())

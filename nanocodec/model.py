@@ -1,0 +1,159 @@
+"""The codec: audio to codes and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nanocodec.config import CodecConfig, get_config
+from nanocodec.decoder import Decoder
+from nanocodec.encoder import Encoder
+from nanocodec.layers import fold_weight_norm, valid_mask
+from nanocodec.quantizer import GroupFiniteScalarQuantizer
+
+
+class NanoCodec(nn.Module):
+    """A NanoCodec (Casanova et al. 2025, arXiv:2508.05835) of any variant: encoder, group FSQ, decoder.
+
+    >>> codec = NanoCodec.builtin()
+    >>> codes, _ = codec.encode(audio)         # audio float [B, T] in [-1, 1] at codec.sample_rate
+    >>> decoded = codec.decode(codes)          # [B, N * codec.hop]; trim it to T
+    """
+
+    def __init__(self, config: CodecConfig):
+        super().__init__()
+        config.validate()
+        self.config = config
+        self.audio_encoder = Encoder(config)
+        self.vector_quantizer = GroupFiniteScalarQuantizer(config.levels, config.num_codebooks)
+        self.audio_decoder = Decoder(config)
+
+    @classmethod
+    def from_variant(cls, name: str) -> NanoCodec:
+        """A randomly initialised model of the variant called `name` (see `nanocodec.config.VARIANTS`).
+
+        Raises:
+            UnknownVariantError: no such variant.
+        """
+        return cls(get_config(name))
+
+    @classmethod
+    def builtin(cls) -> NanoCodec:
+        """The trained `mini-1.1k` that ships with the package, folded and in eval mode."""
+        return cls.from_pretrained("mini-1.1k")
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path) -> NanoCodec:
+        """Load trained weights, folded and in eval mode: the name `mini-1.1k` or a `.safetensors` file.
+
+        Raises:
+            CheckpointError: no such weights, or a file that does not hold exactly this model; the message names it.
+        """
+        from nanocodec.checkpoint import load, resolve
+
+        return load(resolve(source))
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        return self.config.sample_rate
+
+    @property
+    def hop(self) -> int:
+        """Samples per frame."""
+        return self.config.hop
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second."""
+        return self.config.frame_rate
+
+    def fold(self) -> NanoCodec:
+        """Fold weight normalisation into plain weights, in place, and return the model (for inference)."""
+        fold_weight_norm(self)
+        return self
+
+    def _check_lengths(self, lengths: Tensor | None, batch: int, total: int, what: str) -> Tensor | None:
+        if lengths is None:
+            return None
+        if lengths.shape != (batch,):
+            raise ValueError(f"lengths must have shape [{batch}], got {list(lengths.shape)}")
+        if bool((lengths < 0).any()) or bool((lengths > total).any()):
+            raise ValueError(f"lengths must lie in [0, {total}] {what}, got {lengths.tolist()}")
+        return lengths.to(torch.int64)
+
+    def encode_latent(self, audio: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Audio [B, T] to the unquantized latent [B, latent_dim, N] and frame counts int64 [B].
+
+        Each item is padded with zeros to ceil(length / hop) whole frames.
+        """
+        if audio.dim() != 2:
+            raise ValueError(f"audio must be [B, T] samples, got shape {list(audio.shape)}")
+        batch, total = audio.shape
+        lengths = self._check_lengths(lengths, batch, total, "samples")
+        audio = F.pad(audio, (0, -total % self.hop))
+        if lengths is None:
+            latent = self.audio_encoder(audio[:, None])
+            return latent, torch.full((batch,), latent.shape[-1], device=audio.device)
+        frames = -(-lengths // self.hop)
+        audio = audio * valid_mask(lengths, audio.shape[1])
+        return self.audio_encoder(audio[:, None], frames * self.hop), frames
+
+    def encode(self, audio: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Audio to codes.
+
+        Args:
+            audio: float [B, T], mono samples in [-1, 1] at `sample_rate`.
+            lengths: samples per item, integer [B]; None when every item fills its row.
+
+        Returns:
+            codes int32 [B, K, N] in [0, codebook_size), N = ceil(T / hop), zero past an item's end; and the frames
+            per item, int64 [B].
+        """
+        latent, frames = self.encode_latent(audio, lengths)
+        codes = self.vector_quantizer.encode(latent)
+        if lengths is not None:
+            codes = codes * valid_mask(frames, codes.shape[-1])[:, None]
+        return codes, frames
+
+    def decode(self, codes: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Codes to audio.
+
+        Args:
+            codes: integer [B, K, N] in [0, codebook_size).
+            lengths: frames per item, integer [B]; None when every item fills its row.
+
+        Returns:
+            float [B, N * hop] in [-1, 1], zero past an item's end. Trim it to the original length yourself.
+
+        Raises:
+            ValueError: a shape or a code that this model cannot have produced.
+        """
+        config = self.config
+        if codes.dim() != 3 or codes.shape[1] != config.num_codebooks:
+            raise ValueError(
+                f"codes must be [B, {config.num_codebooks}, N] for {config.name}, got shape {list(codes.shape)}"
+            )
+        if codes.is_floating_point():
+            raise ValueError(f"codes must be integers, got {codes.dtype}")
+        if codes.numel() and not (0 <= int(codes.min()) and int(codes.max()) < config.codebook_size):
+            raise ValueError(
+                f"codes must lie in [0, {config.codebook_size}), got {int(codes.min())}..{int(codes.max())}"
+            )
+        batch, _, frames = codes.shape
+        lengths = self._check_lengths(lengths, batch, frames, "frames")
+        latent = self.vector_quantizer.decode(codes)
+        if lengths is not None:  # a frame past the end is a zero vector, which is not what code 0 stands for
+            latent = latent * valid_mask(lengths, frames)[:, None]
+        audio = self.audio_decoder(latent, lengths)[:, 0]
+        if lengths is not None:
+            audio = audio * valid_mask(lengths * self.hop, audio.shape[1])
+        return audio
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """Audio [B, T] through encoder, straight-through quantizer and decoder: [B, ceil(T / hop) * hop]."""
+        latent, _ = self.encode_latent(audio)
+        return self.audio_decoder(self.vector_quantizer(latent))[:, 0]

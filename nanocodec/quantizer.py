@@ -1,0 +1,81 @@
+"""Group finite scalar quantization (FSQ: Mentzer et al. 2023, arXiv:2309.15505), exactly as upstream rounds it.
+
+Nothing is learned and there are no projections. The latent's D dimensions are cut into groups of len(levels)
+neighbours, one codebook each. A dimension with L levels is squashed by tanh, shifted when L is even, rounded, and
+divided by L // 2, so dequantized values lie in [-1, 1] (in [-1, 1 - 1/(L // 2)] for even L).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+_EPS = 1e-3  # keeps tanh's asymptotes from rounding to a level of their own
+
+
+class FiniteScalarQuantizer(nn.Module):
+    """One codebook: [B, D, N] latents, D = len(levels), to and from integers in [0, prod(levels))."""
+
+    num_levels: Tensor
+    dim_base_index: Tensor
+
+    def __init__(self, levels: tuple[int, ...]):
+        super().__init__()
+        levels_tensor = torch.tensor(levels, dtype=torch.int32)
+        base = torch.cumprod(torch.tensor([1, *levels[:-1]]), 0).to(torch.int32)  # first dimension counts least
+        self.register_buffer("dim_base_index", base.view(1, -1, 1))
+        self.register_buffer("num_levels", levels_tensor.view(1, -1, 1))
+
+    def squash(self, latent: Tensor) -> Tensor:
+        """Unbounded latent to level units: nearest integers are the levels -(L // 2) ... (L - 1) // 2."""
+        scale = (self.num_levels - 1).to(latent.dtype) / 2 * (1 - _EPS)
+        offset = (self.num_levels % 2 == 0).to(latent.dtype) * 0.5
+        shift = torch.tan(offset / scale)  # upstream's tan; atanh would centre it better
+        return scale * torch.tanh(latent + shift) - offset
+
+    def quantize(self, latent: Tensor) -> Tensor:
+        """Latent [B, D, N] to dequantized values; gradients pass straight through the rounding."""
+        level = self.squash(latent)
+        level = level + (torch.round(level) - level).detach()
+        return level / (self.num_levels // 2)
+
+    def encode(self, latent: Tensor) -> Tensor:
+        """Latent [B, D, N] to int32 indices [B, N]."""
+        digits = torch.round(self.squash(latent)).to(torch.int32) + self.num_levels // 2
+        return (digits * self.dim_base_index).sum(dim=1, dtype=torch.int32)
+
+    def decode(self, indices: Tensor) -> Tensor:
+        """Integer indices [B, N] to dequantized values [B, D, N]."""
+        digits = (indices[:, None, :] // self.dim_base_index) % self.num_levels
+        half = self.num_levels // 2
+        return (digits - half).float() / half
+
+
+class GroupFiniteScalarQuantizer(nn.Module):
+    """Several codebooks side by side; codebook g holds latent dimensions g * d ... g * d + d - 1."""
+
+    def __init__(self, levels: tuple[int, ...], num_codebooks: int):
+        super().__init__()
+        self.fsqs = nn.ModuleList(FiniteScalarQuantizer(levels) for _ in range(num_codebooks))
+        self.dims = len(levels)
+
+    def _groups(self, latent: Tensor) -> list[tuple[FiniteScalarQuantizer, Tensor]]:
+        return list(zip(self.fsqs, latent.split(self.dims, dim=1), strict=True))  # type: ignore[arg-type]
+
+    def squash(self, latent: Tensor) -> Tensor:
+        """Latent [B, D, N] to the values that quantization would round, on the dequantized scale."""
+        return torch.cat([fsq.squash(group) / (fsq.num_levels // 2) for fsq, group in self._groups(latent)], 1)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Latent [B, D, N] to dequantized [B, D, N], straight-through gradients."""
+        return torch.cat([fsq.quantize(group) for fsq, group in self._groups(latent)], dim=1)
+
+    def encode(self, latent: Tensor) -> Tensor:
+        """Latent [B, D, N] to int32 codes [B, K, N]."""
+        return torch.stack([fsq.encode(group) for fsq, group in self._groups(latent)], dim=1)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes [B, K, N] to dequantized latent [B, D, N]."""
+        return torch.cat(
+            [fsq.decode(column) for fsq, column in zip(self.fsqs, codes.unbind(1), strict=True)], dim=1
+        )  # type: ignore[operator]

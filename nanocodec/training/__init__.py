@@ -1,0 +1,1 @@
+"""Training: data, losses and a loop that resumes to the step."""

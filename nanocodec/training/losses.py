@@ -1,0 +1,96 @@
+"""Reconstruction losses: log-magnitude spectra and log-mel spectra at several resolutions.
+
+All compare ln(1 + GAIN * m), where m is a magnitude normalised by the window's energy, so that white noise of
+standard deviation s has m near s at every resolution. ln(1 + x) is linear for what is inaudibly quiet and
+logarithmic for what is loud; GAIN puts the bend about 40 dB below full scale.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+GAIN = 100.0
+
+
+def _hz_to_mel(hz: np.ndarray) -> np.ndarray:
+    """Slaney's mel scale: linear below 1 kHz, logarithmic above."""
+    return np.where(hz < 1000, hz * 3 / 200, 15 + np.log(np.maximum(hz, 1000) / 1000) * 27 / np.log(6.4))
+
+
+def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
+    return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp((np.maximum(mel, 15) - 15) * np.log(6.4) / 27))
+
+
+@functools.cache
+def mel_filters(sample_rate: int, n_fft: int, n_mels: int) -> Tensor:
+    """Triangular filters [n_mels, n_fft // 2 + 1], each with unit sum, so that a band's value is a mean magnitude."""
+    top = _hz_to_mel(np.array(sample_rate / 2))
+    edges = _mel_to_hz(np.linspace(0, top, n_mels + 2))
+    hz = np.linspace(0, sample_rate / 2, n_fft // 2 + 1)
+    rising = (hz - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
+    falling = (edges[2:, None] - hz) / (edges[2:] - edges[1:-1])[:, None]
+    filters = np.maximum(0, np.minimum(rising, falling))
+    filters /= np.maximum(filters.sum(1, keepdims=True), 1e-3)
+    return torch.tensor(filters, dtype=torch.float32)
+
+
+@functools.cache
+def _window(n_fft: int) -> Tensor:
+    window = torch.hann_window(n_fft)
+    return window / window.square().sum().sqrt()
+
+
+def magnitude(audio: Tensor, n_fft: int, hop: int, *, center: bool = True) -> Tensor:
+    """STFT magnitude [B, n_fft // 2 + 1, frames] of [B, T], periodic Hann window of unit energy."""
+    if center:
+        audio = F.pad(audio, (n_fft // 2, n_fft // 2))
+    frames = audio.unfold(1, n_fft, hop) * _window(n_fft).to(audio.device)
+    spectrum = torch.view_as_real(torch.fft.rfft(frames))
+    return (spectrum.square().sum(-1) + 1e-10).sqrt().transpose(1, 2)
+
+
+def log_mel(audio: Tensor, sample_rate: int, n_fft: int, hop: int, n_mels: int, *, center: bool = True) -> Tensor:
+    """ln(1 + GAIN * mel) [B, n_mels, frames] of [B, T]."""
+    filters = mel_filters(sample_rate, n_fft, n_mels).to(audio.device)
+    return torch.log1p(GAIN * (filters @ magnitude(audio, n_fft, hop, center=center)))
+
+
+def frame_aligned_log_mel(audio: Tensor, sample_rate: int, hop: int, n_fft: int, n_mels: int) -> Tensor:
+    """Log-mel with exactly T // hop frames, window i centred on the middle of samples i * hop ... (i + 1) * hop."""
+    side = (n_fft - hop) // 2
+    padded = F.pad(audio, (side, n_fft - hop - side))
+    return log_mel(padded, sample_rate, n_fft, hop, n_mels, center=False)
+
+
+class SpectralLoss(torch.nn.Module):
+    """Mean absolute difference of log-spectra, averaged over resolutions; STFT bins and mel bands weigh alike.
+
+    Args:
+        sample_rate: Hz.
+        n_ffts: window lengths in samples; the hop is a quarter of each.
+        n_mels: mel bands per window length; 0 leaves the mel term out there.
+    """
+
+    def __init__(self, sample_rate: int, n_ffts: tuple[int, ...], n_mels: tuple[int, ...], mel_weight: float = 1.0):
+        super().__init__()
+        self.sample_rate = sample_rate
+        self.resolutions = tuple(zip(n_ffts, n_mels, strict=True))
+        self.mel_weight = mel_weight
+
+    def forward(self, decoded: Tensor, reference: Tensor) -> Tensor:
+        """Loss (a scalar) between two [B, T] batches."""
+        total = decoded.new_zeros(())
+        both = torch.cat([decoded, reference])
+        for n_fft, n_mels in self.resolutions:
+            m_dec, m_ref = magnitude(both, n_fft, n_fft // 4).chunk(2)
+            total = total + (torch.log1p(GAIN * m_dec) - torch.log1p(GAIN * m_ref)).abs().mean()
+            if n_mels:
+                filters = mel_filters(self.sample_rate, n_fft, n_mels).to(decoded.device)
+                mel = torch.log1p(GAIN * (filters @ m_dec)) - torch.log1p(GAIN * (filters @ m_ref))
+                total = total + self.mel_weight * mel.abs().mean()
+        return total / len(self.resolutions)

@@ -1,0 +1,80 @@
+"""Muon for the convolutions' matrices, Adam for everything else.
+
+Muon (Jordan et al. 2024) orthogonalises the momentum of each matrix, so that every direction of a layer learns at
+one pace; the update is scaled so that its RMS equals Adam's (Liu et al. 2025, arXiv:2502.16982) and both share one
+learning rate.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+
+def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
+    """Nearest semi-orthogonal matrices [..., m, n], by a quintic Newton-Schulz iteration."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = matrices.mT if tall else matrices
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.mT if tall else x
+
+
+class MuonAdam(torch.optim.Optimizer):
+    """One optimizer, two rules: parameters given as `matrices` follow Muon, `others` follow Adam."""
+
+    def __init__(
+        self,
+        matrices: Iterable[Tensor],
+        others: Iterable[Tensor],
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.99),
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+        eps: float = 1e-8,
+    ):
+        groups = [{"params": list(matrices), "muon": True}, {"params": list(others), "muon": False}]
+        groups = [group for group in groups if group["params"]]
+        defaults = {"lr": lr, "betas": betas, "momentum": momentum, "weight_decay": weight_decay, "eps": eps}
+        super().__init__(groups, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            (self._muon if group["muon"] else self._adam)(group, params)
+
+    def _muon(self, group: dict, params: list[Tensor]) -> None:
+        by_shape: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = defaultdict(list)
+        for p in params:
+            state = self.state[p]
+            if not state:
+                state["momentum"] = torch.zeros_like(p)
+            momentum = state["momentum"].lerp_(p.grad, 1 - group["momentum"])
+            nesterov = p.grad.lerp(momentum, group["momentum"])
+            by_shape[len(p), p.numel() // len(p)].append((p, nesterov))
+        for (rows, columns), pairs in by_shape.items():
+            update = orthogonalize(torch.stack([u.reshape(rows, columns) for _, u in pairs]))
+            scale = 0.2 * max(rows, columns) ** 0.5
+            for (p, _), u in zip(pairs, update, strict=True):
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                p.add_(u.reshape(p.shape), alpha=-group["lr"] * scale)
+
+    def _adam(self, group: dict, params: list[Tensor]) -> None:
+        beta1, beta2 = group["betas"]
+        for p in params:
+            state = self.state[p]
+            if not state:
+                state.update(step=0, mean=torch.zeros_like(p), square=torch.zeros_like(p))
+            state["step"] += 1
+            state["mean"].lerp_(p.grad, 1 - beta1)
+            state["square"].lerp_(p.grad.square(), 1 - beta2)
+            mean = state["mean"] / (1 - beta1 ** state["step"])
+            square = state["square"] / (1 - beta2 ** state["step"])
+            p.addcdiv_(mean, square.sqrt_().add_(group["eps"]), value=-group["lr"])
