@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .table import Cell, Table
+from .table import TIE, Cell, Table
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -14,6 +14,7 @@ LATEX_SPECIALS = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "↑": r"$\uparrow$", "↓": r"$\downarrow$", "–": "--",
+    "≈": r"$\approx$", "≤": r"$\leq$", "±": r"$\pm$", "Δ": r"$\Delta$",
 }  # fmt: skip
 
 
@@ -23,23 +24,33 @@ def rich_table(table: Table) -> "RichTable":
     from rich.markup import escape
     from rich.table import Table as RichTable
 
-    rendered = RichTable(title=table.title, box=box.SIMPLE_HEAD, caption="\n".join(table.notes) or None)
+    def show(cell: Cell) -> str:
+        text = f"[bold]{escape(cell.text)}[/bold]" if cell.best else escape(cell.text)
+        text += f" {TIE}" if cell.tied else ""
+        return f"{text}\n[dim]{escape(cell.interval)}[/dim]" if cell.interval else text
+
+    caption = "\n".join(map(escape, table.notes)) or None
+    rendered = RichTable(title=table.title, box=box.SIMPLE_HEAD, caption=caption, caption_justify="left")
     for position, column in enumerate(table.columns):
-        rendered.add_column(column.head, justify="right" if position else "left", no_wrap=position == 0)
+        rendered.add_column(column.head, justify="left" if column.words else "right", no_wrap=position == 0)
     for row in table.rows:
-        rendered.add_row(*(f"[bold]{escape(c.text)}[/bold]" if c.best else escape(c.text) for c in row))
+        rendered.add_row(*map(show, row))
     return rendered
 
 
 def markdown(table: Table) -> str:
-    """GitHub's Markdown; the best of each column in bold."""
+    """GitHub's Markdown; the best of each column in bold, what is not separable from it marked."""
+
+    def show(cell: Cell) -> str:
+        text = f"**{cell.text}**" if cell.best else cell.text
+        return " ".join(filter(None, [text, cell.interval, TIE if cell.tied else ""]))
 
     def line(cells: list[str]) -> str:
         return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
 
     head = line([column.head for column in table.columns])
-    rule = "|" + "|".join([" --- "] + [" ---: "] * (len(table.columns) - 1)) + "|"
-    body = [line([f"**{c.text}**" if c.best else c.text for c in row]) for row in table.rows]
+    rule = "|" + "|".join(" --- " if column.words else " ---: " for column in table.columns) + "|"
+    body = [line([show(cell) for cell in row]) for row in table.rows]
     notes = [f"\n{note}" for note in table.notes]
     return "\n".join([f"**{table.title}**", "", head, rule, *body, *notes]) + "\n"
 
@@ -51,12 +62,14 @@ def latex(table: Table) -> str:
         return "".join(LATEX_SPECIALS.get(character, character) for character in text)
 
     def show(cell: Cell) -> str:
-        return rf"\textbf{{{escape(cell.text)}}}" if cell.best else escape(cell.text)
+        text = rf"\textbf{{{escape(cell.text)}}}" if cell.best else escape(cell.text)
+        text += rf" {{\scriptsize {escape(cell.interval)}}}" if cell.interval else ""
+        return text + (f" {escape(TIE)}" if cell.tied else "")
 
     lines = [
         f"% {table.title}",
         *(f"% {note}" for note in table.notes),
-        rf"\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}",
+        rf"\begin{{tabular}}{{{''.join('l' if column.words else 'r' for column in table.columns)}}}",
         r"\toprule",
         " & ".join(escape(column.head) for column in table.columns) + r" \\",
         r"\midrule",
@@ -68,12 +81,25 @@ def latex(table: Table) -> str:
 
 
 def comma_separated(table: Table) -> str:
-    """CSV with unrounded values and empty cells where there is none; the column `dataset` comes first."""
+    """CSV with unrounded values and empty cells where there is none; the column `dataset` comes first.
+
+    Each metric M brings the columns M.low and M.high, the bounds of its interval, and M.tied, "yes" where it is not
+    separable from the best."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["dataset", *(column.key for column in table.columns)])
+    head = ["dataset"]
+    for column in table.columns:
+        head.append(column.key)
+        head += [f"{column.key}.{part}" for part in ("low", "high", "tied")] if column.measured else []
+    writer.writerow(head)
     for row in table.rows:
-        writer.writerow([table.title, row[0].text, *("" if c.value is None else c.value for c in row[1:])])
+        cells: list[object] = [table.title]
+        for column, cell in zip(table.columns, row, strict=True):
+            cells.append(cell.text if column.words else "" if cell.value is None else cell.value)
+            if column.measured:
+                bounds = ["", ""] if cell.bounds is None else [cell.bounds.low, cell.bounds.high]
+                cells += [*bounds, "yes" if cell.tied else ""]
+        writer.writerow(cells)
     return out.getvalue()
 
 

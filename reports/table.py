@@ -1,27 +1,34 @@
-"""One table a dataset: codecs as rows, metrics as columns, the best in bold, n and failures beside the means."""
+"""One table a dataset: codecs as rows, metrics as columns; beside each mean its interval, n and failures, and whether
+it can be told apart from the best."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from math import isnan
 from typing import Any
 
 import pandas as pd
 
 from evalkit.errors import UsageError
-from evalkit.stats import summarize
+from evalkit.stats import DEFAULTS, POWER, Answer, Interval, Question, Settings, compare_codecs, summarize
 from evalkit.store import CORPUS, Run
 
 ARROWS = {"up": "↑", "down": "↓", "none": ""}
 MISSING = "–"
+TIE = "≈"
+"""Marks values that are not separable from the best."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """`text` as shown; `value` for those who compute with it."""
+    """`text` as shown; `value` for those who compute with it. `interval` is the text of its bounds, `bounds` their
+    values; `tied` says that the value is not the best, and that the test cannot tell it from the best."""
 
     text: str
     value: float | None = None
     best: bool = False
+    interval: str = ""
+    bounds: Interval | None = None
+    tied: bool = False
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,10 @@ class Column:
     key: str
     label: str
     arrow: str = ""
+    measured: bool = False
+    """Whether its cells are means of a metric, with intervals."""
+    words: bool = False
+    """Whether its cells are words, not numbers."""
 
     @property
     def head(self) -> str:
@@ -47,19 +58,39 @@ class Table:
     notes: tuple[str, ...] = ()
 
 
-def build_tables(runs: Sequence[Run], metrics: Sequence[str] | None = None) -> list[Table]:
-    """A table for each dataset in `runs`; `metrics` chooses and orders the columns.
+def join(runs: Sequence[Run]) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The rows of all `runs`, and what the runs say of their metrics, in the order in which they were asked for.
 
-    Raises UsageError where runs disagree about a metric's version, where a codec comes twice on one dataset, or where
-    `metrics` names one that no run has: numbers that are not comparable do not share a table.
+    Raises UsageError where runs disagree about a metric's version or a dataset's revision, where a codec comes twice
+    on one dataset, or where there are no rows: numbers that are not comparable are never joined.
     """
     described = _described(runs)
+    _check_revisions(runs)
     rows = pd.concat([run.rows for run in runs], ignore_index=True)
     if rows.empty:
         raise UsageError("there are no rows yet: the run stopped before the first utterance was scored")
     for (codec, dataset), count in _sources(runs).items():
         if count > 1:
             raise UsageError(f"{codec} on {dataset} is in {count} of these runs: give one of them")
+    return rows, described
+
+
+def build_tables(
+    runs: Sequence[Run],
+    metrics: Sequence[str] | None = None,
+    settings: Settings = DEFAULTS,
+    codecs: Sequence[str] | None = None,
+) -> list[Table]:
+    """A table for each dataset in `runs`; `metrics` chooses and orders the columns, `codecs` the rows.
+
+    Raises UsageError as `join` does, and where `metrics` or `codecs` name one that no run has.
+    """
+    rows, described = join(runs)
+    if codecs is not None:
+        absent = [codec for codec in codecs if codec not in set(rows["codec"])]
+        if absent:
+            raise UsageError(f"no run has the codec(s) {', '.join(absent)}")
+        rows = pd.concat([rows[rows["codec"] == codec] for codec in codecs], ignore_index=True)
     present = list(dict.fromkeys(rows.loc[rows["utterance"] != CORPUS, "metric"]))
     corpus = [m for m in dict.fromkeys(rows.loc[rows["utterance"] == CORPUS, "metric"]) if m in described]
     shown = [name for name in described if name in (*present, *corpus)]
@@ -69,7 +100,9 @@ def build_tables(runs: Sequence[Run], metrics: Sequence[str] | None = None) -> l
             raise UsageError(f"no run has the metric(s) {', '.join(absent)}. There are: {', '.join(shown)}.")
         shown = list(metrics)
     notes = _notes(runs)
-    return [_table(str(name), part, shown, described, notes) for name, part in rows.groupby("dataset", sort=False)]
+    return [
+        _table(str(name), part, shown, described, settings, notes) for name, part in rows.groupby("dataset", sort=False)
+    ]
 
 
 def _table(
@@ -77,23 +110,69 @@ def _table(
     rows: pd.DataFrame,
     metrics: Sequence[str],
     described: dict[str, Any],
+    settings: Settings,
     notes: tuple[str, ...],
 ) -> Table:
-    means = summarize(rows).set_index(["codec", "metric"])
+    means = summarize(rows, settings).set_index(["codec", "metric"])
     scored = [m for m in metrics if m != "bitrate"]
-    columns = [Column("codec", "Codec"), Column("kbps", "kbit/s")]
-    columns += [Column(m, described[m]["label"], ARROWS[described[m]["direction"]]) for m in scored]
+    columns = [Column("codec", "Codec", words=True), Column("kbps", "kbit/s")]
+    columns += [Column(m, described[m]["label"], ARROWS[described[m]["direction"]], True) for m in scored]
     columns += [Column("n", "n"), Column("failed", "failed")]
     best = {m: _best(means, m, described[m]["direction"]) for m in scored}
+    answers = _against_best(rows, best, settings)
+    tied = {(a.question.b, a.question.metric) for a in answers if not a.separable}
     lines = []
     for codec, part in rows.groupby("codec", sort=False):
         utterances = part[part["utterance"] != CORPUS]
         n = utterances["utterance"].nunique()
         failed = utterances.loc[utterances["value"].isna(), "utterance"].nunique()
         cells = [Cell(str(codec)), _bitrate(means, str(codec), utterances)]
-        cells += [_cell(means, str(codec), m, described[m]["decimals"], n, best[m]) for m in scored]
+        for m in scored:
+            cell = _cell(means, str(codec), m, described[m]["decimals"], n, best[m])
+            cells.append(replace(cell, tied=(codec, m) in tied and not cell.best))
         lines.append((*cells, Cell(str(n), n), Cell(str(failed), failed)))
+    notes = (*_statistics_notes(lines, answers, described, settings), *_unequal(rows), *notes)
     return Table(dataset, tuple(columns), tuple(lines), notes)
+
+
+def _against_best(rows: pd.DataFrame, best: dict[str, str | None], settings: Settings) -> list[Answer]:
+    """Every codec against the best of each column, as far as enough utterances have both."""
+    codecs = rows["codec"].drop_duplicates()
+    questions = [Question(m, top, str(c)) for m, top in best.items() if top is not None for c in codecs if c != top]
+    return [a for a in compare_codecs(rows, questions, settings) if not isnan(a.comparison.p)]
+
+
+def _statistics_notes(
+    lines: Sequence[Sequence[Cell]], answers: Sequence[Answer], described: dict[str, Any], settings: Settings
+) -> Iterator[str]:
+    if any(cell.interval for line in lines for cell in line):
+        yield f"[low, high]: {settings.describe()}."
+    if not answers:
+        return
+    if any(cell.tied for line in lines for cell in line):
+        corrected = {"holm": ", Holm", "bh": ", Benjamini-Hochberg", "none": ", not corrected"}[settings.correction]
+        yield (
+            f"{TIE}: not separable from the best of its column at this n "
+            f"(paired bootstrap{corrected} over {len(answers)} comparisons)."
+        )
+    largest: dict[str, float] = {}
+    for answer in answers:
+        metric = answer.question.metric
+        largest[metric] = max(largest.get(metric, 0.0), answer.comparison.detectable)
+    effects = ", ".join(f"{described[m]['label']} {v:.{described[m]['decimals']}f}" for m, v in largest.items())
+    yield f"Differences from the best that one comparison detects with {POWER:.0%} power, at the least: {effects}."
+
+
+def _unequal(rows: pd.DataFrame) -> Iterator[str]:
+    """A warning where codecs were not run on the same utterances."""
+    utterances = rows[rows["utterance"] != CORPUS]
+    sets = {frozenset(part) for _, part in utterances.groupby("codec")["utterance"]}
+    if len(sets) > 1:
+        shared = len(frozenset.intersection(*sets))
+        yield (
+            f"The codecs were not run on the same utterances: only {shared} are shared by all. Means do not compare; "
+            f"tests use what each pair shares."
+        )
 
 
 def _bitrate(means: pd.DataFrame, codec: str, utterances: pd.DataFrame) -> Cell:
@@ -105,7 +184,7 @@ def _bitrate(means: pd.DataFrame, codec: str, utterances: pd.DataFrame) -> Cell:
     return Cell(MISSING) if isnan(kbps) else Cell(f"{kbps:.3f}" if kbps < 100 else f"{kbps:.0f}", kbps)
 
 
-def _cell(means: pd.DataFrame, codec: str, metric: str, decimals: int, n: int, best: float | None) -> Cell:
+def _cell(means: pd.DataFrame, codec: str, metric: str, decimals: int, n: int, best: str | None) -> Cell:
     if (codec, metric) not in means.index or isnan(float(means.at[(codec, metric), "mean"])):
         return Cell(MISSING)
     summary = means.loc[(codec, metric)]
@@ -114,15 +193,22 @@ def _cell(means: pd.DataFrame, codec: str, metric: str, decimals: int, n: int, b
     over_fewer = summary["n_failed"] and summary["n"] < n
     if over_fewer:
         text += f" (n={int(summary['n'])})"
-    # What prints alike is alike: ties share the bold.
-    return Cell(text, value, best is not None and f"{value:.{decimals}f}" == f"{best:.{decimals}f}")
+    interval = Interval(float(summary["ci_low"]), float(summary["ci_high"]))
+    bounds = f"[{interval.low:.{decimals}f}, {interval.high:.{decimals}f}]" if interval.known else ""
+    # What prints alike is alike: it shares the bold.
+    top = None if best is None else float(means.at[(best, metric), "mean"])
+    is_best = top is not None and f"{value:.{decimals}f}" == f"{top:.{decimals}f}"
+    return Cell(text, value, is_best, bounds, interval if interval.known else None)
 
 
-def _best(means: pd.DataFrame, metric: str, direction: str) -> float | None:
-    values = means.xs(metric, level="metric")["mean"].dropna() if metric in means.index.levels[1] else []
-    if direction == "none" or len(values) < 2:
+def _best(means: pd.DataFrame, metric: str, direction: str) -> str | None:
+    """The codec with the best mean; None where there is no better or nobody to be better than."""
+    if direction == "none" or metric not in means.index.levels[1]:
         return None
-    return float(max(values) if direction == "up" else min(values))
+    values = means.xs(metric, level="metric")["mean"].dropna()
+    if len(values) < 2:
+        return None
+    return str(values.idxmax() if direction == "up" else values.idxmin())
 
 
 def _described(runs: Sequence[Run]) -> dict[str, Any]:
@@ -139,6 +225,22 @@ def _described(runs: Sequence[Run]) -> dict[str, Any]:
     return described
 
 
+def _check_revisions(runs: Sequence[Run]) -> None:
+    """Raise where two runs call different data by one name."""
+    known: dict[str, tuple[Any, Run]] = {}
+    for run in runs:
+        about = run.provenance.get("dataset", {})
+        name, revision = about.get("name"), about.get("revision")
+        if name is None or revision is None:
+            continue
+        if name in known and known[name][0] != revision:
+            raise UsageError(
+                f"{known[name][1].path} and {run.path} have different revisions of the dataset {name}: "
+                "their numbers do not compare"
+            )
+        known[name] = (revision, run)
+
+
 def _sources(runs: Sequence[Run]) -> dict[tuple[str, str], int]:
     """In how many runs each codec and dataset come."""
     counts: dict[tuple[str, str], int] = {}
@@ -149,8 +251,12 @@ def _sources(runs: Sequence[Run]) -> dict[tuple[str, str], int]:
 
 
 def _notes(runs: Sequence[Run]) -> tuple[str, ...]:
-    return tuple(
+    notes = [
         f"{run.path}: {run.provenance['state']}, so the table is not complete"
         for run in runs
         if run.provenance["state"] != "finished"
-    )
+    ]
+    resamplers = sorted({str(run.provenance.get("resampler")) for run in runs})
+    if len(resamplers) > 1:
+        notes.append(f"The runs were resampled by {' and by '.join(resamplers)}: small differences may be theirs.")
+    return tuple(notes)

@@ -4,11 +4,13 @@ import csv
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from evalkit.errors import UsageError
 from evalkit.reports.render import FORMATS, rich_table
 from evalkit.reports.table import build_tables
+from evalkit.stats import Settings
 from evalkit.store import CORPUS, Row, Run, RunWriter, read_run
 
 METRICS = {
@@ -18,9 +20,12 @@ METRICS = {
 }
 
 
-def make_run(path: Path, rows: list[Row], version: str = "1") -> Run:
-    metrics = {name: about | {"version": version} for name, about in METRICS.items()}
-    with RunWriter(path, list(dict.fromkeys(row.codec for row in rows)), {"metrics": metrics}) as writer:
+def make_run(path: Path, rows: list[Row], version: str = "1", revision: str | None = None) -> Run:
+    about = {
+        "metrics": {name: described | {"version": version} for name, described in METRICS.items()},
+        "dataset": {"name": "set", "revision": revision},
+    }
+    with RunWriter(path, list(dict.fromkeys(row.codec for row in rows)), about) as writer:
         writer.add(rows)
     return read_run(path)
 
@@ -60,8 +65,9 @@ def test_latex_escapes_and_uses_booktabs(run: Run) -> None:
 
 
 def test_csv_keeps_what_rounding_would_lose(run: Run) -> None:
-    lines = list(csv.DictReader(io.StringIO(FORMATS["csv"](build_tables([run])[0]))))
-    assert lines[1] == {
+    (table,) = build_tables([run], settings=Settings(interval="none"))
+    lines = list(csv.DictReader(io.StringIO(FORMATS["csv"](table))))
+    assert {name: value for name, value in lines[1].items() if "." not in name} == {
         "dataset": "set", "codec": "poor_codec", "kbps": "", "pesq-wb": "1.5", "mel": "0.1001", "n": "2", "failed": "1"
     }  # fmt: skip
 
@@ -106,3 +112,65 @@ def test_a_run_that_stopped_early_says_so(run: Run) -> None:
 def test_no_rows_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no rows yet"):
         build_tables([make_run(tmp_path / "run", [])])
+
+
+@pytest.fixture
+def contest(tmp_path: Path) -> Run:
+    """30 utterances: `first` and `second` all but alike, `third` clearly below, `fourth` on a few only."""
+    rng = np.random.default_rng(0)
+    level, noise = rng.normal(3, 0.4, 30), rng.normal(0, 0.2, 30)
+    noise -= noise.mean()
+    values = {
+        "first": level,
+        "second": level - 0.02 + noise,
+        "third": level - 0.3 - noise,
+        "fourth": level[:4] - 1,
+    }
+    return make_run(
+        tmp_path / "contest",
+        [Row(c, "set", f"u{i:02}", "pesq-wb", float(v)) for c, vs in values.items() for i, v in enumerate(vs)],
+    )
+
+
+def test_intervals_and_ties_stand_beside_the_means(contest: Run) -> None:
+    (table,) = build_tables([contest])
+    first, second, third, fourth = (row[2] for row in table.rows)
+    summary = contest.rows.groupby("codec")["value"].mean()
+    assert first.best and not first.tied and first.value == pytest.approx(summary["first"])
+    assert second.tied and not third.tied
+    assert first.bounds is not None and first.bounds.low < summary["first"] < first.bounds.high
+    assert not fourth.interval and not fourth.tied, "four utterances have no interval and no test"
+    text = FORMATS["markdown"](table)
+    assert f"| {second.text} {second.interval} ≈ |" in text and f"| **{first.text}** {first.interval} |" in text
+    assert "≈: not separable from the best of its column at this n (paired bootstrap, Holm over 2 comparisons)" in text
+    assert "95% BCa bootstrap, 10,000 resamples, seed 0" in text and "80% power, at the least: PESQ-WB 0." in text
+    assert "only 4 are shared by all" in text
+    assert r"$\approx$" in FORMATS["latex"](table) and r"{\scriptsize [" in FORMATS["latex"](table)
+    (line,) = [line for line in csv.DictReader(io.StringIO(FORMATS["csv"](table))) if line["codec"] == "second"]
+    assert line["pesq-wb.tied"] == "yes" and float(line["pesq-wb.low"]) == second.bounds.low
+
+
+def test_intervals_can_be_left_out(contest: Run) -> None:
+    (table,) = build_tables([contest], settings=Settings(interval="none"))
+    assert not any(cell.interval for row in table.rows for cell in row)
+
+
+def test_codecs_are_chosen_and_ordered(contest: Run) -> None:
+    (table,) = build_tables([contest], codecs=["third", "first"])
+    assert [row[0].text for row in table.rows] == ["third", "first"]
+    with pytest.raises(UsageError, match=r"no run has the codec\(s\) gone"):
+        build_tables([contest], codecs=["gone"])
+
+
+def test_other_data_by_the_same_name_is_refused(tmp_path: Path) -> None:
+    one = make_run(tmp_path / "one", [Row("c", "set", "a", "mel", 0.1)], revision="aaaa")
+    two = make_run(tmp_path / "two", [Row("d", "set", "a", "mel", 0.1)], revision="bbbb")
+    with pytest.raises(UsageError, match="different revisions of the dataset set"):
+        build_tables([one, two])
+
+
+def test_another_resampler_is_named(tmp_path: Path) -> None:
+    one = make_run(tmp_path / "one", [Row("c", "set", "a", "mel", 0.1)])
+    two = make_run(tmp_path / "two", [Row("d", "set", "a", "mel", 0.1)])
+    two.provenance["resampler"] = "soxr 9 HQ"
+    assert "soxr 9 HQ" in FORMATS["markdown"](build_tables([one, two])[0])
