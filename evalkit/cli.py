@@ -12,6 +12,8 @@ from evalkit.errors import EvalkitError, UsageError
 
 if TYPE_CHECKING:
     from evalkit.cache import Cache
+    from evalkit.reports.table import Table
+    from evalkit.stats import Settings
     from evalkit.store import Row
 
 EXAMPLES = """examples:
@@ -42,6 +44,11 @@ transcript, bitrate_kbps and any others, which the rows keep. Its paths are rela
 TABLE_EXAMPLES = """examples:
   evalkit table runs/first
   evalkit table runs/first runs/second --metrics pesq-wb,estoi --format markdown > table.md
+"""
+
+COMPARE_EXAMPLES = """examples:
+  evalkit compare runs/first
+  evalkit compare runs/first --codecs opus@6k,codec2@1.2k --metrics pesq-wb --cluster speaker
 """
 
 INTERRUPTED = 130
@@ -101,6 +108,15 @@ def parser() -> argparse.ArgumentParser:
     table.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     table.add_argument("--format", default="terminal", choices=["terminal", "markdown", "latex", "csv"])
     table.add_argument("--metrics", type=_words, metavar="NAME,…", help="which columns, in which order")
+    table.add_argument("--codecs", type=_words, metavar="NAME,…", help="which rows, in which order")
+    _statistics(table)
+
+    compare = _command(commands, "compare", _compare, "paired tests between the codecs of runs", COMPARE_EXAMPLES)
+    compare.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    compare.add_argument("--codecs", type=_words, metavar="NAME,…", help="default: all")
+    compare.add_argument("--metrics", type=_words, metavar="NAME,…", help="default: all that have a better end")
+    compare.add_argument("--format", default="terminal", choices=["terminal", "markdown", "latex", "csv"])
+    _statistics(compare)
 
     listing = _command(commands, "list", _list, "codecs, metrics or datasets, and the state of each", "")
     listing.add_argument("what", choices=["codecs", "metrics", "datasets"])
@@ -137,6 +153,27 @@ def _common(command: argparse.ArgumentParser) -> None:
         "--max-failed", type=int, default=0, metavar="N",
         help="exit 4 where more than N utterances of a codec have a metric without a value; default: %(default)s",
     )  # fmt: skip
+
+
+def _statistics(command: argparse.ArgumentParser) -> None:
+    """How means and differences are judged: what every command that reads runs shares."""
+    command.add_argument(
+        "--ci", default="bca", choices=["bca", "percentile", "none"],
+        help="bootstrap interval beside each mean; default: %(default)s",
+    )  # fmt: skip
+    command.add_argument(
+        "--cluster", metavar="COLUMN", help="draw all utterances of a speaker (or another column) together"
+    )
+    command.add_argument(
+        "--correction", default="holm", choices=["holm", "bh", "none"],
+        help="for many comparisons at once: Holm, Benjamini-Hochberg; default: %(default)s",
+    )  # fmt: skip
+
+
+def _settings(args: argparse.Namespace) -> "Settings":
+    from evalkit.stats import Settings
+
+    return Settings(interval=args.ci, cluster=args.cluster, correction=args.correction)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -187,16 +224,31 @@ def _score(args: argparse.Namespace) -> int:
 
 
 def _table(args: argparse.Namespace) -> int:
-    from evalkit.reports.render import FORMATS
     from evalkit.reports.table import build_tables
     from evalkit.store import read_run
 
-    tables = build_tables([read_run(path) for path in args.runs], args.metrics)
-    if args.format == "terminal":
+    runs = [read_run(path) for path in args.runs]
+    _show(build_tables(runs, args.metrics, _settings(args), args.codecs), args.format)
+    return 0
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from evalkit.reports.compare import build_comparisons
+    from evalkit.store import read_run
+
+    runs = [read_run(path) for path in args.runs]
+    _show(build_comparisons(runs, args.codecs, args.metrics, _settings(args)), args.format)
+    return 0
+
+
+def _show(tables: "Sequence[Table]", form: str) -> None:
+    """Print `tables` as --format says."""
+    from evalkit.reports.render import FORMATS
+
+    if form == "terminal":
         _print_tables(tables)
     else:
-        print("\n".join(FORMATS[args.format](table) for table in tables), end="")
-    return 0
+        print("\n".join(FORMATS[form](table) for table in tables), end="")
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -253,6 +305,8 @@ def _print_tables(tables: Sequence[Any]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 200)
     for table in tables:
         console.print(rich_table(table))
+        for note in table.notes:
+            console.print(note, style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_listing(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -19,7 +19,7 @@ LATEX_SPECIALS = {
 
 
 def rich_table(table: Table) -> "RichTable":
-    """For rich's console."""
+    """For rich's console; the notes are left to the caller, who knows how wide a line may be."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table as RichTable
@@ -29,8 +29,7 @@ def rich_table(table: Table) -> "RichTable":
         text += f" {TIE}" if cell.tied else ""
         return f"{text}\n[dim]{escape(cell.interval)}[/dim]" if cell.interval else text
 
-    caption = "\n".join(map(escape, table.notes)) or None
-    rendered = RichTable(title=table.title, box=box.SIMPLE_HEAD, caption=caption, caption_justify="left")
+    rendered = RichTable(title=table.title, box=box.SIMPLE_HEAD)
     for position, column in enumerate(table.columns):
         rendered.add_column(column.head, justify="left" if column.words else "right", no_wrap=position == 0)
     for row in table.rows:
