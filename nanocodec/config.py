@@ -20,10 +20,10 @@ Dilations = tuple[int, ...] | tuple[tuple[int, ...], ...]
 def stage_dilations(dilations: Dilations, stages: int) -> tuple[tuple[int, ...], ...]:
     """Dilations of each stage's residual blocks, whether a config gives them once or per stage."""
     if isinstance(dilations[0], int):
-        return (dilations,) * stages  # type: ignore[return-value]
+        return (dilations,) * stages
     if len(dilations) != stages:
         raise ValueError(f"dilations are given for {len(dilations)} stages, but there are {stages}")
-    return dilations  # type: ignore[return-value]
+    return dilations
 
 
 class UnknownVariantError(ValueError):
@@ -179,7 +179,7 @@ VARIANTS: dict[str, CodecConfig] = {
         ),
         CodecConfig(
             "mini-1.1k", _FSQ_2016, 8, _STRIDES_12_5,
-            encoder=EncoderConfig(8, (3, 7), dilations=((1,), (1,), (1,), (1, 3), (1, 3, 5))),
+            encoder=EncoderConfig(8, (3, 7), dilations=((1,), (1,), (1, 3, 5), (1, 3, 5), (1, 3, 5))),
             decoder=DecoderConfig(256, (3, 7), dilations=((1, 3, 5), (1, 3, 5), (1, 3), (1, 3), (1,))),
             note="this project's own: the same architecture, narrower, small enough to ship",
         ),

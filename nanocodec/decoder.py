@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -21,8 +23,8 @@ class Decoder(nn.Module):
         if spec.causal != spec.grouped_upsampling:
             raise ValueError(f"{config.name}: causal decoders upsample in groups and non-causal ones densely")
         channels = spec.base_channels
-        conv = {"pad_mode": spec.pad_mode, "causal": spec.causal}
-        upsample = GroupedCausalUpsample if spec.grouped_upsampling else DenseUpsample
+        conv: dict[str, Any] = {"pad_mode": spec.pad_mode, "causal": spec.causal}
+        upsample: type[nn.Module] = GroupedCausalUpsample if spec.grouped_upsampling else DenseUpsample
         self.rates = config.strides[::-1]
         self.output_activation = spec.output_activation
         self.pre_conv = Conv(config.latent_dim, channels, spec.in_kernel_size, **conv)
@@ -34,9 +36,7 @@ class Decoder(nn.Module):
             self.activations.append(Activation(spec.activation, channels))
             self.up_sample_conv_layers.append(upsample(channels, rate))
             channels //= 2
-            self.res_layers.append(
-                ResLayer(channels, spec.kernel_sizes, dilations, spec.activation, **conv)
-            )
+            self.res_layers.append(ResLayer(channels, spec.kernel_sizes, dilations, spec.activation, **conv))
         self.post_activation = Activation(spec.activation, channels)
         self.post_conv = Conv(channels, 1, spec.out_kernel_size, **conv)
 

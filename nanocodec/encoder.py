@@ -25,9 +25,7 @@ class Encoder(nn.Module):
         self.down_sample_conv_layers = nn.ModuleList()
         stages = stage_dilations(spec.dilations, len(config.strides))
         for stride, dilations in zip(config.strides, stages, strict=True):
-            self.res_layers.append(
-                ResLayer(channels, spec.kernel_sizes, dilations, "lrelu", pad_mode=spec.pad_mode)
-            )
+            self.res_layers.append(ResLayer(channels, spec.kernel_sizes, dilations, "lrelu", pad_mode=spec.pad_mode))
             self.down_sample_conv_layers.append(
                 Conv(channels, 2 * channels, 2 * stride, stride=stride, pad_mode=spec.pad_mode)
             )
@@ -36,9 +34,7 @@ class Encoder(nn.Module):
 
     def forward(self, audio: Tensor, lengths: Tensor | None = None) -> Tensor:
         x = self.pre_conv(audio, lengths)
-        for stride, residual, down in zip(
-            self.strides, self.res_layers, self.down_sample_conv_layers, strict=True
-        ):
+        for stride, residual, down in zip(self.strides, self.res_layers, self.down_sample_conv_layers, strict=True):
             x = F.leaky_relu(residual(x, lengths), LEAKY_SLOPE)
             x = down(x, lengths)
             lengths = None if lengths is None else lengths // stride

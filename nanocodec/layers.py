@@ -9,6 +9,8 @@ Attribute names equal upstream's (NeMo `audio_codec_modules`), so that state dic
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -146,7 +148,7 @@ class _HalfSnakeFunction(torch.autograd.Function):
     """Half-snake with a hand-written backward: training keeps one tensor per activation instead of five."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, alpha: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x: Tensor, alpha: Tensor) -> Tensor:
         ctx.save_for_backward(x, alpha)
         half = alpha.shape[1]
         out = torch.empty_like(x)
@@ -157,7 +159,7 @@ class _HalfSnakeFunction(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         x, alpha = ctx.saved_tensors
         half = alpha.shape[1]
         head, tail = x[:, :half], x[:, half:]
@@ -204,7 +206,7 @@ class Activation(nn.Module):
 class ResidualBlock(nn.Module):
     """x + conv(act(dilated conv(act(x))))."""
 
-    def __init__(self, channels: int, kernel_size: int, dilation: int, activation: str, **conv):
+    def __init__(self, channels: int, kernel_size: int, dilation: int, activation: str, **conv: Any):
         super().__init__()
         self.input_activation = Activation(activation, channels)
         self.input_conv = Conv(channels, channels, kernel_size, dilation=dilation, **conv)
@@ -219,7 +221,7 @@ class ResidualBlock(nn.Module):
 class ResBlock(nn.Module):
     """Residual blocks one after another, one per dilation."""
 
-    def __init__(self, channels: int, kernel_size: int, dilations: tuple[int, ...], activation: str, **conv):
+    def __init__(self, channels: int, kernel_size: int, dilations: tuple[int, ...], activation: str, **conv: Any):
         super().__init__()
         self.res_blocks = nn.ModuleList(
             ResidualBlock(channels, kernel_size, dilation, activation, **conv) for dilation in dilations
@@ -235,7 +237,7 @@ class ResLayer(nn.Module):
     """The mean of parallel `ResBlock`s, one per kernel size."""
 
     def __init__(
-        self, channels: int, kernel_sizes: tuple[int, ...], dilations: tuple[int, ...], activation: str, **conv
+        self, channels: int, kernel_sizes: tuple[int, ...], dilations: tuple[int, ...], activation: str, **conv: Any
     ):
         super().__init__()
         self.res_blocks = nn.ModuleList(

@@ -139,7 +139,7 @@ class NanoCodec(nn.Module):
             )
         if codes.is_floating_point():
             raise ValueError(f"codes must be integers, got {codes.dtype}")
-        if codes.numel() and not (0 <= int(codes.min()) and int(codes.max()) < config.codebook_size):
+        if codes.numel() and (int(codes.min()) < 0 or int(codes.max()) >= config.codebook_size):
             raise ValueError(
                 f"codes must lie in [0, {config.codebook_size}), got {int(codes.min())}..{int(codes.max())}"
             )

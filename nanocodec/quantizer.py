@@ -59,8 +59,12 @@ class GroupFiniteScalarQuantizer(nn.Module):
         self.fsqs = nn.ModuleList(FiniteScalarQuantizer(levels) for _ in range(num_codebooks))
         self.dims = len(levels)
 
+    def quantizers(self) -> list[FiniteScalarQuantizer]:
+        """The codebooks' quantizers, in order."""
+        return [fsq for fsq in self.fsqs if isinstance(fsq, FiniteScalarQuantizer)]
+
     def _groups(self, latent: Tensor) -> list[tuple[FiniteScalarQuantizer, Tensor]]:
-        return list(zip(self.fsqs, latent.split(self.dims, dim=1), strict=True))  # type: ignore[arg-type]
+        return list(zip(self.quantizers(), latent.split(self.dims, dim=1), strict=True))
 
     def squash(self, latent: Tensor) -> Tensor:
         """Latent [B, D, N] to the values that quantization would round, on the dequantized scale."""
@@ -77,5 +81,5 @@ class GroupFiniteScalarQuantizer(nn.Module):
     def decode(self, codes: Tensor) -> Tensor:
         """Codes [B, K, N] to dequantized latent [B, D, N]."""
         return torch.cat(
-            [fsq.decode(column) for fsq, column in zip(self.fsqs, codes.unbind(1), strict=True)], dim=1
-        )  # type: ignore[operator]
+            [fsq.decode(column) for fsq, column in zip(self.quantizers(), codes.unbind(1), strict=True)], dim=1
+        )

@@ -14,7 +14,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -141,6 +141,9 @@ class Trainee(nn.Module):
     for the rest of the decoder is a vocoder's work. They are dropped at export.
     """
 
+    latent_mean: Tensor
+    latent_std: Tensor
+
     def __init__(self, config: CodecConfig):
         super().__init__()
         self.codec = NanoCodec(config).fold()  # plain weights train as well and cost less
@@ -173,8 +176,9 @@ class Trainee(nn.Module):
     def fold_standardization(self, codec: NanoCodec) -> None:
         """Scale and shift a copy of the codec's last encoder layer so that it needs no standardization."""
         conv = codec.audio_encoder.post_conv.conv
-        scale = (LATENT_SPREAD / self.latent_std).view(-1).to(conv.weight.device)
-        conv.bias.copy_((conv.bias - self.latent_mean.view(-1).to(conv.bias.device)) * scale)
+        assert conv.bias is not None
+        scale = (LATENT_SPREAD / self.latent_std).flatten().to(conv.weight.device)
+        conv.bias.copy_((conv.bias - self.latent_mean.flatten().to(conv.bias.device)) * scale)
         conv.weight.mul_(scale[:, None, None])
 
     def latent(self, audio: Tensor) -> tuple[Tensor, Tensor]:
@@ -204,7 +208,9 @@ class Trainee(nn.Module):
         assert guide is not None
         return decoder.post_conv(decoder.post_activation(x))[:, 0], guide
 
-    def losses(self, audio: Tensor, phase: Phase, config: TrainConfig, generator: torch.Generator):
+    def losses(
+        self, audio: Tensor, phase: Phase, config: TrainConfig, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor, Tensor]:
         """Total loss (a scalar), its parts, the codes [B, K, N] and the raw latent of the batch."""
         fsq = self.codec.vector_quantizer
         raw, features = self.latent(audio)
@@ -213,7 +219,7 @@ class Trainee(nn.Module):
         codes = fsq.encode(latent.detach())
         noise = (torch.rand(latent.shape, generator=generator) - 0.5).to(latent.device)
         pick = torch.rand((len(audio), 1, 1), generator=generator).to(latent.device) < phase.quantized
-        half = torch.cat([f.num_levels // 2 for f in fsq.fsqs], 1)
+        half = torch.cat([group.num_levels // 2 for group in fsq.quantizers()], 1)
         mixed = torch.where(pick, fsq(latent), fsq.squash(latent) + noise / half)
         decoded, first = self.decode(mixed, phase.waveform)
         parts = {
@@ -223,9 +229,7 @@ class Trainee(nn.Module):
         total = config.encoder_guide_weight * parts["encoder_mel"] + config.guide_weight * parts["decoder_mel"]
         if decoded is not None:
             if self._spectral is None:
-                self._spectral = SpectralLoss(
-                    config.model.sample_rate, config.n_ffts, config.n_mels, config.mel_weight
-                )
+                self._spectral = SpectralLoss(config.model.sample_rate, config.n_ffts, config.n_mels, config.mel_weight)
             parts["spectral"] = self._spectral(decoded, audio)
             total = total + parts["spectral"]
         return total, parts, codes, raw.detach()
@@ -269,7 +273,8 @@ class Trainer:
         initialize(self.trainee.codec, generator)
         for head in (self.trainee.encoder_guide, self.trainee.decoder_guide):
             nn.init.zeros_(head.weight)
-            nn.init.constant_(head.bias, 0.5)
+            if head.bias is not None:
+                nn.init.constant_(head.bias, 0.5)
         self.trainee.to(self.device)
         self.parameters = list(self.trainee.parameters())
         codec = self.trainee.codec
@@ -374,7 +379,7 @@ class Trainer:
         cpu = time.process_time() - self.cpu_seconds
         with ThreadPoolExecutor(config.workers) as pool, ThreadPoolExecutor(1) as loader:
 
-            def prepare(step: int):
+            def prepare(step: int) -> Future[np.ndarray]:
                 phase = config.phase(min(step, config.steps - 1))
                 return loader.submit(self.excerpts.batch, step, phase.batch, phase.frames * length)
 
@@ -409,10 +414,10 @@ class Trainer:
 
     def log(self, kind: str, row: dict[str, float], progress: Any) -> None:
         """Append one line to log.jsonl and show it."""
-        row = {"kind": kind, "step": self.step, **row}
-        with (self.run / "log.jsonl").open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        progress("  ".join(f"{key} {value}" for key, value in row.items()))
+        line: dict[str, Any] = {"kind": kind, "step": self.step, **row}
+        with (self.run / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        progress("  ".join(f"{key} {value}" for key, value in line.items()))
 
     def validate(self) -> dict[str, float]:
         """Averaged weights, real codes, held-out training speech: mean PESQ-WB, ESTOI and codebook statistics."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,34 +48,34 @@ class MuonAdam(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
-            params = [p for p in group["params"] if p.grad is not None]
-            (self._muon if group["muon"] else self._adam)(group, params)
+            pairs = [(p, p.grad) for p in group["params"] if p.grad is not None]
+            (self._muon if group["muon"] else self._adam)(group, pairs)
 
-    def _muon(self, group: dict, params: list[Tensor]) -> None:
+    def _muon(self, group: dict[str, Any], pairs: list[tuple[Tensor, Tensor]]) -> None:
         by_shape: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = defaultdict(list)
-        for p in params:
+        for p, grad in pairs:
             state = self.state[p]
             if not state:
                 state["momentum"] = torch.zeros_like(p)
-            momentum = state["momentum"].lerp_(p.grad, 1 - group["momentum"])
-            nesterov = p.grad.lerp(momentum, group["momentum"])
+            momentum = state["momentum"].lerp_(grad, 1 - group["momentum"])
+            nesterov = grad.lerp(momentum, group["momentum"])
             by_shape[len(p), p.numel() // len(p)].append((p, nesterov))
-        for (rows, columns), pairs in by_shape.items():
-            update = orthogonalize(torch.stack([u.reshape(rows, columns) for _, u in pairs]))
+        for (rows, columns), alike in by_shape.items():
+            update = orthogonalize(torch.stack([u.reshape(rows, columns) for _, u in alike]))
             scale = 0.2 * max(rows, columns) ** 0.5
-            for (p, _), u in zip(pairs, update, strict=True):
+            for (p, _), u in zip(alike, update, strict=True):
                 p.mul_(1 - group["lr"] * group["weight_decay"])
                 p.add_(u.reshape(p.shape), alpha=-group["lr"] * scale)
 
-    def _adam(self, group: dict, params: list[Tensor]) -> None:
+    def _adam(self, group: dict[str, Any], pairs: list[tuple[Tensor, Tensor]]) -> None:
         beta1, beta2 = group["betas"]
-        for p in params:
+        for p, grad in pairs:
             state = self.state[p]
             if not state:
                 state.update(step=0, mean=torch.zeros_like(p), square=torch.zeros_like(p))
             state["step"] += 1
-            state["mean"].lerp_(p.grad, 1 - beta1)
-            state["square"].lerp_(p.grad.square(), 1 - beta2)
+            state["mean"].lerp_(grad, 1 - beta1)
+            state["square"].lerp_(grad.square(), 1 - beta2)
             mean = state["mean"] / (1 - beta1 ** state["step"])
             square = state["square"] / (1 - beta2 ** state["step"])
             p.addcdiv_(mean, square.sqrt_().add_(group["eps"]), value=-group["lr"])

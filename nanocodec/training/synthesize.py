@@ -80,7 +80,8 @@ def festival_command(text: str, rng: random.Random, wav: Path, scratch: Path) ->
     """festival (English) with a random voice and tempo."""
     source = scratch / "text.txt"
     source.write_text(text)
-    setup = f"(begin (voice_{rng.choice(FESTIVAL_VOICES)}) (Parameter.set 'Duration_Stretch {rng.uniform(0.9, 1.2):.2f}))"
+    voice, stretch = rng.choice(FESTIVAL_VOICES), rng.uniform(0.9, 1.2)
+    setup = f"(begin (voice_{voice}) (Parameter.set 'Duration_Stretch {stretch:.2f}))"
     return ["text2wave", "-o", str(wav), "-eval", setup, str(source)]
 
 
