@@ -13,6 +13,7 @@ from evalkit.errors import EvalkitError, UsageError
 if TYPE_CHECKING:
     from evalkit.cache import Cache
     from evalkit.reports.table import Table
+    from evalkit.shards import Shard
     from evalkit.stats import Settings
     from evalkit.store import Row
 
@@ -39,6 +40,12 @@ SCORE_EXAMPLES = """examples:
 
 a manifest is a CSV with the columns utterance, reference, decoded, and optionally system, language, speaker,
 transcript, bitrate_kbps and any others, which the rows keep. Its paths are relative to its own folder.
+"""
+
+MERGE_EXAMPLES = """examples:
+  evalkit run --codec opus@6k --shard 1/2 --output runs/part-1
+  evalkit run --codec opus@6k --shard 2/2 --output runs/part-2
+  evalkit merge runs/part-1 runs/part-2 --output runs/whole
 """
 
 TABLE_EXAMPLES = """examples:
@@ -122,6 +129,12 @@ def parser() -> argparse.ArgumentParser:
     listing.add_argument("what", choices=["codecs", "metrics", "datasets"])
     listing.add_argument("--json", action="store_true", help="for programs")
 
+    merge = _command(commands, "merge", _merge, "join the shards of one run", MERGE_EXAMPLES)
+    merge.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    merge.add_argument("--output", type=Path, required=True, metavar="DIR")
+    merge.add_argument("--overwrite", action="store_true", help="replace the run that OUTPUT holds")
+    _allowance(merge)
+
     cache = _command(commands, "cache", _manage_cache, "what is kept of earlier runs, and how to be rid of it", "")
     cache.add_argument("action", choices=["info", "clear"])
     return top
@@ -149,6 +162,11 @@ def _common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--overwrite", action="store_true", help="replace the run that OUTPUT holds")
     command.add_argument("--no-cache", action="store_true", help="compute everything anew and keep nothing")
     command.add_argument("--jobs", type=_positive, metavar="N", help="processes that score; default: one a core")
+    command.add_argument("--shard", metavar="i/n", help="do part i of n; `evalkit merge` joins the parts")
+    _allowance(command)
+
+
+def _allowance(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--max-failed", type=int, default=0, metavar="N",
         help="exit 4 where more than N utterances of a codec have a metric without a value; default: %(default)s",
@@ -194,8 +212,9 @@ def _run(args: argparse.Namespace) -> int:
         save_audio=args.save_audio,
         overwrite=args.overwrite,
         workers=args.jobs,
+        shard=_shard(args),
     )
-    with _cache(args) as cache, Progress(len(codecs) * len(plan.dataset), "utterances") as progress:
+    with _cache(args) as cache, Progress(len(codecs) * len(plan.utterances), "utterances") as progress:
         rows = execute(plan, cache, progress.advance)
     return _conclude(rows, plan.output, args.max_failed)
 
@@ -218,8 +237,9 @@ def _score(args: argparse.Namespace) -> int:
     output = args.output or _new_output(f"score-{dataset}")
     with _cache(args) as cache, Progress(len(files), "pairs") as progress:
         rows = pairs.score_pairs(
-            files, dataset, scored, output, cache, progress.advance, overwrite=args.overwrite, workers=args.jobs
-        )
+            files, dataset, scored, output, cache, progress.advance,
+            overwrite=args.overwrite, workers=args.jobs, shard=_shard(args),
+        )  # fmt: skip
     return _conclude(rows, output, args.max_failed)
 
 
@@ -268,6 +288,18 @@ def _cache(args: argparse.Namespace) -> "Cache":
     from evalkit.cache import Cache, cache_folder
 
     return Cache(None if args.no_cache else cache_folder())
+
+
+def _shard(args: argparse.Namespace) -> "Shard | None":
+    from evalkit.shards import parse_shard
+
+    return parse_shard(args.shard) if args.shard else None
+
+
+def _merge(args: argparse.Namespace) -> int:
+    from evalkit.shards import merge
+
+    return _conclude(merge(args.runs, args.output, args.overwrite), args.output, args.max_failed)
 
 
 def _manage_cache(args: argparse.Namespace) -> int:

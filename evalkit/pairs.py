@@ -15,6 +15,7 @@ from evalkit.cache import Cache
 from evalkit.errors import UsageError
 from evalkit.run import Advance
 from evalkit.score import Candidate, Job, Source, score_all
+from evalkit.shards import Shard
 from evalkit.store import COLUMNS, Row, RunWriter
 
 REQUIRED = ("utterance", "reference", "decoded")
@@ -132,12 +133,19 @@ def score_pairs(
     *,
     overwrite: bool = False,
     workers: int | None = None,
+    shard: Shard | None = None,
 ) -> list[Row]:
-    """Score `pairs` and write a run directory; the rows are returned as well. `advance` counts pairs."""
+    """Score `pairs`, or the part that `shard` takes (by reference), and write a run directory; the rows are returned
+    as well. `advance` counts pairs."""
     systems = list(dict.fromkeys(pair.system for pair in pairs))
     description = provenance.describe(
-        metrics, codecs={system: {} for system in systems}, dataset={"name": dataset, "n": len(pairs)}
+        metrics,
+        codecs={system: {} for system in systems},
+        dataset={"name": dataset, "n": len(pairs)},
+        **({"shard": str(shard)} if shard else {}),
     )
+    if shard is not None:
+        pairs = shard.take(pairs, [pair.reference for pair in pairs])
     with RunWriter(output, systems, description, overwrite) as writer:
 
         def row(pair: FilePair, metric: str, value: float | None, reason: str | None) -> Row:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import fsum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from evalkit import plugins, provenance
 from evalkit.audio import Audio, read, write
@@ -17,6 +18,9 @@ from evalkit.errors import AudioError, CodecError, MissingError, UndefinedScore
 from evalkit.metrics.base import CodesMetric
 from evalkit.score import Answer, Candidate, Job, Source, pair_metrics, score_all
 from evalkit.store import CORPUS, Coded, Row, RunWriter
+
+if TYPE_CHECKING:
+    from evalkit.shards import Shard
 
 Advance = Callable[[str, int], None]
 """Told what is under way and how many utterances were finished."""
@@ -35,6 +39,13 @@ class Plan:
     save_audio: bool = False
     overwrite: bool = False
     workers: int | None = None
+    shard: "Shard | None" = None
+    """The part of the dataset that this run does; None for all of it."""
+
+    @property
+    def utterances(self) -> Sequence[Utterance]:
+        everything = self.dataset.utterances
+        return everything if self.shard is None else self.shard.take(everything, [u.id for u in everything])
 
     def check(self) -> None:
         """Raises MissingError that lists every codec that cannot run here, each with its remedy."""
@@ -73,6 +84,7 @@ def execute(plan: Plan, cache: Cache, advance: Advance) -> list[Row]:
         dataset={"name": name, "revision": plan.dataset.revision, "n": len(plan.dataset)},
         device=plan.device,
         seed=plan.seed,
+        **({"shard": str(plan.shard)} if plan.shard else {}),
     )
     metrics = pair_metrics(plan.metrics)
     trips: list[Trip] = []
@@ -83,7 +95,7 @@ def execute(plan: Plan, cache: Cache, advance: Advance) -> list[Row]:
 
         def jobs() -> Iterator[Job]:
             for codec in codecs:
-                for utterance in plan.dataset:
+                for utterance in plan.utterances:
                     key = len(trips)
                     try:
                         reference, codes, decoded = encode_decode(codec, utterance, plan.device, cache)

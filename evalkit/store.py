@@ -182,6 +182,16 @@ class Run:
     provenance: dict[str, Any]
 
 
+def to_rows(frame: pd.DataFrame) -> list[Row]:
+    """The rows that `frame` holds, as they were before `to_frame`."""
+    own = [name for name in COLUMNS if name in frame.columns]
+    rows = []
+    for record in frame.astype(object).where(frame.notna(), None).to_dict("records"):
+        extra = {str(name): value for name, value in record.items() if name not in COLUMNS}
+        rows.append(Row(**{name: record[name] for name in own}, extra=extra))
+    return rows
+
+
 def failed_utterances(rows: Iterable[Row]) -> dict[str, dict[str, str]]:
     """Per codec, the utterances with a metric that has no value, and the first reason. Codecs without any are left
     out, and so are rows about a whole dataset."""
