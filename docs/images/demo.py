@@ -1,0 +1,22 @@
+"""Draws demo.svg, the table of a run as a terminal shows it: python docs/images/demo.py runs/demo"""
+
+import io
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from evalkit.reports.render import rich_table
+from evalkit.reports.table import build_tables
+from evalkit.store import read_run
+
+METRICS = ["pesq-wb", "stoi", "estoi", "mel-2048-80-ln1p"]
+
+(table,) = build_tables([read_run(Path(sys.argv[1]))], METRICS)
+console = Console(width=108, record=True, file=io.StringIO(), force_terminal=True)
+console.print(Text("$ evalkit run --codec nanocodec --bitrate 1.1k --codec opus@6k --codec codec2@1.2k", style="dim"))
+console.print(rich_table(table))
+for note in table.notes:
+    console.print(Text(note, style="dim"))
+console.save_svg(str(Path(__file__).with_suffix(".svg")), title="evalkit")
