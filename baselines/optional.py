@@ -9,6 +9,10 @@ from evalkit.errors import MissingError
 
 CLASSICAL = "pip install 'nanocodec-evalkit[classical]'"
 """Brings Opus and Codec2."""
+MODELS = "pip install 'nanocodec-evalkit[models]'"
+"""Brings transformers and snac."""
+HUB = "pip install 'nanocodec-evalkit[hub]'"
+"""Brings huggingface_hub, for downloads."""
 
 
 def state(package: str, remedy: str) -> State:

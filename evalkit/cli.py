@@ -99,6 +99,14 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--codec", action="append", required=True, metavar="NAME[@RATE]", help="repeatable")
     run.add_argument("--bitrate", metavar="RATE", help="for every --codec without a rate: 1.1k, 6k, …")
     run.add_argument("--dataset", default="builtin", metavar="NAME", help="default: %(default)s")
+    run.add_argument(
+        "--weights", action="append", default=[], metavar="[NAME=]PATH",
+        help="a file or folder instead of a codec's own weights; repeatable",
+    )  # fmt: skip
+    run.add_argument(
+        "--rendered", action="append", default=[], metavar="[NAME=]DIR",
+        help="audio that a codec decoded elsewhere, one file an utterance, named by its id; repeatable",
+    )  # fmt: skip
     run.add_argument("--limit", type=_positive, metavar="N", help="only N utterances, drawn with --seed")
     run.add_argument("--device", default="cpu", help="where neural codecs run: cpu, cuda (default: %(default)s)")
     run.add_argument("--seed", type=int, default=0, help="default: %(default)s")
@@ -195,13 +203,14 @@ def _settings(args: argparse.Namespace) -> "Settings":
 
 
 def _run(args: argparse.Namespace) -> int:
-    from evalkit.codecs import choose
+    from evalkit.codecs import assign, choose
     from evalkit.datasets import load_dataset
     from evalkit.progress import Progress
     from evalkit.run import Plan, execute
     from evalkit.suites import expand_metrics
 
     codecs = tuple(dict.fromkeys(choose(spec, args.bitrate) for spec in args.codec))
+    codecs = assign(assign(codecs, args.weights, "--weights"), args.rendered, "--rendered")
     plan = Plan(
         codecs=codecs,
         dataset=load_dataset(args.dataset, args.limit, args.seed),

@@ -3,7 +3,7 @@
 plan -> for each utterance: load -> encode -> decode -> score -> record -> summarize -> write
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from evalkit import plugins, provenance
 from evalkit.audio import Audio, read, write
 from evalkit.cache import Cache, content_key
-from evalkit.codecs import Codec, CodecChoice, Codes
+from evalkit.codecs import Codec, CodecChoice, Codes, Rendered
 from evalkit.datasets.base import Dataset, Utterance
 from evalkit.errors import AudioError, CodecError, MissingError, UndefinedScore
 from evalkit.metrics.base import CodesMetric
@@ -57,18 +57,18 @@ class Plan:
 
 @dataclass(frozen=True)
 class Trip:
-    """One utterance on its way through one codec; `coded` is None where encoding or decoding failed."""
+    """One utterance on its way through one codec; `kbps` as measured, or as declared for audio that was rendered
+    elsewhere, and None where encoding or decoding failed."""
 
     codec: str
     utterance: Utterance
-    coded: Coded | None = None
+    kbps: float | None = None
 
     def row(self, dataset: str, answer: Answer) -> Row:
-        kbps = self.coded.codes.bits / self.coded.seconds / 1000 if self.coded else None
         u = self.utterance
         return Row(
             self.codec, dataset, u.id, answer.metric, answer.value, answer.reason,
-            kbps, u.language or None, u.speaker or None,
+            self.kbps, u.language or None, u.speaker or None,
         )  # fmt: skip
 
 
@@ -81,13 +81,15 @@ def execute(plan: Plan, cache: Cache, advance: Advance) -> list[Row]:
     description = provenance.describe(
         plan.metrics,
         codecs={codec.name: describe_codec(codec) for codec in codecs},
-        dataset={"name": name, "revision": plan.dataset.revision, "n": len(plan.dataset)},
+        dataset=describe_dataset(plan.dataset),
+        notes=list(plan.dataset.notes),
         device=plan.device,
         seed=plan.seed,
         **({"shard": str(plan.shard)} if plan.shard else {}),
     )
     metrics = pair_metrics(plan.metrics)
     trips: list[Trip] = []
+    narrow: dict[str, list[int]] = {}
     with RunWriter(plan.output, [codec.name for codec in codecs], description, plan.overwrite) as writer:
 
         def record(answers: Iterable[Answer]) -> None:
@@ -105,9 +107,11 @@ def execute(plan: Plan, cache: Cache, advance: Advance) -> list[Row]:
                         trips.append(Trip(codec.name, utterance))
                         record(Answer(key, metric, None, str(error)) for metric in metrics)
                     else:
-                        coded = Coded(codec.name, name, utterance.id, reference.seconds, codes)
-                        writer.add_codes(coded)
-                        trips.append(Trip(codec.name, utterance, coded))
+                        if is_narrow(codec, reference):
+                            narrow.setdefault(codec.name, []).append(reference.sample_rate)
+                        if codes is not None:
+                            writer.add_codes(Coded(codec.name, name, utterance.id, reference.seconds, codes))
+                        trips.append(Trip(codec.name, utterance, kbps(codec, codes, reference.seconds)))
                         source = Source(reference, reference.pcm_hash())
                         yield Job(source, (Candidate(key, decoded, metrics),), utterance.transcript, utterance.language)
                     advance(codec.name, 1)
@@ -115,13 +119,51 @@ def execute(plan: Plan, cache: Cache, advance: Advance) -> list[Row]:
         for answers in score_all(jobs(), cache, plan.workers):
             record(answers)
         writer.add(corpus_rows(plan.metrics, [codec.name for codec in codecs], name, writer.coded))
+        writer.provenance["notes"] += narrow_notes(codecs, narrow, len(plan.utterances))
         return writer.rows
 
 
-def encode_decode(codec: Codec, utterance: Utterance, device: str, cache: Cache) -> tuple[Audio, Codes, Source]:
+def describe_dataset(dataset: Dataset) -> dict[str, object]:
+    """Which utterances these are, for the provenance."""
+    return {
+        "name": dataset.name,
+        "revision": dataset.revision,
+        "license": dataset.license,
+        "n": len(dataset),
+        "ids_sha256": dataset.ids_hash,
+        "selection": dict(dataset.selection),
+    }
+
+
+def is_narrow(codec: Codec | Rendered, reference: Audio) -> bool:
+    """Whether `codec` has codebooks, so that it was trained for its whole band, and `reference` lacks a part of it."""
+    return not isinstance(codec, Rendered) and bool(
+        codec.codebook_sizes and codec.sample_rate and reference.sample_rate < codec.sample_rate
+    )
+
+
+def narrow_notes(codecs: Iterable[Codec | Rendered], narrow: Mapping[str, Sequence[int]], n: int) -> Iterator[str]:
+    """A sentence for each codec that was given less than its band."""
+    for codec in codecs:
+        if not isinstance(codec, Rendered) and codec.sample_rate and (rates := narrow.get(codec.name)):
+            found = " and ".join(f"{rate / 1000:g}" for rate in sorted(set(rates)))
+            yield (
+                f"{codec.name} works at {codec.sample_rate / 1000:g} kHz, but {len(rates)} of {n} utterances are at "
+                f"{found} kHz: it was given nothing above {max(rates) / 2000:g} kHz there."
+            )
+
+
+def encode_decode(
+    codec: Codec | Rendered, utterance: Utterance, device: str, cache: Cache
+) -> tuple[Audio, Codes | None, Source]:
     """The reference as it was read, its codes, and what the codec made of it at the codec's own rate: from the cache
-    where this codec has met these samples before. Raises AudioError for the file, CodecError for the codec."""
+    where this codec has met these samples before; without codes where it was rendered elsewhere.
+
+    Raises AudioError for a file, CodecError for the codec.
+    """
     reference = utterance.audio()
+    if isinstance(codec, Rendered):
+        return reference, None, Source(codec.file(utterance.id))
     key = content_key(codec=codec.name, **describe_codec(codec), device=device, reference=reference.pcm_hash())
     kept = cache.decoded(key)
     if kept is not None:
@@ -134,6 +176,14 @@ def encode_decode(codec: Codec, utterance: Utterance, device: str, cache: Cache)
         raise CodecError(f"{codec.name} failed: {type(error).__name__}: {error}") from error
     cache.keep_decoded(key, codes, decoded)
     return reference, codes, Source(decoded, decoded.pcm_hash())
+
+
+def kbps(codec: Codec | Rendered, codes: Codes | None, seconds: float) -> float | None:
+    """Measured from `codes`, or declared where there are none; None where nobody declared it."""
+    if codes is not None:
+        return codes.bits / seconds / 1000
+    bitrate = codec.bitrate if isinstance(codec, Rendered) else None
+    return None if bitrate is None else bitrate / 1000
 
 
 def corpus_rows(metrics: Sequence[str], codecs: Sequence[str], dataset: str, coded: Sequence[Coded]) -> Iterator[Row]:
@@ -153,8 +203,10 @@ def corpus_rows(metrics: Sequence[str], codecs: Sequence[str], dataset: str, cod
                     yield Row(codec, dataset, CORPUS, row_name, value, reason)
 
 
-def describe_codec(codec: Codec) -> dict[str, object]:
+def describe_codec(codec: Codec | Rendered) -> dict[str, object]:
     """What determines a codec's output, for the provenance and the cache."""
+    if isinstance(codec, Rendered):
+        return {"rendered": str(codec.folder), "declared_bitrate": codec.bitrate}
     return {
         "sample_rate": codec.sample_rate,
         "frame_rate": codec.frame_rate,

@@ -1,0 +1,118 @@
+"""Mimi (Défossez et al., 2024, arXiv 2410.00037) by transformers' MimiModel: 24 kHz, 12.5 frames/s, 1 to 32 codebooks.
+
+Each codebook has 2048 entries and costs 137.5 bit/s; eight, at 1.1 kbit/s, are what Moshi uses and the default here
+(transformers' own default is 32). One utterance at a time: in a padded batch upstream's last frames differ from those
+of a single run. Whole utterances only: upstream's streaming decode is not equal to its offline decode.
+"""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evalkit.codecs import Card, Codec, Codes, Wave
+from evalkit.errors import MissingError
+
+from . import pretrained
+from .weights import HubFamily, Release, digests, locate
+
+SAMPLE_RATE = 24_000
+HOP = 1920
+FRAME_RATE = SAMPLE_RATE / HOP
+CODEBOOK = 2048
+BITS = 11 * FRAME_RATE
+"""Bit/s of one codebook."""
+RELEASE = Release(
+    "kyutai/mimi",
+    pretrained.FILES,
+    "CC-BY-4.0",
+    "89091b3e466eb6a9d11e537bf26b144f194978f7",
+    {"model.safetensors": "bac7e85083dcded655d24eaadde7e6eea34c0da1b35fa2d284e641bd2b942a5e"},
+)
+PARAMETERS = 79_308_609
+"""Without the codebooks, which transformers counts as buffers."""
+DIMENSION = 256
+"""Of a codebook's entries."""
+
+
+class MimiCodec:
+    """The first `count` codebooks of a MimiModel."""
+
+    sample_rate: int | None = SAMPLE_RATE
+    frame_rate: float | None = FRAME_RATE
+    streaming = True
+
+    def __init__(self, name: str, model: Any, count: int, details: Mapping[str, object]) -> None:
+        self.name = name
+        self.codebook_sizes = (CODEBOOK,) * count
+        self.details = details
+        self._model = model
+
+    def encode(self, wav: Wave) -> Codes:
+        """Indices [K, N] of `wav` [T] at 24 kHz, N = ceil(T / 1920)."""
+        import torch
+
+        with torch.inference_mode():
+            audio = torch.from_numpy(np.array(wav, np.float32)).to(self._model.device)
+            indices = self._model.encode(audio[None, None], num_quantizers=len(self.codebook_sizes)).audio_codes
+        return Codes(len(wav), indices[0].cpu().numpy().astype(np.int64), self.codebook_sizes)
+
+    def decode(self, codes: Codes) -> Wave:
+        """Audio [codes.length] at 24 kHz: the N * 1920 samples without those of the padding."""
+        import torch
+
+        with torch.inference_mode():
+            indices = torch.from_numpy(codes.indices).to(self._model.device)
+            audio = self._model.decode(indices[None]).audio_values
+        return audio[0, 0, : codes.length].float().cpu().numpy()
+
+
+class MimiFamily(HubFamily):
+    """Mimi with 1 to 32 codebooks."""
+
+    name = "mimi"
+    rates: Mapping[str, float] = {f"{n * BITS / 1000:g}k": n * BITS for n in range(1, 33)}
+    shown = ("0.55k", "1.1k", "2.2k", "4.4k")
+    default_rate = "1.1k"
+    license = f"Apache-2.0 (transformers); {RELEASE.license} (weights)"
+    package = "transformers"
+
+    def release(self, rate: str) -> Release:
+        """The same weights at every rate."""
+        return RELEASE
+
+    def card(self, rate: str) -> Card:
+        """What is known of Mimi at `rate`."""
+        count = codebooks(self.rates[rate])
+        return Card(
+            SAMPLE_RATE, FRAME_RATE, (CODEBOOK,) * count, PARAMETERS + count * CODEBOOK * DIMENSION,
+            "Apache-2.0", RELEASE.license, str(RELEASE), causal=True,
+        )  # fmt: skip
+
+    def build_from(self, weights: Path, rate: str, device: str = "cpu") -> Codec:
+        """Mimi at `rate` with the weights that `MimiModel.save_pretrained` wrote to the folder `weights`.
+
+        Raises MissingError where they are not there, or have other rates or fewer codebooks.
+        """
+        spec = self.spec(rate)
+        files = locate(weights, pretrained.FILES, spec)
+        model = pretrained.load("MimiModel", "mimi", weights, device, spec)
+        config, count = model.config, codebooks(self.rates[rate])
+        found = (config.sampling_rate, config.frame_rate, config.codebook_size)
+        if found != (SAMPLE_RATE, FRAME_RATE, CODEBOOK) or config.num_quantizers < count:
+            raise MissingError(
+                f"{spec} takes {SAMPLE_RATE} Hz, {FRAME_RATE} frames/s and {count} codebooks of {CODEBOOK}; {weights} "
+                f"has {found[0]} Hz, {found[1]} frames/s and {config.num_quantizers} codebooks of {found[2]}"
+            )
+        details = {"weights_sha256": digests(files), "transformers": version("transformers"), "torch": version("torch")}
+        return MimiCodec(spec, model, count, details)
+
+
+def codebooks(bitrate: float) -> int:
+    """How many codebooks cost `bitrate` bit/s."""
+    return round(bitrate / BITS)
+
+
+FAMILY = MimiFamily()

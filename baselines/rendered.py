@@ -1,0 +1,46 @@
+"""Codecs of which only decoded audio can be had, which lies in a folder: `--codec ts3@0.85k --rendered DIR`.
+
+TS3-Codec (Wu et al., 2024, arXiv 2411.18803) has neither public code nor public weights; its paper offers decoded audio
+by e-mail to the first author. `rendered` is any other codec, without a name or a bitrate of its own. A codec that does
+run takes --rendered as well, for audio that its authors decoded.
+"""
+
+from collections.abc import Mapping
+
+from evalkit.codecs import Card, Codec, State
+from evalkit.errors import MissingError
+
+
+class RenderedFamily:
+    """A codec that cannot run anywhere but at its authors'."""
+
+    def __init__(self, name: str, rates: Mapping[str, float], why: str, card: Card | None = None) -> None:
+        self.name = name
+        self.rates = rates
+        self.default_rate = next(iter(rates))
+        self.license = "none: neither code nor weights are public"
+        self._why = why
+        self._card = card or Card()
+
+    def state(self, rate: str) -> State:
+        """Never ready by itself."""
+        return State(
+            "rendered only", f"{self._why}: add --rendered DIR, with a file for each utterance, named by its id"
+        )
+
+    def card(self, rate: str) -> Card:
+        """What is known of it."""
+        return self._card
+
+    def build(self, rate: str, device: str = "cpu") -> Codec:
+        """Always raises MissingError, with the remedy."""
+        raise MissingError(f"{self.name}@{rate}: {self.state(rate).remedy}")
+
+
+TS3 = RenderedFamily(
+    "ts3",
+    {"0.85k": 850.0},
+    "TS3-Codec was never released; its paper (arXiv 2411.18803) offers decoded audio by e-mail to the first author",
+    Card(16_000, causal=True),
+)
+FAMILY = RenderedFamily("rendered", {"undeclared": float("nan")}, "audio that another codec decoded")

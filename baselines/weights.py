@@ -1,0 +1,154 @@
+"""Weights that lie on a hub: which files, at which revision, under which license, and whether they are here.
+
+Files that are here already are found in huggingface_hub's cache by its layout (HUB/models--OWNER--NAME/snapshots/
+REVISION/FILE), so that only downloading needs that package.
+"""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import file_digest
+from pathlib import Path
+from typing import ClassVar
+
+from evalkit.codecs import READY, Codec, State
+from evalkit.errors import MissingError
+
+from . import optional
+
+
+@dataclass(frozen=True)
+class Release:
+    """Published weights."""
+
+    repository: str
+    """OWNER/NAME on the Hugging Face hub."""
+    files: tuple[str, ...]
+    license: str
+    revision: str | None = None
+    """Full commit hash; None where this project knows none, and the newest revision is taken."""
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    """By file, where it has been recorded."""
+    terms: str = ""
+    """Where to accept the license before the files can be downloaded; "" where that is not asked."""
+
+    def __str__(self) -> str:
+        return f"{self.repository} ({self.revision[:12] if self.revision else 'unpinned'})"
+
+    @property
+    def what(self) -> str:
+        """File, revision and license, for messages."""
+        revision = f"revision {self.revision}" if self.revision else "its newest revision (none is pinned)"
+        return f"{', '.join(self.files)} of {self.repository} at {revision}, license: {self.license}"
+
+    def find(self) -> Path | None:
+        """The folder that holds all files, where they are on this machine; asks no network."""
+        folder = hub_cache() / f"models--{self.repository.replace('/', '--')}"
+        revision = self.revision
+        if revision is None:
+            newest = folder / "refs" / "main"
+            if not newest.is_file():
+                return None
+            revision = newest.read_text().strip()
+        snapshot = folder / "snapshots" / revision
+        return snapshot if all((snapshot / name).is_file() for name in self.files) else None
+
+    def fetch(self, spec: str) -> Path:
+        """The folder of the files, downloaded where they are not here, and verified where their sha256 is known.
+
+        Raises MissingError, which names files, revision, license and the way to get them.
+        """
+        folder = self.find()
+        if folder is None:
+            hub = optional.load("huggingface_hub", f"{optional.HUB}. Or by hand: {self.remedy(spec)}")
+            try:
+                for name in self.files:
+                    path = Path(hub.hf_hub_download(self.repository, name, revision=self.revision))
+            except Exception as error:  # offline, gated, gone: the package has a class for each, and they change
+                reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+                raise MissingError(f"{spec}: cannot download {self.what} ({reason}). {self.remedy(spec)}") from error
+            folder = path.parents[len(Path(self.files[-1]).parts) - 1]
+        for name, expected in self.sha256.items():
+            if (found := digest(folder / name)) != expected:
+                raise MissingError(
+                    f"{spec}: {folder / name} has sha256 {found}, but {expected} was recorded for revision "
+                    f"{self.revision}: delete the file and run `evalkit fetch {spec}` again"
+                )
+        return folder
+
+    def remedy(self, spec: str) -> str:
+        """How to get the files, with and without a network on this machine."""
+        accept = f"accept the license at {self.terms} and log in with `hf auth login`, then " if self.terms else ""
+        revision = f" --revision {self.revision}" if self.revision else ""
+        return (
+            f"{accept}run `evalkit fetch {spec}`; or bring the files from elsewhere (`hf download {self.repository} "
+            f"{' '.join(self.files)}{revision} --local-dir DIR`) and add --weights DIR"
+        )
+
+
+class HubFamily(ABC):
+    """A family whose weights are `Release`s: what its codecs share before any model is opened."""
+
+    name: str
+    rates: Mapping[str, float]
+    package: ClassVar[str | None] = None
+    """What must be installed to run it, beside torch; None where that is nothing."""
+
+    @abstractmethod
+    def release(self, rate: str) -> Release:
+        """The weights at `rate`."""
+
+    @abstractmethod
+    def build_from(self, weights: Path, rate: str, device: str) -> Codec:
+        """The codec at `rate` with the weights in `weights`."""
+
+    def state(self, rate: str) -> State:
+        """Ready where package and weights are here; imports nothing."""
+        if self.package and not (state := optional.state(self.package, optional.MODELS)).ready:
+            return state
+        release = self.release(rate)
+        if release.find() is not None:
+            return READY
+        code = "needs license" if release.terms else "needs download"
+        return State(code, f"{release.remedy(self.spec(rate))} ({release.what})")
+
+    def build(self, rate: str, device: str = "cpu") -> Codec:
+        """The codec at `rate` on `device`; raises MissingError with the remedy where its weights are not here."""
+        folder = self.release(rate).find()
+        if folder is None:
+            raise MissingError(f"{self.spec(rate)}: {self.state(rate).remedy}")
+        return self.build_from(folder, rate, device)
+
+    def fetch(self, rate: str) -> Path:
+        """The folder of the weights at `rate`, downloaded and verified."""
+        return self.release(rate).fetch(self.spec(rate))
+
+    def spec(self, rate: str) -> str:
+        return f"{self.name}@{rate}"
+
+
+def hub_cache() -> Path:
+    """The folder in which huggingface_hub keeps what it downloaded."""
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
+
+
+def locate(weights: Path, names: Iterable[str], spec: str) -> list[Path]:
+    """The files `names` in the folder `weights`; raises MissingError where one is not there."""
+    paths = [weights / name for name in names]
+    for path in paths:
+        if not path.is_file():
+            raise MissingError(f"{spec}: {path} is not there; the weights are {', '.join(names)} in one folder")
+    return paths
+
+
+def digest(path: Path) -> str:
+    """sha256 of a file."""
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def digests(paths: Iterable[Path]) -> dict[str, str]:
+    """sha256 by file name: part of a codec's details, so that other weights never meet what was kept of these."""
+    return {path.name: digest(path) for path in paths}
