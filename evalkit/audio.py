@@ -1,6 +1,7 @@
 """Reading, resampling and naming audio. The one place that touches files and sampling rates."""
 
 import hashlib
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,15 +52,24 @@ def read(path: Path | str) -> Audio:
         raise AudioError(f"{path}: no such file")
     if path.stat().st_size == 0:
         raise AudioError(f"{path}: the file is empty")
+    return _decode(path, str(path))
+
+
+def read_bytes(content: bytes, name: str) -> Audio:
+    """Audio of a file's `content`, as `read` does it; `name` stands for the file in errors."""
+    return _decode(io.BytesIO(content), name)
+
+
+def _decode(file: Path | io.BytesIO, name: str) -> Audio:
     try:
-        wav, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        wav, rate = soundfile.read(file, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
-        raise AudioError(f"{path}: not audio that can be read ({str(error).splitlines()[0]})") from error
+        raise AudioError(f"{name}: not audio that can be read ({str(error).splitlines()[0]})") from error
     if len(wav) == 0:
-        raise AudioError(f"{path}: the audio has no samples")
+        raise AudioError(f"{name}: the audio has no samples")
     mono = np.ascontiguousarray(wav[:, 0]) if wav.shape[1] == 1 else wav.mean(axis=1)
     if not np.isfinite(mono).all():
-        raise AudioError(f"{path}: the audio holds NaN or infinite samples")
+        raise AudioError(f"{name}: the audio holds NaN or infinite samples")
     return Audio(mono, int(rate))
 
 

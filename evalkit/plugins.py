@@ -8,11 +8,14 @@ A package registers its own with, for instance,
 and evalkit's own are registered the same way (pyproject.toml). Nothing is imported until it is asked for.
 """
 
+import re
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from evalkit.errors import MissingError, choose_from
+from evalkit.errors import MissingError, UsageError, choose_from
+
+_OPTION = re.compile(r"([a-z][a-z0-9_-]*)=(.*)", re.DOTALL)
 
 GROUPS = {"codec": "evalkit.codecs", "metric": "evalkit.metrics", "dataset": "evalkit.datasets"}
 
@@ -25,6 +28,26 @@ def _found(kind: str) -> dict[str, EntryPoint]:
 def names(kind: str) -> list[str]:
     """Sorted names of what is registered; `kind` is "codec", "metric" or "dataset"."""
     return sorted(_found(kind))
+
+
+def split_spec(spec: str) -> tuple[str, str | None, dict[str, str]]:
+    """Name, argument and options of `NAME[:ARGUMENT][,KEY=VALUE…]`, the way data and metrics are named on a command
+    line: `mls`, `daps:/data/daps,version=cleanraw`, `sqmos:reference=clean.wav`. Dashes in keys become underscores.
+
+    Raises UsageError for an option without a key.
+    """
+    name, _, rest = spec.partition(":")
+    if "," in name:  # options and no argument: NAME,KEY=VALUE
+        name, _, rest = spec.partition(",")
+    first, *more = rest.split(",")
+    argument = None if not first or _OPTION.fullmatch(first) else first
+    options = {}
+    for part in more if argument is not None or not first else [first, *more]:
+        found = _OPTION.fullmatch(part)
+        if found is None:
+            raise UsageError(f"{spec!r}: {part!r} is not KEY=VALUE. Write NAME:ARGUMENT,KEY=VALUE")
+        options[found[1].replace("-", "_")] = found[2]
+    return name, argument, options
 
 
 def load(kind: str, name: str) -> Any:

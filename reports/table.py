@@ -256,6 +256,7 @@ def _notes(runs: Sequence[Run]) -> tuple[str, ...]:
         for run in runs
         if run.provenance["state"] != "finished"
     ]
+    notes += dict.fromkeys(note for run in runs for note in run.provenance.get("notes", ()))
     resamplers = sorted({str(run.provenance.get("resampler")) for run in runs})
     if len(resamplers) > 1:
         notes.append(f"The runs were resampled by {' and by '.join(resamplers)}: small differences may be theirs.")

@@ -1,21 +1,102 @@
 """What codecs are measured on: named sets of utterances, whose audio is read only when it is needed."""
 
+import inspect
 import random
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from evalkit import plugins
 from evalkit.datasets.base import Dataset, Utterance, read_manifest
+from evalkit.errors import UsageError
 
-__all__ = ["Dataset", "Utterance", "load_dataset", "read_manifest"]
+__all__ = ["Dataset", "Selection", "Utterance", "load_dataset", "read_manifest"]
 
 
-def load_dataset(name: str, limit: int | None = None, seed: int = 0) -> Dataset:
-    """The dataset registered as `name`, or `limit` of its utterances drawn with `seed`, in their own order.
+@dataclass(frozen=True)
+class Selection:
+    """Which utterances of a dataset to take, in the dataset's own order. What is drawn depends on the ids and the seed
+    alone, not on the order of files."""
 
-    Raises UsageError for an unknown name, MissingError where its files are not on this machine.
+    limit: int | None = None
+    """So many, drawn from all."""
+    per_language: int | None = None
+    """So many of each language; a language that has fewer gives all it has."""
+    ids: Path | None = None
+    """A text file with an id a line: exactly these."""
+    seed: int = 0
+
+    def of(self, dataset: Dataset) -> Dataset:
+        """Raises UsageError where a listed id is not in `dataset`, or nothing is left."""
+        chosen = list(dataset.utterances)
+        if self.ids is not None:
+            wanted = _read_ids(self.ids)
+            absent = wanted - {u.id for u in chosen}
+            if absent:
+                raise UsageError(
+                    f"{self.ids}: {len(absent)} of its {len(wanted)} ids are not in {dataset.name}, "
+                    f"for instance {min(absent)!r}"
+                )
+            chosen = [u for u in chosen if u.id in wanted]
+        if self.per_language is not None:
+            kept: set[str] = set()
+            for language in dataset.languages:
+                of_it = sorted(u.id for u in chosen if u.language == language)
+                count = min(self.per_language, len(of_it))
+                kept.update(random.Random(f"{self.seed}:{language}").sample(of_it, count))
+            chosen = [u for u in chosen if u.id in kept]
+        if self.limit is not None and self.limit < len(chosen):
+            drawn = sorted(random.Random(self.seed).sample(range(len(chosen)), self.limit))
+            chosen = [chosen[i] for i in drawn]
+        return replace(dataset, utterances=tuple(chosen), selection=self.describe())
+
+    def describe(self) -> dict[str, object]:
+        """What was asked for, for the provenance of a run; empty where everything was."""
+        asked = {"limit": self.limit, "per_language": self.per_language, "ids": self.ids and str(self.ids)}
+        given: dict[str, object] = {name: value for name, value in asked.items() if value is not None}
+        drawn = self.limit is not None or self.per_language is not None
+        return given | {"seed": self.seed} if drawn else given
+
+
+def load_dataset(
+    spec: str,
+    limit: int | None = None,
+    seed: int = 0,
+    *,
+    per_language: int | None = None,
+    ids: Path | None = None,
+) -> Dataset:
+    """The dataset that `spec` names, `NAME[:SOURCE][,OPTION=VALUE…]`, or the part of it that a Selection takes.
+
+    Raises UsageError for an unknown name or option, MissingError where its files are not on this machine.
     """
-    dataset: Dataset = plugins.load("dataset", name)()
-    if limit is None or limit >= len(dataset):
-        return dataset
-    drawn = sorted(random.Random(seed).sample(range(len(dataset)), limit))
-    return replace(dataset, utterances=tuple(dataset.utterances[i] for i in drawn))
+    name, source, options = plugins.split_spec(spec)
+    loader = plugins.load("dataset", name)
+    arguments = () if source is None else (source,)
+    try:
+        inspect.signature(loader).bind(*arguments, **options)
+    except TypeError as error:
+        raise UsageError(f"dataset {spec!r}: {error}. It takes {_takes(name, loader)}.") from error
+    dataset: Dataset = loader(*arguments, **options)
+    if not len(dataset):
+        raise UsageError(f"dataset {spec!r} holds no utterances")
+    return Selection(limit, per_language, ids, seed).of(dataset)
+
+
+def _takes(name: str, loader: object) -> str:
+    assert callable(loader)
+    parameters = inspect.signature(loader).parameters.values()
+    options = [f"{p.name.replace('_', '-')}=…" for p in parameters if p.kind is p.KEYWORD_ONLY]
+    source = [f"{name}:SOURCE"] if any(p.kind is not p.KEYWORD_ONLY for p in parameters) else [f"{name} alone"]
+    return ", ".join([*source, *options])
+
+
+def _read_ids(path: Path) -> set[str]:
+    try:
+        lines: Sequence[str] = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read as a list of ids: {error}") from error
+    ids = {line.strip() for line in lines if line.strip() and not line.startswith("#")}
+    if not ids:
+        raise UsageError(f"{path} holds no ids")
+    return ids

@@ -1,17 +1,20 @@
 """Utterances and datasets: what every loader returns.
 
-A loader (entry points `evalkit.datasets`) is a function that takes no arguments and returns a `Dataset`. It reads
-a list of utterances, never their audio: a file that is broken costs its own rows, not the set.
+A loader (entry points `evalkit.datasets`) is a function `load(source: str | None = None, *, ...) -> Dataset`. `source`
+and the keyword options, all of them text, are what stands behind the name in `--dataset NAME:SOURCE,OPTION=VALUE`. It
+reads a list of utterances and leaves their audio alone as far as it can: a file that is broken costs its own rows, not
+the set. It raises MissingError, with what to do, where the data are not here.
 """
 
 import csv
 import hashlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from evalkit.audio import Audio, read
-from evalkit.errors import UsageError
+from evalkit.errors import AudioError, MissingError, UsageError
 
 Source = Path | Audio | Callable[[], Audio]
 """Where audio comes from: a file, samples already in memory, or a function that fetches them."""
@@ -53,6 +56,10 @@ class Dataset:
     license: str
     revision: str
     """Names the content: equal revisions mean equal utterances (for a manifest, the sha256 of its text)."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the results has to know of these data, in whole sentences."""
+    selection: Mapping[str, object] = field(default_factory=dict)
+    """How these utterances were taken from all that there are; empty for all."""
 
     def __post_init__(self) -> None:
         seen: set[str] = set()
@@ -76,6 +83,37 @@ class Dataset:
     def ids_hash(self) -> str:
         """sha256 of the ids in their order."""
         return hashlib.sha256("\n".join(u.id for u in self.utterances).encode()).hexdigest()
+
+
+def data_folder() -> Path:
+    """Where data lie that are named without a folder: `EVALKIT_DATA`, or `evalkit` in the user's data folder."""
+    if (folder := os.environ.get("EVALKIT_DATA")) is not None:
+        return Path(folder)
+    from platformdirs import user_data_path
+
+    return user_data_path("evalkit", appauthor=False)
+
+
+def place(source: str | None, default: str, remedy: str) -> Path:
+    """The file or folder `source`, or else `default` in `data_folder()`; raises MissingError with `remedy` where there
+    is no such thing."""
+    path = Path(source).expanduser() if source is not None else data_folder() / default
+    if not path.exists():
+        raise MissingError(f"{path} is not there. {remedy}")
+    return path
+
+
+def read_at(path: Path, rate: int, what: str) -> Audio:
+    """The audio of `path`; raises AudioError where it cannot be read, or its rate is not that of `what`, the set."""
+    audio = read(path)
+    if audio.sample_rate != rate:
+        raise AudioError(f"{path}: {audio.sample_rate} Hz, but {what} has {rate} Hz")
+    return audio
+
+
+def text_hash(*parts: str) -> str:
+    """sha256 of `parts`, for the revision of a dataset that is made from several texts."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def read_manifest(path: Path, name: str, license: str) -> Dataset:

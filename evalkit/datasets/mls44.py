@@ -1,0 +1,155 @@
+"""The NanoCodec paper's own MLS test set: 200 utterances in each of eight languages at 44.1 kHz, CC BY 4.0.
+
+`mls44:FILE.zip` reads the authors' archive without unpacking it; `mls44:DIR` reads a folder that it was unpacked to.
+The archive is `Datasets/mls-44kHz-200-samples-each-language.zip` of the repository
+`Edresson/Low-Frame-rate-Speech-Codec`, branch `gh-pages` (Git LFS, 2.1 GB).
+
+How the archive is laid out inside was not known when this was written: the language is taken from a folder's name
+(`german`, `mls_german`, `de`, `deu`), the id from the file's, transcripts from `transcripts.txt` (an id, a tab, the
+text) or from a `.txt` beside the audio. Where none are found, CER is measured against what the recognizer hears in the
+original (`dcer-mms`).
+"""
+
+import hashlib
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from evalkit.audio import SUFFIXES, Audio, read_bytes
+from evalkit.datasets import languages as lang
+from evalkit.datasets.base import Dataset, Utterance, place, read_at, text_hash
+from evalkit.errors import AudioError, UsageError
+
+SHA256 = "aefac7f65d2de17c86f1dd50b38be85d63cefe1ee3085b608f54698e4cdaf6dd"
+RATE = 44_100
+LICENSE = "CC BY 4.0"
+LARGEST = 256 * 2**20
+"""Bytes that one file of the archive may unpack to: 20 s of speech take under 4 MB."""
+ARCHIVE = "mls-44kHz-200-samples-each-language.zip"
+SIZE = 2_107_857_133
+URL = f"https://media.githubusercontent.com/media/Edresson/Low-Frame-rate-Speech-Codec/gh-pages/Datasets/{ARCHIVE}"
+HELP = (
+    f"mls44 is the authors' archive {ARCHIVE} (2.1 GB, CC BY 4.0): `evalkit fetch mls44` brings it, or give the file: "
+    "--dataset mls44:FILE.zip"
+)
+
+
+def load(source: str | None = None, *, languages: str | None = None) -> Dataset:
+    """The utterances of the archive or folder `source`, in all languages or in `languages` (`de+pl`), by language and
+    id. Files at another rate than 44.1 kHz cost their own rows.
+
+    Raises MissingError where there is no such file or folder; UsageError for an archive that is not the
+    authors' (its sha256), is no zip, or holds a name that leads out of it, and for audio that names no language.
+    """
+    path = place(source, ARCHIVE, HELP)
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.is_file())
+        names = [p.relative_to(path).as_posix() for p in files]
+        notes: tuple[str, ...] = (
+            f"mls44 was read from the folder {path.name}: that it is the paper's is not checked.",
+        )
+        return _dataset(names, lambda name: (path / name).read_bytes(), partial(_open_file, path), languages, notes)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != SHA256:
+        raise UsageError(f"{path} is not the authors' archive, or is damaged: its sha256 is {digest}, not {SHA256}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = _safe_names(path, archive)
+            return _dataset(names, partial(_member, archive, path), partial(_open_member, path), languages)
+    except zipfile.BadZipFile as error:
+        raise UsageError(f"{path} is not a zip archive that can be read: {error}") from error
+
+
+def _safe_names(path: Path, archive: zipfile.ZipFile) -> list[str]:
+    """The names of all files in `archive`; UsageError where one leads out of it, comes twice or is encrypted."""
+    names: list[str] = []
+    for info in archive.infolist():
+        name = PurePosixPath(info.filename.replace("\\", "/"))
+        if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+            raise UsageError(f"{path} holds {info.filename!r}, which leads out of the archive: it is not to be trusted")
+        if info.flag_bits & 1:
+            raise UsageError(f"{path} holds {info.filename!r}, which is encrypted")
+        if not info.is_dir():
+            names.append(info.filename)
+    if len(names) != len(set(names)):
+        raise UsageError(f"{path} holds a name twice: {next(n for n in names if names.count(n) > 1)!r}")
+    return sorted(names)
+
+
+def _member(archive: zipfile.ZipFile, path: Path, name: str) -> bytes:
+    if archive.getinfo(name).file_size > LARGEST:
+        raise AudioError(f"{path}: {name} would unpack to more than {LARGEST // 2**20} MB")
+    try:
+        return archive.read(name)
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        raise AudioError(f"{path}: {name} cannot be unpacked ({error})") from error
+
+
+def _open_member(path: Path, name: str) -> Audio:
+    """The audio of one member, in memory: nothing of the archive is written anywhere."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            content = _member(archive, path, name)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise AudioError(f"{path} cannot be read: {error}") from error
+    audio = read_bytes(content, f"{path}: {name}")
+    if audio.sample_rate != RATE:
+        raise AudioError(f"{path}: {name}: {audio.sample_rate} Hz, but mls44 has {RATE} Hz")
+    return audio
+
+
+def _open_file(root: Path, name: str) -> Audio:
+    return read_at(root / name, RATE, "mls44")
+
+
+def _dataset(
+    names: Sequence[str],
+    content: Callable[[str], bytes],
+    audio: Callable[[str], Audio],
+    languages: str | None,
+    notes: tuple[str, ...] = (),
+) -> Dataset:
+    wanted = lang.codes(languages)
+    transcripts = _transcripts(names, content)
+    utterances = []
+    for name in names:
+        path = PurePosixPath(name)
+        if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or "__MACOSX" in path.parts:
+            continue
+        language = _language(path.parts[:-1])
+        if language is None:
+            raise UsageError(f"{name}: no folder on its way names one of the languages {', '.join(lang.NAMES)}")
+        if language in wanted:
+            spoken = transcripts.get(path.stem)
+            utterances.append(Utterance(path.stem, partial(audio, name), language, path.stem.split("_")[0], spoken))
+    utterances.sort(key=lambda one: (tuple(lang.NAMES).index(one.language), one.id))
+    if not utterances:
+        raise UsageError("mls44: there is no audio in it")
+    if any(one.transcript is None for one in utterances):
+        notes = (*notes, "mls44: not every utterance has a transcript.")
+    return Dataset("mls44", tuple(utterances), LICENSE, text_hash(SHA256, *(u.id for u in utterances)), notes)
+
+
+def _language(folders: Iterable[str]) -> str | None:
+    for folder in reversed(list(folders)):
+        for word in (folder, *folder.lower().replace("-", "_").split("_")):
+            if (found := lang.code(word)) is not None:
+                return found
+    return None
+
+
+def _transcripts(names: Iterable[str], content: Callable[[str], bytes]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in names:
+        path = PurePosixPath(name)
+        if path.suffix != ".txt" or path.name.startswith("."):
+            continue
+        text = content(name).decode("utf-8-sig", errors="replace").strip()
+        if "\t" in text:
+            lines = (line.partition("\t") for line in text.splitlines())
+            found |= {PurePosixPath(key).stem: value.strip() for key, _, value in lines if value.strip()}
+        elif text and "\n" not in text:
+            found[path.stem] = text
+    return found
