@@ -32,6 +32,7 @@ RUN_EXAMPLES = """examples:
   evalkit run --codec nanocodec --bitrate 1.1k
   evalkit run --codec opus@6k --codec opus@12k --metrics pesq-wb,estoi --limit 4
   evalkit run --codec codec2 --bitrate 1.2k --save-audio --output runs/codec2
+  evalkit run --suite paper-high --output runs/high            a run for each of its datasets, in runs/high/
 """
 
 SCORE_EXAMPLES = """examples:
@@ -51,6 +52,9 @@ MERGE_EXAMPLES = """examples:
 TABLE_EXAMPLES = """examples:
   evalkit table runs/first
   evalkit table runs/first runs/second --metrics pesq-wb,estoi --format markdown > table.md
+  evalkit table runs/first --cluster speaker --ci percentile
+  evalkit table runs/high/* --suite paper-high --format latex    a table of the paper, from your runs
+  evalkit table runs/high/* --against paper                      measured beside published
 """
 
 COMPARE_EXAMPLES = """examples:
@@ -96,9 +100,11 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(metavar="COMMAND", required=True)
 
     run = _command(commands, "run", _run, "run codecs over a dataset and score what comes out", RUN_EXAMPLES)
-    run.add_argument("--codec", action="append", required=True, metavar="NAME[@RATE]", help="repeatable")
+    what = run.add_mutually_exclusive_group(required=True)
+    what.add_argument("--codec", action="append", metavar="NAME[@RATE]", help="repeatable")
+    what.add_argument("--suite", metavar="NAME", help="a comparison of the paper: paper-high, paper-mid, …")
     run.add_argument("--bitrate", metavar="RATE", help="for every --codec without a rate: 1.1k, 6k, …")
-    run.add_argument("--dataset", default="builtin", metavar="NAME", help="default: %(default)s")
+    run.add_argument("--dataset", metavar="NAME", help="default: builtin, or those of the suite")
     run.add_argument(
         "--weights", action="append", default=[], metavar="[NAME=]PATH",
         help="a file or folder instead of a codec's own weights; repeatable",
@@ -124,6 +130,8 @@ def parser() -> argparse.ArgumentParser:
     table.add_argument("--format", default="terminal", choices=["terminal", "markdown", "latex", "csv"])
     table.add_argument("--metrics", type=_words, metavar="NAME,…", help="which columns, in which order")
     table.add_argument("--codecs", type=_words, metavar="NAME,…", help="which rows, in which order")
+    table.add_argument("--suite", metavar="NAME", help="the rows and columns of a comparison of the paper")
+    table.add_argument("--against", choices=["paper"], help="each mean beside what is published of it")
     _statistics(table)
 
     compare = _command(commands, "compare", _compare, "paired tests between the codecs of runs", COMPARE_EXAMPLES)
@@ -209,11 +217,13 @@ def _run(args: argparse.Namespace) -> int:
     from evalkit.run import Plan, execute
     from evalkit.suites import expand_metrics
 
+    if args.suite:
+        return _run_suite(args)
     codecs = tuple(dict.fromkeys(choose(spec, args.bitrate) for spec in args.codec))
     codecs = assign(assign(codecs, args.weights, "--weights"), args.rendered, "--rendered")
     plan = Plan(
         codecs=codecs,
-        dataset=load_dataset(args.dataset, args.limit, args.seed),
+        dataset=load_dataset(args.dataset or "builtin", args.limit, args.seed),
         metrics=expand_metrics(args.metrics),
         output=args.output or _new_output("-".join(codec.spec for codec in codecs)),
         device=args.device,
@@ -226,6 +236,31 @@ def _run(args: argparse.Namespace) -> int:
     with _cache(args) as cache, Progress(len(codecs) * len(plan.utterances), "utterances") as progress:
         rows = execute(plan, cache, progress.advance)
     return _conclude(rows, plan.output, args.max_failed)
+
+
+def _run_suite(args: argparse.Namespace) -> int:
+    """A run for each dataset of a suite, in folders of OUTPUT; the worst exit code of them."""
+    from dataclasses import replace
+
+    from evalkit.suites import expand_metrics, load_suite
+
+    suite = load_suite(args.suite)
+    if args.dataset:
+        suite = replace(suite, datasets=(args.dataset,))
+    if args.metrics != ["default"]:
+        suite = replace(suite, metrics=expand_metrics(args.metrics))
+    suite.check()
+    output = args.output or _new_output(suite.name)
+    return max(
+        _run(
+            argparse.Namespace(
+                **vars(args)
+                | {"suite": None, "codec": list(suite.codecs), "metrics": list(suite.metrics)}
+                | {"dataset": dataset, "output": output / dataset}
+            )
+        )
+        for dataset in suite.datasets
+    )
 
 
 def _score(args: argparse.Namespace) -> int:
@@ -253,11 +288,23 @@ def _score(args: argparse.Namespace) -> int:
 
 
 def _table(args: argparse.Namespace) -> int:
+    from evalkit.reports.against import build_against_paper
+    from evalkit.reports.suite import build_suite_tables
     from evalkit.reports.table import build_tables
     from evalkit.store import read_run
+    from evalkit.suites import load_suite
 
     runs = [read_run(path) for path in args.runs]
-    _show(build_tables(runs, args.metrics, _settings(args), args.codecs), args.format)
+    settings = _settings(args)
+    if args.suite and (args.metrics or args.codecs or args.against):
+        raise UsageError("--suite chooses rows and columns: give it without --metrics, --codecs and --against")
+    if args.suite:
+        tables = build_suite_tables(runs, load_suite(args.suite), settings)
+    elif args.against:
+        tables = build_against_paper(runs, args.metrics, settings, args.codecs)
+    else:
+        tables = build_tables(runs, args.metrics, settings, args.codecs)
+    _show(tables, args.format)
     return 0
 
 

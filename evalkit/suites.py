@@ -1,12 +1,15 @@
-"""Named sets of metrics (configs/metrics.yaml) and what `--metrics` means."""
+"""Named sets: of metrics (configs/metrics.yaml, what `--metrics` means), and of codecs, data and metrics together
+(configs/suites/*.yaml, what `--suite` means)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 import yaml
 
 from evalkit import plugins
-from evalkit.errors import choose_from
+from evalkit.errors import MissingError, UsageError, choose_from
 
 
 def metric_suites() -> dict[str, list[str]]:
@@ -25,3 +28,57 @@ def expand_metrics(wanted: Sequence[str]) -> tuple[str, ...]:
             raise choose_from("metric", word, [*known, *suites])
         names += suites.get(word, [word])
     return tuple(dict.fromkeys(names))
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A comparison of the paper: which codecs to run over which data, and what to measure."""
+
+    name: str
+    title: str
+    codecs: tuple[str, ...]
+    datasets: tuple[str, ...]
+    metrics: tuple[str, ...]
+    also: tuple[str, ...] = ()
+    """Rows that belong to the comparison under another name than their codec's on the command line."""
+
+    def check(self) -> None:
+        """Raises MissingError that lists all that the suite needs and this installation lacks."""
+        from evalkit.codecs import choose
+
+        lacking = [f"metric {name}: not in this installation" for name in _absent("metric", self.metrics)]
+        lacking += [f"dataset {name}: not in this installation" for name in _absent("dataset", self.datasets)]
+        for spec in self.codecs:
+            try:
+                state = choose(spec).state()
+            except UsageError:
+                lacking.append(f"codec {spec}: not in this installation")
+            except MissingError as error:
+                lacking.append(f"codec {spec}: {error}")
+            else:
+                lacking += [] if state.ready else [f"codec {spec}: {state.code}. {state.remedy}"]
+        if lacking:
+            raise MissingError(f"the suite {self.name} cannot run here yet:\n  " + "\n  ".join(lacking))
+
+
+def _absent(kind: str, names: Sequence[str]) -> list[str]:
+    return [name for name in names if name not in plugins.names(kind)]
+
+
+def suites() -> dict[str, Suite]:
+    """Every suite by name."""
+    found = {}
+    for path in sorted(files("evalkit.configs").joinpath("suites").iterdir(), key=lambda path: path.name):
+        about: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+        name = path.name.removesuffix(".yaml")
+        lists = {key: tuple(value) for key, value in about.items() if key != "title"}
+        found[name] = Suite(name, about["title"], **lists)
+    return found
+
+
+def load_suite(name: str) -> Suite:
+    """The suite `name`; raises UsageError that lists those there are."""
+    known = suites()
+    if name not in known:
+        raise choose_from("suite", name, list(known))
+    return known[name]

@@ -1,0 +1,123 @@
+"""Measured beside published: the deviation, and whether the published value lies inside the measured interval."""
+
+from collections.abc import Iterator, Sequence
+from math import isnan
+from typing import Any
+
+import pandas as pd
+
+from evalkit.errors import UsageError
+from evalkit.stats import DEFAULTS, Interval, Settings, summarize
+from evalkit.store import Run
+
+from .published import Place, Published, names, place_of, published, system_of
+from .table import MISSING, Cell, Column, Table, join
+
+COLUMNS = (
+    Column("codec", "Codec", words=True),
+    Column("metric", "Metric", words=True),
+    Column("measured", "measured", measured=True),
+    Column("n", "n"),
+    Column("published", "published"),
+    Column("kind", "source", words=True),
+    Column("deviation", "deviation"),
+    Column("percent", "%"),
+    Column("inside", "inside the interval", words=True),
+)
+
+
+def build_against_paper(
+    runs: Sequence[Run],
+    metrics: Sequence[str] | None = None,
+    settings: Settings = DEFAULTS,
+    codecs: Sequence[str] | None = None,
+) -> list[Table]:
+    """A table for each dataset in `runs` that is one of the paper's sets, or a part of one: a line for each number that
+    a source states of a system and metric that were measured there.
+
+    Raises UsageError where no dataset is the paper's, or none of the codecs is a system of the paper.
+    """
+    rows, described = join(runs)
+    places = {str(dataset): place_of(str(dataset)) for dataset in rows["dataset"].unique()}
+    if not any(places.values()):
+        known = [d for about in names()["sets"].values() for d in (*about["datasets"], *about.get("subsets", {}))]
+        raise UsageError(
+            f"the paper reports nothing for the data of these runs ({', '.join(places)}). "
+            f"What it reports goes by the dataset names {', '.join(known)}."
+        )
+    tables = []
+    for dataset, part in rows.groupby("dataset", sort=False):
+        place = places[str(dataset)]
+        if place is not None:
+            chosen = part[part["codec"].isin(codecs)] if codecs is not None else part
+            lines = tuple(_lines(chosen, described, place, metrics, settings))
+            if lines:
+                tables.append(Table(f"{dataset} beside the paper", COLUMNS, lines, tuple(_notes(place, lines, chosen))))
+    if not tables:
+        raise UsageError(
+            "no source states a number for these codecs, metrics and data. Codecs are recognised by the names "
+            + ", ".join(row for about in names()["systems"].values() for row in about["rows"])
+        )
+    return tables
+
+
+def comparable(place: Place, codec: str, metric: str) -> Iterator[Published]:
+    """What the sources publish of a run's `codec` and `metric` on the set in `place`; this project's own measurements
+    are not among it."""
+    system = system_of(codec)
+    columns = names()["metrics"]
+    for number in published():
+        same = number.system == system and number.set == place.set and columns[number.metric]["metric"] == metric
+        if same and number.kind != "re-measured" and number.mode is None:
+            yield number
+
+
+def _lines(
+    rows: pd.DataFrame,
+    described: dict[str, Any],
+    place: Place,
+    metrics: Sequence[str] | None,
+    settings: Settings,
+) -> Iterator[tuple[Cell, ...]]:
+    for line in summarize(rows, settings).itertuples(index=False):
+        wanted = line.metric in described if metrics is None else line.metric in metrics
+        if not wanted or isnan(line.mean):
+            continue
+        digits = described[line.metric]["decimals"]
+        interval = Interval(line.ci_low, line.ci_high)
+        for number in comparable(place, line.codec, line.metric):
+            deviation = line.mean - number.value
+            percent = 100 * deviation / number.value
+            yield (
+                Cell(line.codec),
+                Cell(described[line.metric]["label"]),
+                Cell(
+                    f"{line.mean:.{digits}f}",
+                    line.mean,
+                    interval=f"[{interval.low:.{digits}f}, {interval.high:.{digits}f}]" if interval.known else "",
+                    bounds=interval if interval.known else None,
+                ),
+                Cell(str(line.n), line.n),
+                Cell(f"{number.value:g}", number.value),
+                Cell(number.kind),
+                Cell(f"{deviation:+.{digits}f}", deviation),
+                Cell(f"{percent:+.1f}", percent),
+                Cell((("no", "yes")[number.value in interval]) if interval.known else MISSING),
+            )
+
+
+def _notes(place: Place, lines: Sequence[tuple[Cell, ...]], rows: pd.DataFrame) -> Iterator[str]:
+    inside = [line[-1].text for line in lines]
+    size = f" (n = {place.n})" if place.n else ""
+    yield f"Published values are of {place.label}{size}; {inside.count('yes')} of {len(inside)} lie inside."
+    n = rows["utterance"].nunique()
+    if place.caution:
+        yield (
+            f"Measured on a part only: {place.caution}. The interval covers which utterances were drawn, "
+            "not that they were chosen: inside does not prove the paper's mean, outside does not disprove it."
+        )
+    elif place.n and n < place.n:
+        yield f"Measured on {n} of the {place.n} utterances: the two means are not of the same data."
+    for kind, source in dict.fromkeys((number.kind, number.source) for number in published()):
+        if any(line[5].text == kind for line in lines):
+            yield f"{kind}: {source}."
