@@ -33,6 +33,17 @@ RUN_EXAMPLES = """examples:
   evalkit run --codec opus@6k --codec opus@12k --metrics pesq-wb,estoi --limit 4
   evalkit run --codec codec2 --bitrate 1.2k --save-audio --output runs/codec2
   evalkit run --suite paper-high --output runs/high            a run for each of its datasets, in runs/high/
+  evalkit run --codec mimi --dataset mls:/data/mls --per-language 200 --metrics paper,available
+  evalkit run --codec mimi --dataset daps:/data/daps,version=cleanraw,speakers=f10+m10
+
+data are named NAME[:PLACE][,OPTION=VALUE…]:
+  builtin                    the set that evalkit ships
+  mls44[:FILE.zip|DIR]       the paper's MLS at 44.1 kHz (languages=de+pl)
+  mls[:DIR], mls:hub         MLS as released, 16 kHz (split=test, languages=de+pl, revision=COMMIT)
+  daps[:DIR]                 DAPS in segments (version=clean, speakers=f10+m10)
+  folder:DIR                 audio and an optional metadata.csv (language=en)
+  hub:OWNER/NAME             parquet on the Hugging Face hub (files=…, split=test, revision=COMMIT, text=…, language=…)
+Without a place, mls, mls44 and daps are looked for in the folder that EVALKIT_DATA names.
 """
 
 SCORE_EXAMPLES = """examples:
@@ -53,6 +64,7 @@ TABLE_EXAMPLES = """examples:
   evalkit table runs/first
   evalkit table runs/first runs/second --metrics pesq-wb,estoi --format markdown > table.md
   evalkit table runs/first --cluster speaker --ci percentile
+  evalkit table runs/first --by language
   evalkit table runs/high/* --suite paper-high --format latex    a table of the paper, from your runs
   evalkit table runs/high/* --against paper                      measured beside published
 """
@@ -104,7 +116,9 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--codec", action="append", metavar="NAME[@RATE]", help="repeatable")
     what.add_argument("--suite", metavar="NAME", help="a comparison of the paper: paper-high, paper-mid, …")
     run.add_argument("--bitrate", metavar="RATE", help="for every --codec without a rate: 1.1k, 6k, …")
-    run.add_argument("--dataset", metavar="NAME", help="default: builtin, or those of the suite")
+    run.add_argument(
+        "--dataset", metavar="NAME[:PLACE]", help="default: builtin, or those of the suite (`evalkit list datasets`)"
+    )
     run.add_argument(
         "--weights", action="append", default=[], metavar="[NAME=]PATH",
         help="a file or folder instead of a codec's own weights; repeatable",
@@ -114,6 +128,8 @@ def parser() -> argparse.ArgumentParser:
         help="audio that a codec decoded elsewhere, one file an utterance, named by its id; repeatable",
     )  # fmt: skip
     run.add_argument("--limit", type=_positive, metavar="N", help="only N utterances, drawn with --seed")
+    run.add_argument("--per-language", type=_positive, metavar="N", help="only N of each language, drawn with --seed")
+    run.add_argument("--ids", type=Path, metavar="FILE", help="only the utterances whose ids FILE lists, one a line")
     run.add_argument("--device", default="cpu", help="where neural codecs run: cpu, cuda (default: %(default)s)")
     run.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     run.add_argument("--save-audio", action="store_true", help="keep the decoded audio in OUTPUT/audio")
@@ -131,6 +147,7 @@ def parser() -> argparse.ArgumentParser:
     table.add_argument("--metrics", type=_words, metavar="NAME,…", help="which columns, in which order")
     table.add_argument("--codecs", type=_words, metavar="NAME,…", help="which rows, in which order")
     table.add_argument("--suite", metavar="NAME", help="the rows and columns of a comparison of the paper")
+    table.add_argument("--by", metavar="COLUMN", help="means by language (or another column), and their macro average")
     table.add_argument("--against", choices=["paper"], help="each mean beside what is published of it")
     _statistics(table)
 
@@ -223,7 +240,9 @@ def _run(args: argparse.Namespace) -> int:
     codecs = assign(assign(codecs, args.weights, "--weights"), args.rendered, "--rendered")
     plan = Plan(
         codecs=codecs,
-        dataset=load_dataset(args.dataset or "builtin", args.limit, args.seed),
+        dataset=load_dataset(
+            args.dataset or "builtin", args.limit, args.seed, per_language=args.per_language, ids=args.ids
+        ),
         metrics=expand_metrics(args.metrics),
         output=args.output or _new_output("-".join(codec.spec for codec in codecs)),
         device=args.device,
@@ -256,7 +275,7 @@ def _run_suite(args: argparse.Namespace) -> int:
             argparse.Namespace(
                 **vars(args)
                 | {"suite": None, "codec": list(suite.codecs), "metrics": list(suite.metrics)}
-                | {"dataset": dataset, "output": output / dataset}
+                | {"dataset": dataset, "output": output / dataset.partition(":")[0]}
             )
         )
         for dataset in suite.datasets
@@ -289,6 +308,7 @@ def _score(args: argparse.Namespace) -> int:
 
 def _table(args: argparse.Namespace) -> int:
     from evalkit.reports.against import build_against_paper
+    from evalkit.reports.breakdown import build_breakdown
     from evalkit.reports.suite import build_suite_tables
     from evalkit.reports.table import build_tables
     from evalkit.store import read_run
@@ -300,6 +320,8 @@ def _table(args: argparse.Namespace) -> int:
         raise UsageError("--suite chooses rows and columns: give it without --metrics, --codecs and --against")
     if args.suite:
         tables = build_suite_tables(runs, load_suite(args.suite), settings)
+    elif args.by:
+        tables = build_breakdown(runs, args.by, args.metrics, settings, args.codecs)
     elif args.against:
         tables = build_against_paper(runs, args.metrics, settings, args.codecs)
     else:

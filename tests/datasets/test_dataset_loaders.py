@@ -398,3 +398,17 @@ def test_a_selection_follows_ids_and_seed_not_the_order_of_files(tmp_path: Path)
     put(ids, "nobody\n")
     with pytest.raises(UsageError, match="1 of its 1 ids are not in mls"):
         load_dataset(f"mls:{tmp_path}", ids=ids)
+
+
+def test_a_codec_that_is_given_less_than_its_band_is_flagged() -> None:
+    from types import SimpleNamespace
+
+    from evalkit.run import is_narrow, narrow_notes
+
+    wide = SimpleNamespace(name="wide@1k", sample_rate=22_050, codebook_sizes=(4,))
+    stream = SimpleNamespace(name="opus@6k", sample_rate=48_000, codebook_sizes=())
+    low, full = (Audio(np.zeros(10, np.float32), rate) for rate in (16_000, 22_050))
+    assert is_narrow(wide, low) and not is_narrow(wide, full) and not is_narrow(stream, low)
+    assert list(narrow_notes([wide, stream], {"wide@1k": [16_000] * 3}, 5)) == [
+        "wide@1k works at 22.05 kHz, but 3 of 5 utterances are at 16 kHz: it was given nothing above 8 kHz there."
+    ]
