@@ -1,7 +1,7 @@
-"""Weights on disk: one safetensors file, whose metadata holds the codec's configuration.
+"""Weights on disk: a safetensors file or folder of ours, or NVIDIA's `.nemo`.
 
 Names, shapes and types are strict in both directions: a file either holds exactly the model or is refused with the
-tensors in question named. Safetensors cannot carry code, so opening a stranger's file is safe.
+tensors in question named. Neither format can make the loader run code, nor use more memory than the file has bytes.
 """
 
 from __future__ import annotations
@@ -14,37 +14,40 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from nanocodec import hub, nemo
 from nanocodec.config import VARIANTS, CodecConfig
+from nanocodec.errors import CheckpointError, MismatchError, MissingWeightsError
 from nanocodec.layers import has_weight_norm
 from nanocodec.model import NanoCodec
+from nanocodec.quantizer import GroupFiniteScalarQuantizer
 
 FORMAT = "nanocodec-1"
-
-
-class CheckpointError(Exception):
-    """Weights that are missing or do not fit; the message names the file and what to do."""
+WEIGHTS_NAME = "model.safetensors"  # of a folder of weights
 
 
 def resolve(source: str | Path) -> Path:
-    """The file that `source` means: a path, or the name of weights that ship with the package.
+    """The file that `source` means: a path, weights that ship with the package, or a release (downloaded if need be).
 
     Raises:
-        CheckpointError: nothing there; for a variant without weights the message says what exists.
+        MissingWeightsError: nothing there; the message says what exists and how to get it.
+        CheckpointError: a downloaded file that is not the one that was pinned.
     """
-    name = str(source)
-    builtin = Path(str(resources.files("nanocodec").joinpath("weights", f"{name}.safetensors")))
-    if builtin.is_file() and not Path(name).exists():
-        return builtin
-    path = Path(source)
+    name, path = str(source), Path(source)
+    if path.is_dir():
+        if (path / WEIGHTS_NAME).is_file():
+            return path / WEIGHTS_NAME
+        raise MissingWeightsError(f"{path}: a folder without {WEIGHTS_NAME}; `nanocodec convert` writes one")
     if path.is_file():
         return path
+    builtin = Path(str(resources.files("nanocodec").joinpath("weights", f"{name}.safetensors")))
+    if name in VARIANTS and builtin.is_file():
+        return builtin
+    if name in hub.RELEASES:
+        return hub.fetch(name)
+    exist = f"built in: {', '.join(builtin_names()) or 'none'}; released: {', '.join(hub.RELEASES)}"
     if name in VARIANTS:
-        raise CheckpointError(
-            f"no weights for variant {name!r} come with the package; built in: {', '.join(builtin_names()) or 'none'}"
-        )
-    raise CheckpointError(
-        f"{path}: no such file, nor the name of built-in weights ({', '.join(builtin_names()) or 'none'})"
-    )
+        raise MissingWeightsError(f"variant {name!r} has no public weights ({VARIANTS[name].note}); {exist}")
+    raise MissingWeightsError(f"{path}: no such file, nor the name of weights ({exist})")
 
 
 def builtin_names() -> list[str]:
@@ -67,55 +70,129 @@ def save(model: NanoCodec, path: str | Path, *, half: bool = False) -> None:
 
 
 def load(path: str | Path) -> NanoCodec:
-    """Read a model written by `save`: folded, in eval mode, fp32 on the CPU.
+    """Read a model: folded, in eval mode, fp32 on the CPU.
+
+    Args:
+        path: a `.safetensors` file that `save` wrote, a folder that holds one, or a `.nemo` archive.
 
     Raises:
         CheckpointError: not such a file, or one whose tensors differ from what its configuration calls for.
     """
-    path = Path(path)
+    path = resolve(path)
+    config, tensors = nemo.read(path) if nemo.is_nemo(path) else _read_safetensors(path)
+    return assemble(config, tensors, path)
+
+
+def assemble(config: CodecConfig, tensors: dict[str, torch.Tensor], where: object) -> NanoCodec:
+    """The model that a configuration describes, holding these tensors; weight normalisation in them is folded.
+
+    Raises:
+        MismatchError: the tensors are not exactly the model's.
+        CheckpointError: a configuration that no codec can have.
+    """
+    if config.num_codebooks > 1024 or len(config.strides) > 16 or config.codebook_size >= 1 << 31:
+        raise CheckpointError(f"{where}: its configuration describes no codec: {str(config)[:300]}")
+    try:
+        quantizer = GroupFiniteScalarQuantizer(config.levels, config.num_codebooks)
+        with torch.device("meta"):  # shapes only: what a stranger's configuration asks for costs no memory yet
+            model = NanoCodec(config).fold()
+    except (ValueError, TypeError, RuntimeError, OverflowError) as error:
+        raise CheckpointError(f"{where}: its configuration cannot be used: {error}") from error
+    model.vector_quantizer = quantizer
+    tensors = fold_tensors(tensors)
+    for name, buffer in quantizer.state_dict(prefix="vector_quantizer.").items():
+        tensors.setdefault(name, buffer)  # derived from the configuration, so a file may leave them out
+    load_strictly(model, tensors, where)
+    return model.eval()
+
+
+def fold_tensors(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weight-normed pairs as plain weights, magnitude * direction / norm per first dimension; floats as fp32.
+
+    Accepts both of torch's spellings: `parametrizations.weight.original0` and `1`, and `weight_g` and `weight_v`.
+    A pair of which half is missing, or whose shapes disagree, stays as it is, for the strict check to name.
+    """
+    plain = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    for g_ending, v_ending in (("parametrizations.weight.original0", "parametrizations.weight.original1"),
+                               ("weight_g", "weight_v")):  # fmt: skip
+        for g_name in [name for name in plain if name.endswith("." + g_ending)]:
+            stem = g_name.removesuffix(g_ending)
+            magnitude, direction = plain[g_name], plain.get(stem + v_ending)
+            if direction is None or direction.dim() != 3 or magnitude.shape != (len(direction), 1, 1):
+                continue
+            del plain[g_name], plain[stem + v_ending]
+            plain[stem + "weight"] = torch._weight_norm(direction, magnitude, 0)
+    return plain
+
+
+def _read_safetensors(path: Path) -> tuple[CodecConfig, dict[str, torch.Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file") from None
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
     if metadata.get("format") != FORMAT or "config" not in metadata:
         raise CheckpointError(f"{path}: a safetensors file, but without a nanocodec configuration in its metadata")
     try:
-        model = NanoCodec(CodecConfig.from_dict(json.loads(metadata["config"])))
-    except ValueError as error:
+        return CodecConfig.from_dict(json.loads(metadata["config"])), tensors
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path}: its configuration cannot be used: {error}") from error
-    if not any(".parametrizations." in name for name in tensors):
-        model.fold()
-    load_strictly(model, tensors, path)
-    return model.fold().eval()
 
 
-def load_strictly(model: NanoCodec, tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """Copy tensors into a model after checking that names, shapes and types agree in full.
+def load_strictly(model: NanoCodec, tensors: dict[str, torch.Tensor], where: object) -> None:
+    """Give a model these tensors after checking that names, shapes, types and finiteness agree in full.
 
     Raises:
-        CheckpointError: naming the first missing, unexpected or wrong-shaped tensors.
+        MismatchError: holding the name of every missing, unexpected and wrong tensor.
     """
     wanted = model.state_dict()
-    problems = []
-    for label, names in (("missing", wanted.keys() - tensors), ("unexpected", tensors.keys() - wanted)):
-        if names:
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            problems.append(f"{label}: {', '.join(sorted(names)[:3])}{more}")
+    wrong = []
     for name in sorted(wanted.keys() & tensors.keys()):
         have, want = tensors[name], wanted[name]
         if have.shape != want.shape:
-            problems.append(f"{name} has shape {list(have.shape)} instead of {list(want.shape)}")
+            wrong.append(f"{name} has shape {list(have.shape)} instead of {list(want.shape)}")
         elif have.is_floating_point() != want.is_floating_point():
-            problems.append(f"{name} is {have.dtype} instead of {want.dtype}")
+            wrong.append(f"{name} is {have.dtype} instead of {want.dtype}")
         elif not want.is_floating_point() and not torch.equal(have, want):
-            problems.append(f"{name} contradicts the configuration's FSQ levels")
-    if problems:
-        raise CheckpointError(f"{path}: does not fit {model.config.name}: " + "; ".join(problems[:5]))
-    model.load_state_dict(tensors)
+            wrong.append(f"{name} contradicts the configuration's FSQ levels")
+        elif not torch.isfinite(have).all():
+            wrong.append(f"{name} holds numbers that are not finite")
+    missing, unexpected = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
+    if missing or unexpected or wrong:
+        raise MismatchError(where, model.config.name, missing, unexpected, wrong)
+    on_meta = any(tensor.is_meta for tensor in wanted.values())
+    model.load_state_dict(tensors, assign=on_meta)
 
 
-__all__ = ["CheckpointError", "builtin_names", "has_weight_norm", "load", "load_strictly", "resolve", "save"]
+def convert(source: str | Path, folder: str | Path) -> Path:
+    """Write any weights that `load` reads as a folder of `model.safetensors` (folded) and a readable `config.json`.
+
+    Returns the safetensors file.
+
+    Raises:
+        CheckpointError: as `load`, or a folder that cannot be written.
+    """
+    model, folder = load(source), Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save(model, folder / WEIGHTS_NAME)
+        (folder / "config.json").write_text(json.dumps(model.config.to_dict(), indent=2) + "\n")
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be written ({error})") from error
+    return folder / WEIGHTS_NAME
+
+
+__all__ = [
+    "CheckpointError",
+    "MismatchError",
+    "MissingWeightsError",
+    "assemble",
+    "builtin_names",
+    "convert",
+    "has_weight_norm",
+    "load",
+    "load_strictly",
+    "resolve",
+    "save",
+]

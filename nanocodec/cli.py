@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
         "  nanocodec info tokens.npz",
         formatter_class=_Formatter,
     )
-    info.add_argument("what", nargs="?", help="a variant's name, a .safetensors file or a .npz file of tokens")
+    info.add_argument("what", nargs="?", help="a variant's name, a weights file or folder, or a .npz of tokens")
 
     encode = commands.add_parser(
         "encode",
@@ -63,10 +63,22 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--model",
             default=default,
-            help="built-in weights by name, or a .safetensors file "
+            help="built-in or released weights by name, a folder that `convert` wrote, a .safetensors or .nemo file "
             + (f"(default: {default})" if default else "(default: what the tokens were made with)"),
         )
         command.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+
+    convert = commands.add_parser(
+        "convert",
+        help="weights of any kind to a folder of safetensors",
+        description="Write weights that NVIDIA NeMo saved (.nemo) as model.safetensors, weight normalisation folded, "
+        "and config.json. Needs no NeMo, and runs nothing that the file may carry.",
+        epilog="examples:\n  nanocodec convert model.nemo out/\n  nanocodec convert 1.78k out/\n"
+        "  nanocodec encode speech.wav tokens.npz --model out/",
+        formatter_class=_Formatter,
+    )
+    convert.add_argument("source", help="a .nemo or .safetensors file, or the name of released weights")
+    convert.add_argument("folder", type=Path, help="the folder to write")
 
     train = commands.add_parser(
         "train",
@@ -103,7 +115,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from nanocodec.files import FileError
 
     arguments = _parser().parse_args(argv)
-    command = {"info": _info, "encode": _encode, "decode": _decode, "train": _train}[arguments.command]
+    commands = {"info": _info, "encode": _encode, "decode": _decode, "convert": _convert, "train": _train}
+    command = commands[arguments.command]
     try:
         command(arguments)
     except (FileError, UnknownVariantError) as error:
@@ -170,7 +183,7 @@ def _info(arguments: argparse.Namespace) -> None:
 
         codes, header = read_tokens(Path(what))
         print(f"model      {header['model']}\nsamples    {header['samples']}\ncodes      {list(codes.shape)}")
-    elif what.endswith(".safetensors"):
+    elif what.endswith((".safetensors", ".nemo")) or Path(what).is_dir():
         from nanocodec.checkpoint import load
 
         model = load(Path(what))
@@ -232,6 +245,13 @@ def _decode(arguments: argparse.Namespace) -> None:
         raise FileError(f"{arguments.tokens}: {error}") from error
     write_audio(arguments.audio, audio, model.sample_rate)
     print(f"{arguments.audio}: {len(audio) / model.sample_rate:.2f} s at {model.sample_rate} Hz")
+
+
+def _convert(arguments: argparse.Namespace) -> None:
+    from nanocodec.checkpoint import convert
+
+    written = convert(arguments.source, arguments.folder)
+    print(f"{written}: {written.stat().st_size:,} bytes")
 
 
 def _train(arguments: argparse.Namespace) -> None:

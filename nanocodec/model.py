@@ -47,14 +47,20 @@ class NanoCodec(nn.Module):
 
     @classmethod
     def from_pretrained(cls, source: str | Path) -> NanoCodec:
-        """Load trained weights, folded and in eval mode: the name `mini-1.1k` or a `.safetensors` file.
+        """Load trained weights, folded and in eval mode.
+
+        Args:
+            source: `mini-1.1k`, which is built in; a released variant (`0.6k`, `1.78k`, `1.89k`, `lfsc`), taken from
+                the cache or downloaded at its pinned revision; a `.nemo` or `.safetensors` file; or a folder that
+                `nanocodec convert` wrote.
 
         Raises:
-            CheckpointError: no such weights, or a file that does not hold exactly this model; the message names it.
+            MissingWeightsError: no such weights here; the message says which exist and the command that fetches.
+            CheckpointError: a file that does not hold exactly a codec; the message names what is wrong with it.
         """
-        from nanocodec.checkpoint import load, resolve
+        from nanocodec.checkpoint import load
 
-        return load(resolve(source))
+        return load(source)
 
     @property
     def sample_rate(self) -> int:
