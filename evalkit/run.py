@@ -53,6 +53,8 @@ class Plan:
         if missing:
             lines = "\n".join(f"  {spec}: {state.code}. {state.remedy}" for spec, state in missing)
             raise MissingError(f"these codecs cannot run here yet:\n{lines}")
+        if self.device != "cpu":
+            check_device(self.device)
 
 
 @dataclass(frozen=True)
@@ -219,6 +221,17 @@ def describe_codec(codec: Codec | Rendered) -> dict[str, object]:
 def save(path: Path, decoded: Source) -> None:
     """Write decoded audio where a person finds it."""
     write(path, read(decoded.content) if isinstance(decoded.content, Path) else decoded.content)
+
+
+def check_device(device: str) -> None:
+    """Raises MissingError where torch cannot compute on `device`."""
+    import torch
+
+    try:
+        torch.zeros(1, device=device)
+    except Exception as error:  # each backend has an exception of its own
+        reason = str(error).splitlines()[0]
+        raise MissingError(f"--device {device} cannot be used here: {reason}. Use --device cpu.") from error
 
 
 def seed_everything(seed: int) -> None:

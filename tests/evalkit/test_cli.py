@@ -95,6 +95,12 @@ def test_missing_weights_exit_3_and_say_what_to_do(tmp_path: Path, capsys: pytes
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_a_device_that_is_not_there_exits_3(device: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--codec", "pcm", "--device", device, "--output", str(tmp_path / "run")]) == 3
+    assert f"--device {device} cannot be used here" in capsys.readouterr().err
+
+
 def test_an_output_that_holds_a_run_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["run", "--codec", "pcm", "--limit", "1", "--metrics", CHEAP, "--output", str(tmp_path / "run")]
     assert main(command) == 0
