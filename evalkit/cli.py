@@ -74,6 +74,11 @@ COMPARE_EXAMPLES = """examples:
   evalkit compare runs/first --codecs opus@6k,codec2@1.2k --metrics pesq-wb --cluster speaker
 """
 
+CLAIMS_EXAMPLES = """examples:
+  evalkit claims runs/mls44 runs/daps
+  evalkit claims runs/mls44 --cluster speaker --format markdown > claims.md
+"""
+
 INTERRUPTED = 130
 
 
@@ -157,6 +162,11 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("--metrics", type=_words, metavar="NAME,…", help="default: all that have a better end")
     compare.add_argument("--format", default="terminal", choices=["terminal", "markdown", "latex", "csv"])
     _statistics(compare)
+
+    claims = _command(commands, "claims", _claims, "what runs say of the paper's claims", CLAIMS_EXAMPLES)
+    claims.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    claims.add_argument("--format", default="terminal", choices=["terminal", "markdown", "latex", "csv"])
+    _statistics(claims)
 
     listing = _command(commands, "list", _list, "codecs, metrics or datasets, and the state of each", "")
     listing.add_argument("what", choices=["codecs", "metrics", "datasets"])
@@ -336,6 +346,14 @@ def _compare(args: argparse.Namespace) -> int:
 
     runs = [read_run(path) for path in args.runs]
     _show(build_comparisons(runs, args.codecs, args.metrics, _settings(args)), args.format)
+    return 0
+
+
+def _claims(args: argparse.Namespace) -> int:
+    from evalkit.reports.claims import build_claims
+    from evalkit.store import read_run
+
+    _show(build_claims([read_run(path) for path in args.runs], _settings(args)), args.format)
     return 0
 
 

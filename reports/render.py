@@ -18,6 +18,10 @@ LATEX_SPECIALS = {
 }  # fmt: skip
 
 
+LONG_NAME = 40
+"""Characters beyond which the first column may break into lines on a terminal."""
+
+
 def rich_table(table: Table) -> "RichTable":
     """For rich's console; the notes are left to the caller, who knows how wide a line may be."""
     from rich import box
@@ -31,7 +35,9 @@ def rich_table(table: Table) -> "RichTable":
 
     rendered = RichTable(title=table.title, box=box.SIMPLE_HEAD)
     for position, column in enumerate(table.columns):
-        rendered.add_column(column.head, justify="left" if column.words else "right", no_wrap=position == 0)
+        widest = max((len(row[position].text) for row in table.rows), default=0)
+        whole = position == 0 and widest <= LONG_NAME
+        rendered.add_column(column.head, justify="left" if column.words else "right", no_wrap=whole)
     for row in table.rows:
         rendered.add_row(*map(show, row))
     return rendered

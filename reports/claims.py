@@ -1,0 +1,208 @@
+"""The paper's comparative claims (claims.yaml), answered from rows: supported, contradicted, not separable at this n,
+or not measured."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from math import isnan
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from evalkit.stats import DEFAULTS, POWER, Answer, Question, Settings, compare_codecs
+from evalkit.store import Run
+
+from .published import names, place_of, published
+from .table import MISSING, Cell, Column, Table, join
+
+SUPPORTED, CONTRADICTED, UNDECIDED, UNMEASURED = "supported", "contradicted", "not separable", "not measured"
+
+COLUMNS = (
+    Column("claim", "Claim", words=True),
+    Column("verdict", "verdict", words=True),
+    Column("effect", "effect", measured=True),
+    Column("n", "n"),
+    Column("p_adjusted", "p adjusted"),
+    Column("p_wilcoxon", "p Wilcoxon"),
+    Column("published", "published effect"),
+    Column("kind", "source", words=True),
+    Column("remark", "remark", words=True),
+)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`first` is better than `second` by `metric` on `set`; or, with a margin, they differ by less than it."""
+
+    id: str
+    set: str
+    metric: str
+    first: str
+    second: str
+    kind: str
+    margin: float | None = None
+    note: str = ""
+
+    def __str__(self) -> str:
+        systems, metric = names()["systems"], names()["metrics"][self.metric]
+        first, second = systems[self.first]["label"], systems[self.second]["label"]
+        short = names()["sets"][self.set].get("short")
+        where = f" on {short}" if short else ""
+        if self.margin is not None:
+            return f"{first} and {second} differ in {metric['label']} by less than {self.margin:g}{where}"
+        comparative = {"up": "higher", "down": "lower"}[metric["direction"]]
+        return f"{first} has {comparative} {metric['label']} than {second}{where}"
+
+    @property
+    def column(self) -> str | None:
+        """The metric of this project that the claim is about; None where there is none."""
+        found: str | None = names()["metrics"][self.metric]["metric"]
+        return found
+
+    @property
+    def effect(self) -> float | None:
+        """The difference first - second that the sources of the claim state."""
+        found: dict[str, float] = {}
+        for kind in self.kind.split(" + "):
+            for p in published():
+                if (p.set, p.metric, p.kind, p.mode) == (self.set, self.metric, kind, None):
+                    found.setdefault(p.system, p.value)
+        return found[self.first] - found[self.second] if {self.first, self.second} <= found.keys() else None
+
+
+@cache
+def claims() -> tuple[Claim, ...]:
+    """Every claim of claims.yaml, in its order."""
+    lines = yaml.safe_load(files("evalkit.reports").joinpath("claims.yaml").read_text(encoding="utf-8"))
+    found = []
+    for line in lines:
+        first, second = line.pop("similar", None) or (line.pop("better"), line.pop("worse"))
+        found.append(Claim(first=first, second=second, **line))
+    return tuple(found)
+
+
+def build_claims(runs: Sequence[Run], settings: Settings = DEFAULTS) -> list[Table]:
+    """A table for each dataset in `runs` that is one of the paper's sets or a part of one, with a line for each claim
+    about that set; and a last one of the claims about sets that no run has."""
+    rows, described = join(runs)
+    tables, answered = [], set()
+    for dataset, part in rows.groupby("dataset", sort=False):
+        place = place_of(str(dataset))
+        if place is None:
+            continue
+        asked = [claim for claim in claims() if claim.set == place.set]
+        answered |= {claim.id for claim in asked}
+        lines = tuple(_answer(asked, part, described, settings))
+        tables.append(Table(f"Claims on {dataset}", COLUMNS, lines, tuple(_notes(lines, settings, place.caution))))
+    rest = [claim for claim in claims() if claim.id not in answered]
+    if rest:
+        sets = ", ".join(dict.fromkeys(names()["sets"][claim.set]["label"] for claim in rest))
+        lines = tuple(_unmeasured(claim, "no run has this data") for claim in rest)
+        tables.append(Table(f"Claims on data that no run has: {sets}", COLUMNS, lines))
+    return tables
+
+
+def _answer(
+    asked: Sequence[Claim], rows: pd.DataFrame, described: dict[str, Any], settings: Settings
+) -> Iterator[tuple[Cell, ...]]:
+    """A line for each claim, tested together."""
+    measured = rows.dropna(subset="value")[["codec", "metric"]].drop_duplicates()
+    codecs = {system: _row_of(system, set(measured["codec"])) for c in asked for system in (c.first, c.second)}
+    pairs = set(measured.itertuples(index=False, name=None))
+    questions: dict[str, Question] = {}
+    for claim in asked:
+        first, second = codecs[claim.first], codecs[claim.second]
+        if claim.column and (first, claim.column) in pairs and (second, claim.column) in pairs:
+            questions[claim.id] = Question(claim.column, str(first), str(second))
+    answers = dict(zip(questions, compare_codecs(rows, questions.values(), settings), strict=True))
+    for claim in asked:
+        if claim.id in answers:
+            yield _line(claim, answers[claim.id], described[str(claim.column)])
+        else:
+            yield _unmeasured(claim, _what_lacks(claim, codecs, measured, pairs))
+
+
+def _row_of(system: str, codecs: set[str]) -> str | None:
+    """The codec of a run that is the paper's `system`."""
+    return next((row for row in names()["systems"][system]["rows"] if row in codecs), None)
+
+
+def _what_lacks(claim: Claim, codecs: dict[str, str | None], measured: pd.DataFrame, pairs: set[Any]) -> str:
+    if claim.column is None:
+        return "no metric of evalkit measures this"
+    if claim.column not in set(measured["metric"]):
+        return f"no run has {claim.column}"
+    lacking = [s for s in (claim.first, claim.second) if (codecs[s], claim.column) not in pairs]
+    return "no run has " + " and ".join(names()["systems"][system]["label"] for system in lacking)
+
+
+def verdict(claim: Claim, answer: Answer, direction: str) -> str:
+    """What `answer`, about claim.first - claim.second, says of `claim`."""
+    found = answer.comparison
+    if isnan(found.p):
+        return UNDECIDED
+    if claim.margin is not None:
+        low, high = found.interval.low, found.interval.high
+        if -claim.margin < low and high < claim.margin:
+            return SUPPORTED
+        return CONTRADICTED if low > claim.margin or high < -claim.margin else UNDECIDED
+    if not answer.separable:
+        return UNDECIDED
+    return SUPPORTED if (found.difference > 0) == (direction == "up") else CONTRADICTED
+
+
+def _line(claim: Claim, answer: Answer, about: dict[str, Any]) -> tuple[Cell, ...]:
+    found, digits = answer.comparison, about["decimals"]
+    outcome = verdict(claim, answer, about["direction"])
+    remarks = [claim.note]
+    if isnan(found.p):
+        remarks.append("too few utterances for a test")
+    elif outcome == UNDECIDED:
+        remarks.append(f"at n = {found.n}; {found.detectable:.{digits}f} would be detected")
+    interval = found.interval
+    return (
+        Cell(str(claim)),
+        Cell(outcome, best=outcome in (SUPPORTED, CONTRADICTED)),
+        Cell(
+            f"{found.difference:+.{digits}f}",
+            found.difference,
+            interval=f"[{interval.low:+.{digits}f}, {interval.high:+.{digits}f}]" if interval.known else "",
+            bounds=interval if interval.known else None,
+        ),
+        Cell(str(found.n), found.n),
+        *(Cell(MISSING) if isnan(p) else Cell(f"{p:.2g}", p) for p in (answer.p_adjusted, found.p_wilcoxon)),
+        *_source(claim),
+        Cell("; ".join(filter(None, remarks))),
+    )
+
+
+def _unmeasured(claim: Claim, reason: str) -> tuple[Cell, ...]:
+    nothing = Cell(MISSING)
+    return (
+        Cell(str(claim)),
+        Cell(UNMEASURED),
+        *(nothing,) * 4,
+        *_source(claim),
+        Cell("; ".join(filter(None, [reason, claim.note]))),
+    )
+
+
+def _source(claim: Claim) -> tuple[Cell, Cell]:
+    effect = claim.effect
+    return Cell(MISSING) if effect is None else Cell(f"{effect:+.4g}", effect), Cell(claim.kind)
+
+
+def _notes(lines: Sequence[tuple[Cell, ...]], settings: Settings, caution: str | None) -> Iterator[str]:
+    counts = Counter(line[1].text for line in lines)
+    yield ", ".join(f"{counts[v]} {v}" for v in (SUPPORTED, CONTRADICTED, UNDECIDED, UNMEASURED)) + "."
+    tested = len(lines) - counts[UNMEASURED]
+    if tested:
+        yield (
+            f"Effect: the first system less the second, on the same utterances; {settings.describe()}. Verdicts by the "
+            f"paired bootstrap, {settings.correction} over {tested} claims; detected with {POWER:.0%} power."
+        )
+    if caution:
+        yield f"Measured on a part of the paper's data: {caution}. Another choice of utterances could answer otherwise."
