@@ -1,0 +1,160 @@
+"""WavTokenizer (Ji et al., 2024, arXiv 2408.16532): 24 kHz, one codebook of 4096, 75 or 40 tokens a second.
+
+An implementation of this project's own (wavtokenizer_model.py) that reads the public checkpoints. Which of them a paper
+means by "WavTokenizer, 0.9 kbit/s" is often not said, so the rate's label names the training data: `0.9k-small`
+(LibriTTS), `0.9k-medium`, `0.9k-large`; plain `0.9k` is the large one.
+"""
+
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evalkit.codecs import Card, Codec, Codes, Wave
+from evalkit.errors import MissingError
+
+from .weights import HubFamily, Release, digest, locate
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SAMPLE_RATE = 24_000
+CODEBOOK = 4096
+HOPS = {"0.9k": 320, "0.48k": 600}
+
+
+def _release(name: str, file: str) -> Release:
+    return Release(f"novateur/WavTokenizer{name}", (file,), "MIT")
+
+
+RELEASES = {
+    "0.48k-large": _release("-large-unify-40token", "wavtokenizer_large_unify_600_24k.ckpt"),
+    "0.48k-small": _release("", "WavTokenizer_small_600_24k_4096.ckpt"),
+    "0.9k-large": _release("-large-speech-75token", "wavtokenizer_large_speech_320_v2.ckpt"),
+    "0.9k-medium": _release("-medium-speech-75token", "wavtokenizer_medium_speech_320_24k_v2.ckpt"),
+    "0.9k-small": _release("", "WavTokenizer_small_320_24k_4096.ckpt"),
+}
+"""Lightning checkpoints of 1.6 GB or so, most of which is discriminators and the state of optimizers."""
+PARAMETERS = {320: 73_784_690, 600: 74_146_258}
+"""Those of the model with the published widths, by hop."""
+
+GENERATOR = ("feature_extractor.", "backbone.", "head.")
+ENCODER = "feature_extractor.encodec.encoder.model."
+CODEBOOKS = "feature_extractor.encodec.quantizer.vq.layers.0._codebook."
+UNUSED = (
+    "feature_extractor.encodec.decoder.",
+    *(f"{CODEBOOKS}{name}" for name in ("inited", "cluster_size", "embed_avg")),
+)
+"""Of the generator, but for training only, or never used at all."""
+
+
+class WavTokenizerCodec:
+    """A `WavTokenizer` behind the protocol, one utterance at a time."""
+
+    sample_rate: int | None = SAMPLE_RATE
+    streaming = False
+
+    def __init__(self, name: str, model: Any, device: str, details: Mapping[str, object]) -> None:
+        self.name = name
+        self.frame_rate: float | None = SAMPLE_RATE / model.shape.hop
+        self.codebook_sizes: tuple[int, ...] = (model.shape.codebook,)
+        self.details = details
+        self._model = model.to(device).eval()
+        self._device = device
+
+    def encode(self, wav: Wave) -> Codes:
+        """Indices [1, N] of `wav` [T] at 24 kHz, N = ceil(T / hop)."""
+        import torch
+
+        with torch.inference_mode():
+            tokens = self._model.encode(torch.from_numpy(np.array(wav, np.float32)).to(self._device)[None])
+        return Codes(len(wav), tokens.cpu().numpy(), self.codebook_sizes)
+
+    def decode(self, codes: Codes) -> Wave:
+        """Audio [codes.length] at 24 kHz: the N * hop samples without those of the padding."""
+        import torch
+
+        with torch.inference_mode():
+            audio = self._model.decode(torch.from_numpy(codes.indices).to(self._device))
+        return audio[0, : codes.length].cpu().numpy()
+
+
+class WavTokenizerFamily(HubFamily):
+    """The released checkpoints."""
+
+    name = "wavtokenizer"
+    rates: Mapping[str, float] = {label: SAMPLE_RATE / HOPS[label.split("-")[0]] * 12 for label in RELEASES}
+    default_rate = "0.9k-large"
+    license = "Apache-2.0 (this implementation); MIT (weights)"
+
+    def release(self, rate: str) -> Release:
+        """The checkpoint that the label `rate` names; their revisions are not pinned yet."""
+        return RELEASES[rate]
+
+    def card(self, rate: str) -> Card:
+        """What is known of the checkpoint."""
+        hop, release = HOPS[rate.split("-")[0]], RELEASES[rate]
+        return Card(
+            SAMPLE_RATE, SAMPLE_RATE / hop, (CODEBOOK,), PARAMETERS[hop], "Apache-2.0", release.license, str(release),
+            causal=False,
+        )  # fmt: skip
+
+    def build_from(self, weights: Path, rate: str, device: str = "cpu") -> Codec:
+        """The codec with a Lightning checkpoint: a file, or the folder of the file that `rate` names.
+
+        Raises MissingError where it is not there, is damaged, holds anything but numbers, has other tensors than a
+        WavTokenizer, or another hop or codebook than `rate` says.
+        """
+        spec = self.spec(rate)
+        path = locate(weights, RELEASES[rate].files, spec)[0] if not weights.is_file() else weights
+        model = load(path, spec)
+        found, wanted = (model.shape.hop, model.shape.codebook), (HOPS[rate.split("-")[0]], CODEBOOK)
+        if found != wanted:
+            raise MissingError(
+                f"{spec} has hop {wanted[0]} and {wanted[1]} codes, {path} hop {found[0]} and {found[1]} codes"
+            )
+        return WavTokenizerCodec(spec, model, device, {"weights_sha256": digest(path), "torch": version("torch")})
+
+
+def load(path: Path, spec: str) -> Any:
+    """The model in a public checkpoint; raises MissingError where it holds none. Nothing in the file is executed."""
+    import torch
+
+    from .wavtokenizer_model import Shape, WavTokenizer
+
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # zip, pickle and torch each raise their own
+        raise MissingError(f"{spec}: {path} cannot be opened as a checkpoint of tensors ({error})") from error
+    try:
+        tensors = dict(plain(checkpoint["state_dict"]))
+        with torch.device("meta"):
+            model = WavTokenizer(Shape.of(tensors))
+        model.load_state_dict(tensors, strict=True, assign=True)
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        raise MissingError(f"{spec}: the tensors in {path} are not those of a WavTokenizer ({error})") from error
+    return model
+
+
+def plain(state: Mapping[str, "Tensor"]) -> Iterator[tuple[str, "Tensor"]]:
+    """The generator's tensors under this project's names, with weight normalisation folded."""
+    import torch
+
+    for name, tensor in state.items():
+        if not name.startswith(GENERATOR) or name.startswith(UNUSED):
+            continue
+        if name.endswith(".weight_g"):
+            continue  # comes with its direction
+        if name.endswith(".weight_v"):
+            name = name.removesuffix("_v")
+            tensor = torch._weight_norm(tensor, state[f"{name}_g"], 0)
+        elif name.endswith(("norm.scale.weight", "norm.shift.weight")):
+            name = name.replace("scale.weight", "weight").replace("shift.weight", "bias")
+            tensor = tensor[0]
+        name = name.replace(ENCODER, "encoder.").replace(f"{CODEBOOKS}embed", "codebook").replace(".conv.conv.", ".")
+        yield name, tensor.float()
+
+
+FAMILY = WavTokenizerFamily()
