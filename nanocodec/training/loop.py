@@ -32,6 +32,7 @@ from nanocodec.training.optim import MuonAdam
 
 N_GUIDE_MELS = 80
 LATENT_SPREAD = 0.9  # tanh of a Gaussian this wide is close to uniform
+CALIBRATION_STEP = 2**31  # a batch that no run trains on
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Phase:
         waveform: train the waveform losses; without them only the mel guides learn, which costs a third.
         quantized: probability that an excerpt is quantized (straight-through). The others keep continuous latents
             with uniform noise of half a quantization step, so gradients are exact.
+        lr_scale: factor on the learning rate.
     """
 
     until: int
@@ -52,6 +54,7 @@ class Phase:
     frames: int
     waveform: bool = True
     quantized: float = 1.0
+    lr_scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,11 @@ class TrainConfig:
                 raise ValueError(f"a phase needs batch and frames of at least 1 and quantized in [0, 1]: {phase}")
         if min(self.workers, self.pieces, self.log_every, self.save_every, self.validate_every) < 1:
             raise ValueError("workers, pieces, log_every, save_every and validate_every must be at least 1")
-        if not self.lr > 0 or self.warmup < 1:
-            raise ValueError("lr must be positive and warmup at least 1")
+        for name in ("lr", "adam_lr_scale", "clip", "ema", "weight_decay", "guide_weight", "encoder_guide_weight"):
+            if not isinstance(getattr(self, name), int | float):
+                raise ValueError(f"{name} must be a number, got {getattr(self, name)!r}")
+        if not self.lr > 0 or min(self.warmup, self.decay) < 1:
+            raise ValueError("lr must be positive, warmup and decay at least 1")
 
     def with_steps(self, steps: int) -> TrainConfig:
         """The same run ended at `steps`: later phases are cut off, or the last one is extended."""
@@ -113,10 +119,9 @@ class TrainConfig:
         return next(phase for phase in self.phases if step < phase.until)
 
     def lr_at(self, step: int) -> float:
-        """Warm up, hold, and decay to zero over the last `decay` steps (1 - sqrt shape)."""
-        left = self.steps - step
-        fade = 1.0 if left >= self.decay else 1 - math.sqrt(1 - left / self.decay)
-        return self.lr * min(1.0, (step + 1) / self.warmup) * fade
+        """Warm up, hold, and decay linearly to zero over the last `decay` steps."""
+        fade = min(1.0, (self.steps - step) / self.decay)
+        return self.lr * self.phase(step).lr_scale * min(1.0, (step + 1) / self.warmup) * fade
 
 
 def initialize(model: NanoCodec, generator: torch.Generator) -> None:
@@ -159,7 +164,7 @@ class Trainee(nn.Module):
         """Bring every latent dimension to mean 0 and a spread that uses all levels evenly after tanh.
 
         Left free, the latent saturates tanh and the codes collapse. The statistics are running ones, constants to
-        the gradient, and `fold_standardization` moves them into the encoder's last layer.
+        the gradient, and `fold_standardization` moves their work into the encoder's last layer.
         """
         return (latent - self.latent_mean) * (LATENT_SPREAD / self.latent_std)
 
@@ -171,15 +176,6 @@ class Trainee(nn.Module):
         self.latent_mean.lerp_(values.mean(0).view(1, -1, 1), rate)
         deviation = (values - self.latent_mean.view(1, -1)).square().mean(0).sqrt() + 1e-5
         self.latent_std.lerp_(deviation.view(1, -1, 1), rate)
-
-    @torch.no_grad()
-    def fold_standardization(self, codec: NanoCodec) -> None:
-        """Scale and shift a copy of the codec's last encoder layer so that it needs no standardization."""
-        conv = codec.audio_encoder.post_conv.conv
-        assert conv.bias is not None
-        scale = (LATENT_SPREAD / self.latent_std).flatten().to(conv.weight.device)
-        conv.bias.copy_((conv.bias - self.latent_mean.flatten().to(conv.bias.device)) * scale)
-        conv.weight.mul_(scale[:, None, None])
 
     def latent(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         """Audio [B, T] to the raw latent and to the encoder's features before its last stride."""
@@ -233,6 +229,20 @@ class Trainee(nn.Module):
             parts["spectral"] = self._spectral(decoded, audio)
             total = total + parts["spectral"]
         return total, parts, codes, raw.detach()
+
+
+@torch.no_grad()
+def fold_standardization(codec: NanoCodec, audio: Tensor) -> None:
+    """Scale and shift the last encoder layer so that the latent of `audio` [B, T] is standardized without help.
+
+    Averaged weights need statistics of their own: their activations are smaller than those of any single step.
+    """
+    latent, _ = codec.encode_latent(audio)
+    conv = codec.audio_encoder.post_conv.conv
+    assert conv.bias is not None
+    scale = LATENT_SPREAD / (latent.std(dim=(0, 2)) + 1e-5)
+    conv.bias.sub_(latent.mean(dim=(0, 2))).mul_(scale)
+    conv.weight.mul_(scale[:, None, None])
 
 
 def code_statistics(codes: np.ndarray, size: int) -> tuple[float, float]:
@@ -332,7 +342,8 @@ class Trainer:
         for name, p in self.trainee.codec.named_parameters():
             state[name] = self.average[names[id(p)]].detach().cpu().clone()
         codec.load_state_dict(state)
-        self.trainee.fold_standardization(codec)
+        batch = self.excerpts.batch(CALIBRATION_STEP, 32, 14 * self.config.model.hop)
+        fold_standardization(codec, torch.from_numpy(batch))
         return codec.eval()
 
     # ------------------------------------------------------------------ steps
@@ -369,9 +380,16 @@ class Trainer:
 
     def train(self, progress: Any = print) -> None:
         """Run from the current step to the end, saving, logging and validating on the way."""
-        config = self.config
-        if self.device.type == "cpu" and config.workers > 1:
+        threads = torch.get_num_threads()
+        if self.device.type == "cpu" and self.config.workers > 1:
             torch.set_num_threads(1)
+        try:
+            self._train(progress)
+        finally:
+            torch.set_num_threads(threads)
+
+    def _train(self, progress: Any) -> None:
+        config = self.config
         length = config.model.hop
         sums: dict[str, float] = {}
         count = 0
