@@ -22,10 +22,12 @@ EXAMPLES = """examples:
   evalkit run --codec nanocodec@1.1k --codec opus@6k --codec codec2@1.2k --output runs/first
   evalkit score --reference originals/ --decoded decoded/
   evalkit table runs/first --format latex
+  evalkit gate runs/first --baseline baseline.json
   evalkit list codecs
 
 exit codes:
-  0 done   2 usage   3 weights, data or an extra is missing   4 more utterances failed than --max-failed
+  0 done   1 a gate failed   2 usage   3 weights, data or an extra is missing
+  4 more utterances failed than --max-failed, or a gate had too little to compare
 """
 
 RUN_EXAMPLES = """examples:
@@ -77,6 +79,17 @@ COMPARE_EXAMPLES = """examples:
 CLAIMS_EXAMPLES = """examples:
   evalkit claims runs/mls44 runs/daps
   evalkit claims runs/mls44 --cluster speaker --format markdown > claims.md
+"""
+
+GATE_EXAMPLES = """examples:
+  evalkit gate runs/good --update --baseline baseline.json
+  evalkit gate runs/new --baseline baseline.json --junit gate.xml --summary gate.md
+
+a gate fails where the run is worse than the baseline by more than the margin, with confidence. Inside GitHub Actions
+it writes annotations and the job's summary by itself.
+
+exit codes:
+  0 passed   1 failed   2 the two do not compare   4 too little was measured: not a pass
 """
 
 INTERRUPTED = 130
@@ -167,6 +180,15 @@ def parser() -> argparse.ArgumentParser:
     claims.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     claims.add_argument("--format", default="terminal", choices=["terminal", "markdown", "latex", "csv"])
     _statistics(claims)
+
+    gate = _command(commands, "gate", _gate, "stop a codec that got worse: for CI", GATE_EXAMPLES)
+    gate.add_argument("run", type=Path, metavar="RUN")
+    gate.add_argument("--baseline", type=Path, required=True, metavar="FILE.json")
+    gate.add_argument("--update", action="store_true", help="write RUN as the baseline, and compare nothing")
+    gate.add_argument("--config", type=Path, metavar="FILE.yaml", help="margins; default: those of configs/gates.yaml")
+    gate.add_argument("--codec", metavar="NAME", help="hold this codec of RUN to the baseline's only one")
+    gate.add_argument("--junit", type=Path, metavar="FILE.xml", help="write JUnit XML")
+    gate.add_argument("--summary", type=Path, metavar="FILE.md", help="write Markdown for a pull request")
 
     listing = _command(commands, "list", _list, "codecs, metrics or datasets, and the state of each", "")
     listing.add_argument("what", choices=["codecs", "metrics", "datasets"])
@@ -355,6 +377,32 @@ def _claims(args: argparse.Namespace) -> int:
 
     _show(build_claims([read_run(path) for path in args.runs], _settings(args)), args.format)
     return 0
+
+
+def _gate(args: argparse.Namespace) -> int:
+    import os
+
+    from evalkit import gate
+    from evalkit.reports import gate as report
+    from evalkit.store import read_run
+
+    run = read_run(args.run)
+    if args.update:
+        gate.write_baseline(run, args.baseline)
+        print(f"Baseline: {args.baseline}", file=sys.stderr)
+        return 0
+    verdict = gate.check(run, gate.read_baseline(args.baseline), gate.read_rules(args.config), args.codec)
+    print(report.text(verdict))
+    if args.junit:
+        args.junit.write_text(report.junit(verdict), encoding="utf-8")
+    if args.summary:
+        args.summary.write_text(report.markdown(verdict), encoding="utf-8")
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        print(report.annotations(verdict), end="")
+        if step := os.environ.get("GITHUB_STEP_SUMMARY"):
+            with Path(step).open("a", encoding="utf-8") as file:
+                file.write(report.markdown(verdict))
+    return 0 if verdict.passed else 1
 
 
 def _show(tables: "Sequence[Table]", form: str) -> None:

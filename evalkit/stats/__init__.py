@@ -14,6 +14,7 @@ from evalkit.stats.bootstrap import (
     Comparison,
     Interval,
     compare,
+    exceeds,
     mean_interval,
 )
 from evalkit.stats.multiple import CORRECTIONS, adjust
@@ -38,6 +39,7 @@ __all__ = [
     "by_utterance",
     "compare",
     "compare_codecs",
+    "exceeds",
     "mean_interval",
     "summarize",
 ]

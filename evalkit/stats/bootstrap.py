@@ -126,6 +126,24 @@ def compare(
     return answers
 
 
+def exceeds(
+    values: ArrayLike,
+    threshold: float,
+    clusters: Sequence[str] | None = None,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> tuple[float, float]:
+    """Whether the true mean of `values` [n] lies above `threshold`: the p-value against "it does not", and the
+    one-sided lower bound (percentile) at `level`. Both NaN below MIN_UNITS; `clusters` as in `mean_interval`."""
+    table = np.asarray(values, np.float64)[:, None]
+    for _, sums, counts in _complete(table, clusters):
+        means = resampled_means(sums, counts, resamples, seed)[:, 0]
+        mean = float(sums.sum() / counts.sum())
+        return exceeding(means - mean, mean - threshold), float(np.quantile(means, 1 - level))
+    return nan, nan
+
+
 def resampled_means(sums: Floats, counts: Floats, resamples: int = RESAMPLES, seed: int = SEED) -> Floats:
     """Means [resamples, m] of units drawn with replacement from `sums` [u, m] and `counts` [u]."""
     rng = np.random.default_rng(seed)
