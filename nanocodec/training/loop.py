@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,7 +27,7 @@ from torch.nn import functional as F
 
 from nanocodec.config import CodecConfig
 from nanocodec.model import NanoCodec
-from nanocodec.training.data import AudioCache, Excerpts, Source
+from nanocodec.training.data import AudioCache, DataError, Excerpts, Source
 from nanocodec.training.losses import SpectralLoss, frame_aligned_log_mel
 from nanocodec.training.optim import MuonAdam
 
@@ -47,6 +48,8 @@ class Phase:
         quantized: probability that an excerpt is quantized (straight-through). The others keep continuous latents
             with uniform noise of half a quantization step, so gradients are exact.
         lr_scale: factor on the learning rate.
+        freeze_encoder: at its start all weights become their averages; from then on the decoder alone learns, from
+            codes that no longer move, which costs little more than half.
     """
 
     until: int
@@ -55,6 +58,7 @@ class Phase:
     waveform: bool = True
     quantized: float = 1.0
     lr_scale: float = 1.0
+    freeze_encoder: bool = False
 
 
 @dataclass(frozen=True)
@@ -209,8 +213,9 @@ class Trainee(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor], Tensor, Tensor]:
         """Total loss (a scalar), its parts, the codes [B, K, N] and the raw latent of the batch."""
         fsq = self.codec.vector_quantizer
-        raw, features = self.latent(audio)
-        latent = self.standardize(raw)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not phase.freeze_encoder):
+            raw, features = self.latent(audio)
+            latent = self.standardize(raw)
         mel = frame_aligned_log_mel(audio, config.model.sample_rate, self.guide_hop, 1024, N_GUIDE_MELS)
         codes = fsq.encode(latent.detach())
         noise = (torch.rand(latent.shape, generator=generator) - 0.5).to(latent.device)
@@ -218,11 +223,11 @@ class Trainee(nn.Module):
         half = torch.cat([group.num_levels // 2 for group in fsq.quantizers()], 1)
         mixed = torch.where(pick, fsq(latent), fsq.squash(latent) + noise / half)
         decoded, first = self.decode(mixed, phase.waveform)
-        parts = {
-            "encoder_mel": (self.encoder_guide(features) - mel).abs().mean(),
-            "decoder_mel": (self.decoder_guide(first) - mel).abs().mean(),
-        }
-        total = config.encoder_guide_weight * parts["encoder_mel"] + config.guide_weight * parts["decoder_mel"]
+        parts = {"decoder_mel": (self.decoder_guide(first) - mel).abs().mean()}
+        total = config.guide_weight * parts["decoder_mel"]
+        if not phase.freeze_encoder:
+            parts["encoder_mel"] = (self.encoder_guide(features) - mel).abs().mean()
+            total = total + config.encoder_guide_weight * parts["encoder_mel"]
         if decoded is not None:
             if self._spectral is None:
                 self._spectral = SpectralLoss(config.model.sample_rate, config.n_ffts, config.n_mels, config.mel_weight)
@@ -322,16 +327,26 @@ class Trainer:
         save(self.averaged(), self.run / "codec.safetensors")
 
     def resume(self) -> bool:
-        """Continue from `state.pt` if there is one; False where there is none."""
+        """Continue from `state.pt` if there is one; False where there is none.
+
+        Raises:
+            DataError: a damaged state, or one of another model.
+        """
         path = self.run / "state.pt"
         if not path.exists():
             return False
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        self.trainee.load_state_dict(state["trainee"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.average = [tensor.to(self.device) for tensor in state["average"]]
-        self.step, self.audio_seconds = state["step"], state["audio_seconds"]
-        self.cpu_seconds = state["cpu_seconds"]
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            self.trainee.load_state_dict(state["trainee"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.average = [tensor.to(self.device) for tensor in state["average"]]
+            self.step, self.audio_seconds = state["step"], state["audio_seconds"]
+            self.cpu_seconds = state["cpu_seconds"]
+        except (RuntimeError, ValueError, KeyError, EOFError, OSError, pickle.UnpicklingError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise DataError(
+                f"{path}: cannot be resumed with {self.config.model.name} ({reason}); choose another run folder"
+            ) from error
         return True
 
     def averaged(self) -> NanoCodec:
@@ -342,9 +357,20 @@ class Trainer:
         for name, p in self.trainee.codec.named_parameters():
             state[name] = self.average[names[id(p)]].detach().cpu().clone()
         codec.load_state_dict(state)
-        batch = self.excerpts.batch(CALIBRATION_STEP, 32, 14 * self.config.model.hop)
-        fold_standardization(codec, torch.from_numpy(batch))
+        fold_standardization(codec, self._calibration())
         return codec.eval()
+
+    @torch.no_grad()
+    def _adopt_average(self) -> None:
+        """Continue from the averaged weights, with latent statistics of their own."""
+        for p, average in zip(self.parameters, self.average, strict=True):
+            p.copy_(average)
+        raw, _ = self.trainee.latent(self._calibration().to(self.device))
+        self.trainee.latent_mean.copy_(raw.mean(dim=(0, 2), keepdim=True))
+        self.trainee.latent_std.copy_(raw.std(dim=(0, 2), keepdim=True) + 1e-5)
+
+    def _calibration(self) -> Tensor:
+        return torch.from_numpy(self.excerpts.batch(CALIBRATION_STEP, 32, 14 * self.config.model.hop))
 
     # ------------------------------------------------------------------ steps
 
@@ -358,6 +384,8 @@ class Trainer:
     def train_step(self, batch: np.ndarray, pool: ThreadPoolExecutor) -> dict[str, float]:
         """One optimizer step on [size, T] samples; the losses, averaged over workers."""
         phase = self.config.phase(self.step)
+        if phase.freeze_encoder and not (self.step and self.config.phase(self.step - 1).freeze_encoder):
+            self._adopt_average()
         pieces = torch.from_numpy(batch).to(self.device).chunk(self.config.pieces)
         results = list(pool.map(lambda pair: self._worker(pair[0], pair[1], phase), enumerate(pieces)))
         for p, *grads in zip(self.parameters, *(result[0] for result in results), strict=True):
@@ -368,7 +396,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = lr if group["muon"] or not self.config.muon else lr * self.config.adam_lr_scale
         self.optimizer.step()
-        self.trainee.track([result[3] for result in results], first=self.step == 0)
+        if not phase.freeze_encoder:
+            self.trainee.track([result[3] for result in results], first=self.step == 0)
         decay = min(self.config.ema, (self.step + 1) / (self.step + 10))
         with torch.no_grad():
             torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)

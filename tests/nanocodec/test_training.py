@@ -23,7 +23,8 @@ RUN = TrainConfig(
     model=TINY,
     phases=(
         Phase(until=3, batch=4, frames=2, waveform=False, quantized=0.5),
-        Phase(until=6, batch=4, frames=2, quantized=0.5),
+        Phase(until=5, batch=4, frames=2, quantized=0.5),
+        Phase(until=7, batch=4, frames=2, freeze_encoder=True),
     ),
     warmup=2,
     decay=3,
@@ -81,7 +82,7 @@ def test_resume_is_bit_identical(whole_run: tuple[Trainer, Path], speechlike: Pa
         pass
 
     def kill(text: str) -> None:
-        if "step 5 " in text:  # the last saved state is step 4's
+        if "step 5 " in text:  # before the encoder is frozen; the last saved state is step 4's
             raise Killed
 
     with pytest.raises(Killed):
@@ -99,10 +100,21 @@ def test_resume_is_bit_identical(whole_run: tuple[Trainer, Path], speechlike: Pa
     assert {key: rows(run)[-2][key] for key in keys} == {key: rows(tmp_path)[-2][key] for key in keys}
 
 
+@pytest.mark.parametrize("damage", ["truncated", "empty", "another model"])
+def test_a_state_that_cannot_be_resumed_is_named(
+    damage: str, whole_run: tuple[Trainer, Path], speechlike: Path, tmp_path: Path
+) -> None:
+    state = (whole_run[1] / "state.pt").read_bytes()
+    (tmp_path / "state.pt").write_bytes({"truncated": state[:5000], "empty": b""}.get(damage, state))
+    model = dataclasses.replace(TINY, num_codebooks=4) if damage == "another model" else TINY
+    with pytest.raises(DataError, match=r"state\.pt: cannot be resumed"):
+        trainer(dataclasses.replace(RUN, model=model), speechlike, tmp_path).resume()
+
+
 def test_the_log_and_the_shipped_weights(whole_run: tuple[Trainer, Path]) -> None:
     reference, run = whole_run
     log = rows(run)
-    assert [row["step"] for row in log if row["kind"] == "train"] == [1, 2, 3, 4, 5, 6]
+    assert [row["step"] for row in log if row["kind"] == "train"] == [1, 2, 3, 4, 5, 6, 7]
     assert "spectral" not in log[0]
     assert "spectral" in log[3]
     assert log[0]["audio_seconds"] == pytest.approx(4 * 2 * 1764 / 22050, abs=0.06)
@@ -115,9 +127,24 @@ def test_the_log_and_the_shipped_weights(whole_run: tuple[Trainer, Path]) -> Non
     torch.testing.assert_close(latent.std(dim=(0, 2)), torch.full((32,), 0.9), atol=1e-2, rtol=0)
 
 
+def test_a_frozen_encoder_keeps_its_codes(speechlike: Path, tmp_path: Path) -> None:
+    made = trainer(RUN, speechlike, tmp_path)
+    audio = torch.from_numpy(made.excerpts.batch(99, 2, 4 * 1764))
+    seen = []
+    made.validate = lambda: {}  # type: ignore[method-assign]
+    made.save = lambda: seen.append(made.averaged().encode(audio)[0])  # type: ignore[method-assign]
+    config = dataclasses.replace(RUN, save_every=1)
+    made.config = config
+    made.train(quiet)
+    codes = dict(enumerate(seen, start=1))
+    assert not torch.equal(codes[4], codes[5])
+    assert torch.equal(codes[6], codes[5])
+    assert torch.equal(codes[7], codes[5])
+
+
 def test_a_few_steps_reduce_the_loss(speechlike: Path, tmp_path: Path) -> None:
     phase = Phase(until=25, batch=4, frames=3)
-    made = trainer(dataclasses.replace(RUN, phases=(phase,), decay=5, save_every=99), speechlike, tmp_path)
+    made = trainer(dataclasses.replace(RUN, phases=(phase,), lr=1.5e-2, decay=15, save_every=99), speechlike, tmp_path)
     made.save = lambda: None  # type: ignore[method-assign]
     made.validate = lambda: {}  # type: ignore[method-assign]
     fixed = torch.from_numpy(made.excerpts.batch(10**6, 8, 3 * 1764))
