@@ -347,6 +347,10 @@ class Trainer:
             raise DataError(
                 f"{path}: cannot be resumed with {self.config.model.name} ({reason}); choose another run folder"
             ) from error
+        log = self.run / "log.jsonl"
+        if log.exists():  # what a killed run logged after its last save happens again
+            lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
+            log.write_text("".join(x for x in lines if json.loads(x)["step"] <= self.step), encoding="utf-8")
         return True
 
     def averaged(self) -> NanoCodec:
