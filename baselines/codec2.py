@@ -12,7 +12,7 @@ from importlib.metadata import version
 
 import numpy as np
 
-from evalkit.codecs import Codec, Codes, State, Wave
+from evalkit.codecs import Card, Codec, Codes, State, Wave
 
 from . import optional
 
@@ -73,6 +73,10 @@ class Codec2Family:
     def state(self, rate: str) -> State:
         """Ready where pycodec2 is installed."""
         return optional.state("pycodec2", optional.CLASSICAL)
+
+    def card(self, rate: str) -> Card:
+        """What is known of the mode."""
+        return Card(SAMPLE_RATE, 50.0 if MODES[rate] >= 2400 else 25.0, code_license="LGPL-2.1", causal=True)
 
     def build(self, rate: str, device: str = "cpu") -> Codec:
         """Codec 2 at `rate`, always on the CPU; raises MissingError where pycodec2 is not installed."""

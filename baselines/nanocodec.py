@@ -1,31 +1,32 @@
 """NanoCodec (Casanova et al., 2025, arXiv 2508.05835) by this project's own implementation, the package `nanocodec`.
 
 At 1.1 kbit/s it is the checkpoint that ships with the project: the paper's architecture, narrower, and named so that
-its rows cannot be taken for the paper's model. The paper's own weights at this rate were never released.
+its rows cannot be taken for the paper's model. The paper's own weights at this rate were never released. The other
+rates are NVIDIA's released `.nemo` files, and so is LFSC (Casanova et al., 2024, arXiv 2409.12117), its predecessor.
 """
 
 from collections.abc import Mapping
-from hashlib import sha256
 from importlib import resources
 from importlib.metadata import version
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from evalkit.codecs import READY, Codec, Codes, State, Wave
+from evalkit.codecs import READY, Card, Codec, Codes, State, Wave
 from evalkit.errors import MissingError
+from nanocodec import hub
 from nanocodec.config import CodecConfig, get_config
+from nanocodec.errors import CheckpointError
+
+from .weights import digest
 
 BUILT_IN = "1.1k"
 WEIGHTS = "mini-1.1k"
 """The built-in checkpoint's name in the package `nanocodec`."""
-PUBLIC = {
-    "0.6k": "nvidia/nemo-nano-codec-22khz-0.6kbps-12.5fps",
-    "1.78k": "nvidia/nemo-nano-codec-22khz-1.78kbps-12.5fps",
-    "1.89k": "nvidia/nemo-nano-codec-22khz-1.89kbps-21.5fps",
-}
-"""Released checkpoints on the Hugging Face hub, under the NVIDIA Open Model License."""
+PARAMETERS = {"0.6k": 61_729_725, "1.78k": 62_141_025, "1.89k": 62_568_373, "lfsc": 112_664_609}
+"""Those of the released models."""
 
 
 class NanoCodecCodec:
@@ -61,46 +62,92 @@ class NanoCodecCodec:
 
 
 class NanoCodecFamily:
-    """NanoCodec at the rates that have weights: the built-in one, and those that were released."""
+    """A codec of the NanoCodec family at the rates that have weights: `variants` by rate, as `nanocodec` names them."""
 
-    name = "nanocodec"
-    default_rate = BUILT_IN
-    license = "Apache-2.0 (code and built-in weights); NVIDIA Open Model License (released weights)"
+    def __init__(self, name: str, variants: Mapping[str, str], license: str) -> None:
+        self.name = name
+        self.variants = variants
+        self.default_rate = BUILT_IN if BUILT_IN in variants else next(iter(variants))
+        self.license = license
 
     @property
     def rates(self) -> Mapping[str, float]:
         """Exact bit/s, derived from each variant's codebooks and frame rate."""
-        return {rate: get_config(rate).bitrate for rate in sorted((BUILT_IN, *PUBLIC), key=lambda r: float(r[:-1]))}
+        return {rate: get_config(variant).bitrate for rate, variant in self.variants.items()}
 
     def state(self, rate: str) -> State:
-        """Ready at 1.1k; the other rates need a download that this release cannot open yet."""
-        if rate != BUILT_IN:
-            return State("needs download", remedy(rate))
-        return (
-            READY
-            if self._weights().is_file()
-            else State("needs download", "install the package again: no weights came with it")
+        """Ready where the weights came with the package, or were downloaded."""
+        if rate == BUILT_IN:
+            here = self._built_in().is_file()
+            return READY if here else State("needs download", "install the package again: no weights came with it")
+        if hub.cached(self.variants[rate]) is not None:
+            return READY
+        release, spec = hub.RELEASES[self.variants[rate]], f"{self.name}@{rate}"
+        return State(
+            "needs download",
+            f"Run `evalkit fetch {spec}`; or bring the file from elsewhere (`{release.command} --local-dir DIR`) and "
+            f"add --weights DIR/{release.file} ({release.file} of {release.repository} at revision {release.revision}, "
+            f"license: {release.license})",
         )
 
+    def card(self, rate: str) -> Card:
+        """What is known of the codec at `rate`."""
+        config = get_config(self.variants[rate])
+        if rate == BUILT_IN:
+            weights, license, count = "built in", "Apache-2.0", None
+        else:
+            release = hub.RELEASES[self.variants[rate]]
+            weights, license = f"{release.repository} ({release.revision[:12]})", release.license.split(" (")[0]
+            count = PARAMETERS[self.variants[rate]]
+        return Card(
+            config.sample_rate, config.frame_rate, (config.codebook_size,) * config.num_codebooks, count,
+            "Apache-2.0", license, weights, causal=config.decoder.causal,
+        )  # fmt: skip
+
     def build(self, rate: str, device: str = "cpu") -> Codec:
-        """NanoCodec at `rate` on `device` (a torch device); raises MissingError where its weights are not here."""
+        """The codec at `rate` on `device` (a torch device); raises MissingError where its weights are not here."""
         if not (state := self.state(rate)).ready:
             raise MissingError(f"{self.name}@{rate}: {state.remedy}")
+        if rate != BUILT_IN:
+            return self._open(self.fetch(rate), rate, device, f"{self.name}@{rate}")
+        with resources.as_file(self._built_in()) as path:
+            return self._open(path, rate, device, "nanocodec-mini@1.1k (built in)")
+
+    def fetch(self, rate: str) -> Path:
+        """The file of the weights at `rate`, downloaded and verified where it was released."""
+        if rate == BUILT_IN:
+            with resources.as_file(self._built_in()) as path:
+                return path
+        try:
+            return hub.fetch(self.variants[rate])
+        except CheckpointError as error:
+            license = hub.RELEASES[self.variants[rate]].license
+            raise MissingError(f"{self.name}@{rate}: {error} (license: {license})") from error
+
+    def build_from(self, weights: Path, rate: str, device: str = "cpu") -> Codec:
+        """The codec with a `.nemo` or `.safetensors` file; raises MissingError where it is of another rate."""
+        return self._open(weights, rate, device, f"{self.name}@{rate} ({weights.name})")
+
+    def _open(self, path: Path, rate: str, device: str, name: str) -> Codec:
         from nanocodec.model import NanoCodec
 
-        details = {"weights_sha256": sha256(self._weights().read_bytes()).hexdigest(), "torch": version("torch")}
-        return NanoCodecCodec("nanocodec-mini@1.1k (built in)", NanoCodec.from_pretrained(WEIGHTS), device, details)
+        try:
+            model = NanoCodec.from_pretrained(path)
+        except (CheckpointError, OSError) as error:
+            raise MissingError(f"{self.name}@{rate}: {error}") from error
+        found, wanted = model.config, get_config(self.variants[rate])
+        if (found.bitrate, found.codebook_size) != (wanted.bitrate, wanted.codebook_size):
+            raise MissingError(f"{path} has {found.bitrate:.1f} bit/s, {self.name}@{rate} {wanted.bitrate:.1f}")
+        return NanoCodecCodec(name, model, device, {"weights_sha256": digest(path), "torch": version("torch")})
 
-    def _weights(self) -> Traversable:
+    def _built_in(self) -> Traversable:
         return resources.files("nanocodec") / "weights" / f"{WEIGHTS}.safetensors"
 
 
-def remedy(rate: str) -> str:
-    """What the released checkpoint at `rate` is, and when it can be used."""
-    repository = PUBLIC[rate]
-    file = f"{repository.removeprefix('nvidia/')}.nemo"
-    where = f"https://huggingface.co/{repository}"
-    return f"the weights are {file} of {where}; loading .nemo files comes with the next release"
-
-
-FAMILY = NanoCodecFamily()
+FAMILY = NanoCodecFamily(
+    "nanocodec",
+    {rate: rate for rate in ("0.6k", BUILT_IN, "1.78k", "1.89k")},
+    "Apache-2.0 (code and built-in weights); NVIDIA Open Model License (released weights)",
+)
+LFSC = NanoCodecFamily("lfsc", {"1.89k": "lfsc"}, "Apache-2.0 (code); NSCLv1, non-commercial (weights)")
+"""Low Frame-rate Speech Codec: 21.5 frames/s, not causal."""

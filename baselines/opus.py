@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from evalkit.codecs import Codec, Codes, State, Wave
+from evalkit.codecs import Card, Codec, Codes, State, Wave
 
 from . import optional
 
@@ -90,6 +90,10 @@ class OpusFamily:
     def state(self, rate: str) -> State:
         """Ready where PyAV is installed."""
         return optional.state("av", optional.CLASSICAL)
+
+    def card(self, rate: str) -> Card:
+        """What is known of Opus."""
+        return Card(SAMPLE_RATE, SAMPLE_RATE / FRAME, code_license="BSD-3-Clause", causal=True)
 
     def build(self, rate: str, device: str = "cpu") -> Codec:
         """Opus at `rate`, always on the CPU; raises MissingError where PyAV is not installed."""

@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from evalkit.codecs import READY, Codec, Codes, State, Wave
+from evalkit.codecs import READY, Card, Codec, Codes, State, Wave
 
 BITS_A_SAMPLE = 32
 
@@ -41,6 +41,10 @@ class PcmFamily:
     def state(self, rate: str) -> State:
         """Always ready."""
         return READY
+
+    def card(self, rate: str) -> Card:
+        """What is known of doing nothing."""
+        return Card(causal=True)
 
     def build(self, rate: str, device: str = "cpu") -> Codec:
         """The identity codec."""

@@ -79,10 +79,10 @@ class Release:
 
     def remedy(self, spec: str) -> str:
         """How to get the files, with and without a network on this machine."""
-        accept = f"accept the license at {self.terms} and log in with `hf auth login`, then " if self.terms else ""
+        accept = f"Accept the license at {self.terms} and log in with `hf auth login`. " if self.terms else ""
         revision = f" --revision {self.revision}" if self.revision else ""
         return (
-            f"{accept}run `evalkit fetch {spec}`; or bring the files from elsewhere (`hf download {self.repository} "
+            f"{accept}Run `evalkit fetch {spec}`; or bring the files from elsewhere (`hf download {self.repository} "
             f"{' '.join(self.files)}{revision} --local-dir DIR`) and add --weights DIR"
         )
 

@@ -200,6 +200,9 @@ def parser() -> argparse.ArgumentParser:
     merge.add_argument("--overwrite", action="store_true", help="replace the run that OUTPUT holds")
     _allowance(merge)
 
+    fetch = _command(commands, "fetch", _fetch, "download codecs' weights ahead of time, and verify them", "")
+    fetch.add_argument("codecs", nargs="+", metavar="NAME[@RATE]", help="see `evalkit list codecs`")
+
     cache = _command(commands, "cache", _manage_cache, "what is kept of earlier runs, and how to be rid of it", "")
     cache.add_argument("action", choices=["info", "clear"])
     return top
@@ -424,7 +427,11 @@ def _list(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2, ensure_ascii=False))
     else:
+        notes: list[str] = []
+        if args.what == "codecs":
+            columns, rows, notes = listing.show_codecs((columns, rows))
         _print_listing(columns, rows)
+        print("\n".join(notes))
     return 0
 
 
@@ -483,6 +490,15 @@ def _print_tables(tables: Sequence[Any]) -> None:
         console.print(rich_table(table))
         for note in table.notes:
             console.print(note, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def _fetch(args: argparse.Namespace) -> int:
+    from evalkit.codecs import choose
+    from evalkit.fetch import fetch
+
+    for choice, path in fetch([choose(spec) for spec in args.codecs]):
+        print(f"{choice.spec}: {path or 'needs no weights'}")
+    return 0
 
 
 def _print_listing(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
