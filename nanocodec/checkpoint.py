@@ -69,6 +69,7 @@ def save(model: NanoCodec, path: str | Path, *, half: bool = False) -> None:
     temporary.replace(path)
 
 
+@torch.inference_mode(False)  # the weights are ordinary tensors wherever they are loaded
 def load(path: str | Path) -> NanoCodec:
     """Read a model: folded, in eval mode, fp32 on the CPU.
 

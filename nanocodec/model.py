@@ -13,6 +13,7 @@ from nanocodec.decoder import Decoder
 from nanocodec.encoder import Encoder
 from nanocodec.layers import fold_weight_norm, valid_mask
 from nanocodec.quantizer import GroupFiniteScalarQuantizer
+from nanocodec.streaming import LatentDecoder, Precision, StreamingDecoder, StreamingEncoder
 
 
 class NanoCodec(nn.Module):
@@ -125,6 +126,20 @@ class NanoCodec(nn.Module):
             codes = codes * valid_mask(frames, codes.shape[-1])[:, None]
         return codes, frames
 
+    def check_codes(self, codes: Tensor) -> None:
+        """Raise ValueError for codes that are not integers [B, K, N] in [0, codebook_size)."""
+        config = self.config
+        if codes.dim() != 3 or codes.shape[1] != config.num_codebooks:
+            raise ValueError(
+                f"codes must be [B, {config.num_codebooks}, N] for {config.name}, got shape {list(codes.shape)}"
+            )
+        if codes.is_floating_point():
+            raise ValueError(f"codes must be integers, got {codes.dtype}")
+        if codes.numel() and (int(codes.min()) < 0 or int(codes.max()) >= config.codebook_size):
+            raise ValueError(
+                f"codes must lie in [0, {config.codebook_size}), got {int(codes.min())}..{int(codes.max())}"
+            )
+
     def decode(self, codes: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Codes to audio.
 
@@ -138,26 +153,31 @@ class NanoCodec(nn.Module):
         Raises:
             ValueError: a shape or a code that this model cannot have produced.
         """
-        config = self.config
-        if codes.dim() != 3 or codes.shape[1] != config.num_codebooks:
-            raise ValueError(
-                f"codes must be [B, {config.num_codebooks}, N] for {config.name}, got shape {list(codes.shape)}"
-            )
-        if codes.is_floating_point():
-            raise ValueError(f"codes must be integers, got {codes.dtype}")
-        if codes.numel() and (int(codes.min()) < 0 or int(codes.max()) >= config.codebook_size):
-            raise ValueError(
-                f"codes must lie in [0, {config.codebook_size}), got {int(codes.min())}..{int(codes.max())}"
-            )
+        self.check_codes(codes)
         batch, _, frames = codes.shape
         lengths = self._check_lengths(lengths, batch, frames, "frames")
         latent = self.vector_quantizer.decode(codes)
         if lengths is not None:  # a frame past the end is a zero vector, which is not what code 0 stands for
             latent = latent * valid_mask(lengths, frames)[:, None]
-        audio = self.audio_decoder(latent, lengths)[:, 0]
+        if self.config.decoder.causal and frames and not torch.is_grad_enabled() and not torch.jit.is_tracing():
+            audio = LatentDecoder(self.audio_decoder, batch)(latent)[:, 0]  # the same in blocks, which is faster
+        else:
+            audio = self.audio_decoder(latent, lengths)[:, 0]
         if lengths is not None:
             audio = audio * valid_mask(lengths * self.hop, audio.shape[1])
         return audio
+
+    def streaming_decoder(self, batch: int = 1, precision: Precision = "fp32") -> StreamingDecoder:
+        """A decoder that takes codes chunk by chunk, for `batch` independent streams; see `StreamingDecoder`.
+
+        Raises:
+            ValueError: a model whose decoder is not causal (LFSC).
+        """
+        return StreamingDecoder(self, batch, precision)
+
+    def streaming_encoder(self, batch: int = 1) -> StreamingEncoder:
+        """An encoder that takes audio chunk by chunk, `lookahead` samples behind; see `StreamingEncoder`."""
+        return StreamingEncoder(self, batch)
 
     def forward(self, audio: Tensor) -> Tensor:
         """Audio [B, T] through encoder, straight-through quantizer and decoder: [B, ceil(T / hop) * hop]."""

@@ -18,6 +18,7 @@ import torch
 import yaml
 from torch import Tensor
 
+from nanocodec.checkpoint import assemble
 from nanocodec.config import CodecConfig, DecoderConfig, EncoderConfig
 from nanocodec.model import NanoCodec
 
@@ -87,6 +88,16 @@ def attenuate(tensors: dict[str, Tensor], audio: Tensor, level: float = 0.2) -> 
     scale = level / float((audio - audio.mean()).square().mean().sqrt())
     tensors[stem + "parametrizations.weight.original0"] *= scale
     tensors[stem + "bias"] = (tensors[stem + "bias"] - audio.mean()) * scale
+
+
+def seeded_model(config: CodecConfig, seed: int = 0) -> NanoCodec:
+    """A model with calibrated weights from a seed: folded, in eval mode, saying many codes."""
+    tensors = seeded_tensors(config, seed)
+    model = assemble(config, tensors, "seeded weights")
+    audio = seeded_audio(max(2 * config.sample_rate // 3, 12 * config.hop), seed=1)[None]
+    with torch.no_grad():
+        calibrate(tensors, model.encode_latent(audio)[0])
+    return assemble(config, tensors, "seeded weights")
 
 
 def seeded_audio(samples: int, seed: int = 0) -> Tensor:
