@@ -7,14 +7,15 @@ and, optionally, `system`, `language`, `speaker`, `transcript`, `bitrate_kbps` a
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from evalkit import provenance
 from evalkit.audio import SUFFIXES
 from evalkit.cache import Cache
-from evalkit.errors import UsageError
-from evalkit.run import Advance
-from evalkit.score import Candidate, Job, Source, score_all
+from evalkit.errors import MissingError, UsageError
+from evalkit.run import Advance, missing_metrics, pooled_rows
+from evalkit.score import Candidate, Job, Source, model_metrics, pair_metrics, score_all, score_models
 from evalkit.shards import Shard
 from evalkit.store import COLUMNS, Row, RunWriter
 
@@ -137,6 +138,9 @@ def score_pairs(
 ) -> list[Row]:
     """Score `pairs`, or the part that `shard` takes (by reference), and write a run directory; the rows are returned
     as well. `advance` counts pairs."""
+    languages = tuple(dict.fromkeys(pair.language for pair in pairs if pair.language))
+    if problems := missing_metrics(metrics, languages):
+        raise MissingError("\n".join(problems))
     systems = list(dict.fromkeys(pair.system for pair in pairs))
     description = provenance.describe(
         metrics,
@@ -160,12 +164,15 @@ def score_pairs(
                 writer.add(row(pair, metric, None, reason) for metric in metrics)
                 advance(pair.system, 1)
         unfinished = dict.fromkeys(range(len(pairs)), len(metrics))
-        for answers in score_all(_jobs(pairs, tuple(metrics)), cache, workers):
+        light, models = pair_metrics(metrics), model_metrics(metrics)
+        scored = score_all(_jobs(pairs, light) if light else (), cache, workers)
+        for answers in chain(scored, score_models(list(_jobs(pairs, models)) if models else (), cache)):
             writer.add(row(pairs[a.key], a.metric, a.value, a.reason) for a in answers)
             for answer in answers:
-                unfinished[answer.key] -= 1
-                if not unfinished[answer.key]:
+                unfinished[answer.key] -= answer.metric in metrics
+                if answer.metric in metrics and not unfinished[answer.key]:
                     advance(pairs[answer.key].system, 1)
+        writer.add(pooled_rows(metrics, systems, dataset, writer.rows))
         return writer.rows
 
 

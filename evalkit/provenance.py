@@ -10,10 +10,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from evalkit import __version__, plugins
+from evalkit import __version__
 from evalkit.audio import RESAMPLER
 from evalkit.executors import default_workers
-from evalkit.metrics.base import SCORE_RATE
+from evalkit.metrics.base import SCORE_RATE, ModelMetric
+from evalkit.metrics.load import load_metric
 
 PACKAGES = (
     "numpy",
@@ -44,14 +45,21 @@ def describe(metrics: Iterable[str], **more: Any) -> dict[str, Any]:
         "cores": default_workers(),
         "score_rate": SCORE_RATE,
         "resampler": RESAMPLER,
-        "metrics": {name: _describe_metric(name) for name in metrics},
+        "metrics": {row: about for name in metrics for row, about in _describe_metric(name).items()},
     } | more
 
 
-def _describe_metric(name: str) -> dict[str, Any]:
-    metric = plugins.load("metric", name)
-    keys = ("label", "direction", "unit", "version", "decimals")
-    return {key: getattr(metric, key) for key in keys}
+def _describe_metric(name: str) -> dict[str, dict[str, Any]]:
+    """What is said of a metric, under its name, and of the rows that it pools over a dataset, under theirs."""
+    metric = load_metric(name)
+    about = {key: getattr(metric, key) for key in ("label", "direction", "unit", "version", "decimals")}
+    if isinstance(metric, ModelMetric):
+        about |= {"settings": dict(metric.settings), **metric.identity()}
+        del about["metric"]
+    described = {name: about}
+    for row in getattr(metric, "pooled_names", ()):
+        described[row] = about | {"label": f"{about['label']} corpus", "of": name}
+    return described
 
 
 def _version(package: str) -> str | None:

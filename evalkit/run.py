@@ -4,20 +4,23 @@ plan -> for each utterance: load -> encode -> decode -> score -> record -> summa
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import fsum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from evalkit import plugins, provenance
+from evalkit import provenance
 from evalkit.audio import Audio, read, write
 from evalkit.cache import Cache, content_key
 from evalkit.codecs import Codec, CodecChoice, Codes, Rendered
 from evalkit.datasets.base import Dataset, Utterance
 from evalkit.errors import AudioError, CodecError, MissingError, UndefinedScore
-from evalkit.metrics.base import CodesMetric
-from evalkit.score import Answer, Candidate, Job, Source, pair_metrics, score_all
+from evalkit.metrics.base import CodesMetric, ModelMetric
+from evalkit.metrics.load import load_metric
+from evalkit.score import Answer, Candidate, Job, Source, model_metrics, pair_metrics, score_all, score_models
 from evalkit.store import CORPUS, Coded, Row, RunWriter
+from evalkit.suites import missing_lines
 
 if TYPE_CHECKING:
     from evalkit.shards import Shard
@@ -48,11 +51,15 @@ class Plan:
         return everything if self.shard is None else self.shard.take(everything, [u.id for u in everything])
 
     def check(self) -> None:
-        """Raises MissingError that lists every codec that cannot run here, each with its remedy."""
+        """Raises MissingError that lists every codec and metric that cannot run here, each with its remedy."""
+        problems = []
         missing = [(choice.spec, state) for choice in self.codecs if not (state := choice.state()).ready]
         if missing:
             lines = "\n".join(f"  {spec}: {state.code}. {state.remedy}" for spec, state in missing)
-            raise MissingError(f"these codecs cannot run here yet:\n{lines}")
+            problems.append(f"these codecs cannot run here yet:\n{lines}")
+        problems += missing_metrics(self.metrics, self.dataset.languages)
+        if problems:
+            raise MissingError("\n".join(problems))
         if self.device != "cpu":
             check_device(self.device)
 
@@ -76,6 +83,7 @@ class Trip:
 
 def execute(plan: Plan, cache: Cache, advance: Advance) -> list[Row]:
     """Run `plan` and write its run directory; the rows are returned as well."""
+    plan, notes = with_texts(plan)
     plan.check()
     seed_everything(plan.seed)
     codecs = [choice.build(plan.device) for choice in plan.codecs]
@@ -84,12 +92,14 @@ def execute(plan: Plan, cache: Cache, advance: Advance) -> list[Row]:
         plan.metrics,
         codecs={codec.name: describe_codec(codec) for codec in codecs},
         dataset=describe_dataset(plan.dataset),
-        notes=list(plan.dataset.notes),
+        notes=[*plan.dataset.notes, *notes],
         device=plan.device,
         seed=plan.seed,
         **({"shard": str(plan.shard)} if plan.shard else {}),
     )
-    metrics = pair_metrics(plan.metrics)
+    metrics, models = pair_metrics(plan.metrics), model_metrics(plan.metrics)
+    later: dict[str, list[Candidate]] = {}
+    heard: dict[str, Job] = {}
     trips: list[Trip] = []
     narrow: dict[str, list[int]] = {}
     with RunWriter(plan.output, [codec.name for codec in codecs], description, plan.overwrite) as writer:
@@ -107,7 +117,7 @@ def execute(plan: Plan, cache: Cache, advance: Advance) -> list[Row]:
                             save(plan.output / "audio" / slug(codec.name) / f"{slug(utterance.id)}.wav", decoded)
                     except (AudioError, CodecError) as error:  # costs this utterance, not the run
                         trips.append(Trip(codec.name, utterance))
-                        record(Answer(key, metric, None, str(error)) for metric in metrics)
+                        record(Answer(key, row, None, str(error)) for row in rows_of(plan.metrics))
                     else:
                         if is_narrow(codec, reference):
                             narrow.setdefault(codec.name, []).append(reference.sample_rate)
@@ -115,14 +125,99 @@ def execute(plan: Plan, cache: Cache, advance: Advance) -> list[Row]:
                             writer.add_codes(Coded(codec.name, name, utterance.id, reference.seconds, codes))
                         trips.append(Trip(codec.name, utterance, kbps(codec, codes, reference.seconds)))
                         source = Source(reference, reference.pcm_hash())
-                        yield Job(source, (Candidate(key, decoded, metrics),), utterance.transcript, utterance.language)
+                        about = (utterance.transcript, utterance.language)
+                        if models:
+                            original = Source(utterance.source, source.pcm)
+                            heard[utterance.id] = Job(original, (), *about, plan.device)
+                            later.setdefault(utterance.id, []).append(Candidate(key, shelf.keep(decoded), models))
+                        if metrics:
+                            yield Job(source, (Candidate(key, decoded, metrics),), *about)
                     advance(codec.name, 1)
 
-        for answers in score_all(jobs(), cache, plan.workers):
-            record(answers)
+        with Shelf() as shelf:
+            for answers in score_all(jobs(), cache, plan.workers):
+                record(answers)
+            for answers in score_models([replace(job, candidates=tuple(later[u])) for u, job in heard.items()], cache):
+                record(answers)
+        writer.add(pooled_rows(plan.metrics, [codec.name for codec in codecs], name, writer.rows))
         writer.add(corpus_rows(plan.metrics, [codec.name for codec in codecs], name, writer.coded))
         writer.provenance["notes"] += narrow_notes(codecs, narrow, len(plan.utterances))
         return writer.rows
+
+
+def with_texts(plan: Plan) -> tuple[Plan, list[str]]:
+    """`plan` with each metric that needs a transcript replaced by the one that needs none, where the dataset has no
+    transcripts at all; and a note that says so. Where some have one, those without are rows without a value."""
+    notes = []
+    metrics = list(plan.metrics)
+    if all(utterance.transcript is None for utterance in plan.dataset):
+        for position, name in enumerate(metrics):
+            other = getattr(load_metric(name), "without_text", None)
+            if other is not None:
+                metrics[position] = other
+                notes.append(f"{plan.dataset.name} has no transcripts: {other} was measured in place of {name}.")
+    return replace(plan, metrics=tuple(dict.fromkeys(metrics))), notes
+
+
+class Shelf:
+    """Decoded audio that waits for the models, on disk: what is not in a file yet goes to a folder that is removed in
+    the end. Used in a `with` statement."""
+
+    def __enter__(self) -> "Shelf":
+        self._folder = TemporaryDirectory(prefix="evalkit-")
+        self._count = 0
+        return self
+
+    def keep(self, decoded: Source) -> Source:
+        """The same audio, in a file."""
+        if isinstance(decoded.content, Path):
+            return decoded
+        self._count += 1
+        path = Path(self._folder.name) / f"{self._count}.wav"
+        save(path, decoded)
+        return Source(path, decoded.pcm)
+
+    def __exit__(self, *error: object) -> None:
+        self._folder.cleanup()
+
+
+def missing_metrics(metrics: Sequence[str], languages: Sequence[str]) -> list[str]:
+    """A message where some of `metrics` cannot score `languages` here, with all that they lack; else nothing."""
+    states = {name: load_metric(name).state(languages) for name in metrics}
+    lacking = {name: state for name, state in states.items() if not state.ready}
+    if not lacking:
+        return []
+    known = {name: load_metric(name) for name in lacking}
+    fetched = " ".join(
+        name.partition(":")[0] for name, m in known.items() if isinstance(m, ModelMetric) and m.missing(languages)
+    )
+    hint = f"All of it: evalkit fetch {fetched}. " if len(lacking) > 1 and fetched else ""
+    hint += "What can run now: add `available` to --metrics."
+    return [f"these metrics cannot run here yet:\n{missing_lines(lacking)}\n{hint}"]
+
+
+def rows_of(metrics: Sequence[str]) -> list[str]:
+    """Names of the rows that `metrics` give for one utterance."""
+    scored = (*pair_metrics(metrics), *model_metrics(metrics))
+    return [row for name in scored for row in load_metric(name).rows]
+
+
+def pooled_rows(metrics: Sequence[str], codecs: Sequence[str], dataset: str, rows: Sequence[Row]) -> Iterator[Row]:
+    """Rows about a whole dataset that are made from those of its utterances, such as the corpus CER."""
+    for name in model_metrics(metrics):
+        metric = load_metric(name)
+        pooled = getattr(metric, "pooled", None)
+        if pooled is None:
+            continue
+        for codec in codecs:
+            found: dict[str, dict[str, float]] = {}
+            for row in rows:
+                one_of_it = row.codec == codec and row.utterance != CORPUS and row.metric in metric.rows
+                if one_of_it and row.value is not None:
+                    found.setdefault(row.utterance, {})[row.metric] = row.value
+            whole = [found[u] for u in sorted(found) if len(found[u]) == len(metric.rows)]
+            for row_name, value in pooled(whole).items():
+                yield Row(codec, dataset, CORPUS, row_name, value)
 
 
 def describe_dataset(dataset: Dataset) -> dict[str, object]:
@@ -194,7 +289,7 @@ def corpus_rows(metrics: Sequence[str], codecs: Sequence[str], dataset: str, cod
         mine = sorted((one for one in coded if one.codec == codec), key=lambda one: one.utterance)
         seconds = fsum(one.seconds for one in mine)
         for name in metrics:
-            metric = plugins.load("metric", name)
+            metric = load_metric(name)
             if isinstance(metric, CodesMetric):
                 try:
                     values: dict[str, float | None] = dict(metric.score([one.codes for one in mine], seconds))
@@ -220,7 +315,8 @@ def describe_codec(codec: Codec | Rendered) -> dict[str, object]:
 
 def save(path: Path, decoded: Source) -> None:
     """Write decoded audio where a person finds it."""
-    write(path, read(decoded.content) if isinstance(decoded.content, Path) else decoded.content)
+    content = decoded.content
+    write(path, read(content) if isinstance(content, Path) else content if isinstance(content, Audio) else content())
 
 
 def check_device(device: str) -> None:

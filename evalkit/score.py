@@ -1,23 +1,25 @@
 """Scoring: a reference, what codecs made of it, and what the metrics say.
 
-The main process looks up what is known already (evalkit/cache.py); the rest runs in worker processes.
+The main process looks up what is known already (evalkit/cache.py); the rest runs in worker processes. Metrics that hold
+a model run apart from the others, in one process for each model (`score_models`): it is opened once, scores what all
+codecs made, and is gone before the next one is opened, so that never two of them are in memory.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from hashlib import file_digest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from evalkit import plugins
 from evalkit.audio import RESAMPLER, Audio, read
 from evalkit.cache import Cache, content_key
 from evalkit.codecs import Wave
 from evalkit.errors import AudioError, UndefinedScore
-from evalkit.executors import Death, run_isolated
-from evalkit.metrics.base import SCORE_RATE, Pair, PairMetric
+from evalkit.executors import Death, default_workers, run_isolated
+from evalkit.metrics.base import SCORE_RATE, ModelMetric, Pair, PairMetric, Scorer
+from evalkit.metrics.load import load_metric
 
 LENGTH_TOLERANCE = 0.25
 """Seconds by which a decoded file may differ in length from its reference; within it, the longer one is trimmed.
@@ -28,9 +30,9 @@ PRELOAD = ("evalkit.score", "pesq", "pystoi", "scipy.fft", "scipy.signal")
 
 @dataclass(frozen=True)
 class Source:
-    """Audio in a file or in memory, and the hash of its samples where that is known."""
+    """Audio in a file, in memory or behind a function that fetches it, and the hash of its samples, where known."""
 
-    content: Path | Audio
+    content: Path | Audio | Callable[[], Audio]
     pcm: str | None = None
 
 
@@ -51,11 +53,13 @@ class Job:
     candidates: tuple[Candidate, ...]
     transcript: str | None = None
     language: str | None = None
+    device: str = "cpu"
+    """Where metrics that hold a model run."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one metric says of one candidate: a value, or the reason why there is none."""
+    """What one row of a metric says of one candidate: a value, or the reason why there is none."""
 
     key: int
     metric: str
@@ -91,11 +95,32 @@ def score_all(jobs: Iterable[Job], kept: Cache, workers: int | None = None) -> I
         known.clear()
         if isinstance(result, Death):
             (candidate,) = result.job.candidates
-            yield [Answer(candidate.key, candidate.metrics[0], None, result.reason, settled=False)]
+            yield _without_value(candidate.key, candidate.metrics[0], result.reason, settled=False)
         else:
             memory.keep(result)
             yield result.answers
     yield from known
+
+
+def score_models(jobs: Sequence[Job], kept: Cache) -> Iterator[list[Answer]]:
+    """Answers of metrics that hold a model. One model after the other, each in a process of its own over all jobs,
+    those in one language together; a process that dies costs the answer that killed it, and the model is opened again.
+    """
+    metrics = dict.fromkeys(m for job in jobs for candidate in job.candidates for m in candidate.metrics)
+    models: dict[str, list[str]] = {}
+    for name in metrics:
+        models.setdefault(_model_metric(name).model, []).append(name)
+    ordered = sorted(jobs, key=lambda job: job.language or "")
+    for names in models.values():
+        yield from score_all((part for job in ordered for part in _only(job, names)), kept, workers=1)
+
+
+def _only(job: Job, metrics: Sequence[str]) -> Iterator[Job]:
+    """`job` with `metrics` alone, if it has any of them."""
+    wanted = [(c, tuple(m for m in c.metrics if m in metrics)) for c in job.candidates]
+    candidates = tuple(replace(c, metrics=mine) for c, mine in wanted if mine)
+    if candidates:
+        yield replace(job, candidates=candidates)
 
 
 class Memory:
@@ -104,27 +129,35 @@ class Memory:
     def __init__(self, kept: Cache) -> None:
         self._kept = kept
         self._digests: dict[Path, str] = {}
-        self._waiting: dict[tuple[int, str], tuple[Source, Source]] = {}
+        self._waiting: dict[tuple[int, str], tuple[str, Source, Source, Job]] = {}
 
     def recall(self, job: Job) -> tuple[list[Answer], Job | None]:
         """The answers that are known, and the job without them: None where nothing is left to do."""
         reference = self._identify(job.reference)
         candidates = [replace(c, source=self._identify(c.source)) for c in job.candidates]
         keys = {
-            (candidate.key, metric): score_key(metric, reference.pcm, candidate.source.pcm)
+            (candidate.key, row): score_key(metric, reference.pcm, candidate.source.pcm, job, row)
             for candidate in candidates
             for metric in candidate.metrics
+            for row in load_metric(metric).rows
             if reference.pcm and candidate.source.pcm
         }
         found = self._kept.scores(list(keys.values()))
-        answers = [Answer(*which, *found[key]) for which, key in keys.items() if key in found]
-        done = {(answer.key, answer.metric) for answer in answers}
+        done = {
+            (candidate.key, metric)
+            for candidate in candidates
+            for metric in candidate.metrics
+            if all(keys.get((candidate.key, row)) in found for row in load_metric(metric).rows)
+        }
+        answers = [Answer(key, row, *found[keys[key, row]]) for key, metric in done for row in load_metric(metric).rows]
         rest = []
         for candidate in candidates:
             metrics = tuple(m for m in candidate.metrics if (candidate.key, m) not in done)
             if metrics:
                 rest.append(replace(candidate, metrics=metrics))
-                self._waiting |= {(candidate.key, metric): (reference, candidate.source) for metric in metrics}
+                for metric in metrics:
+                    for row in load_metric(metric).rows:
+                        self._waiting[candidate.key, row] = (metric, reference, candidate.source, job)
         return answers, replace(job, reference=reference, candidates=tuple(rest)) if rest else None
 
     def keep(self, scored: Scored) -> None:
@@ -132,10 +165,13 @@ class Memory:
         self._kept.keep_pcm({self._digests[path]: pcm for path, pcm in scored.pcm.items() if path in self._digests})
         scores = {}
         for answer in scored.answers:
-            sources = self._waiting.pop((answer.key, answer.metric))
-            hashes = [s.pcm or (scored.pcm.get(s.content) if isinstance(s.content, Path) else None) for s in sources]
-            if answer.settled and all(hashes):
-                scores[score_key(answer.metric, *hashes)] = (answer.value, answer.reason)
+            metric, reference, decoded, job = self._waiting.pop((answer.key, answer.metric))
+            before, after = (
+                s.pcm or (scored.pcm.get(s.content) if isinstance(s.content, Path) else None)
+                for s in (reference, decoded)
+            )
+            if answer.settled and before and after:
+                scores[score_key(metric, before, after, job, answer.metric)] = (answer.value, answer.reason)
         self._kept.keep_scores(scores)
 
     def _identify(self, source: Source) -> Source:
@@ -144,6 +180,8 @@ class Memory:
             return source
         if isinstance(source.content, Audio):
             return replace(source, pcm=source.content.pcm_hash())
+        if not isinstance(source.content, Path):
+            return source
         path = source.content
         if path not in self._digests:
             try:
@@ -155,10 +193,19 @@ class Memory:
         return replace(source, pcm=self._kept.pcm_of([digest]).get(digest))
 
 
-def score_key(metric: str, reference: str | None, decoded: str | None) -> str:
-    """Names a score by all that determines it; a metric's repr holds its version and every setting."""
+def score_key(
+    metric: str, reference: str | None, decoded: str | None, job: Job | None = None, row: str | None = None
+) -> str:
+    """Names a score by all that determines it: the metric's identity holds its version, settings and weights. `job` has
+    text and device, which count where a metric holds a model; `row` is the one of the metric's rows that it is."""
+    known = load_metric(metric)
+    more: dict[str, Any] = {}
+    if isinstance(known, ModelMetric) and job is not None:
+        more = {"row": row, "device": job.device}
+        more |= {"transcript": job.transcript, "language": job.language} if known.uses_text else {}
     return content_key(
-        metric=repr(load_metric(metric)),
+        **known.identity(),
+        **more,
         reference=reference,
         decoded=decoded,
         resampler=RESAMPLER,
@@ -191,24 +238,57 @@ def score_job(job: Job) -> Scored:
         except AudioError as error:
             scored.answers.extend(_refuse(candidate, error))
         else:
-            scored.answers.extend(_answer(candidate.key, metric, pair) for metric in candidate.metrics)
+            for metric in candidate.metrics:
+                scored.answers.extend(_answer(candidate.key, metric, pair, job.device))
     return scored
 
 
-def _answer(key: int, name: str, pair: Pair) -> Answer:
+def _answer(key: int, name: str, pair: Pair, device: str) -> list[Answer]:
+    metric = load_metric(name)
     try:
-        value = float(load_metric(name).score(pair))
-        if not np.isfinite(value):
-            raise UndefinedScore(f"the metric returned {value}")
+        if isinstance(metric, ModelMetric):
+            values = dict(_opened(metric, device).score(metric, pair))
+        else:
+            assert isinstance(metric, PairMetric)
+            values = {name: float(metric.score(pair))}
+        for value in values.values():
+            if not np.isfinite(value):
+                raise UndefinedScore(f"the metric returned {value}")
     except UndefinedScore as error:
-        return Answer(key, name, None, str(error))
+        return _without_value(key, name, str(error))
     except Exception as error:  # a bug in one metric costs its own rows, and says so in them
-        return Answer(key, name, None, f"{type(error).__name__}: {error}", settled=False)
-    return Answer(key, name, value)
+        return _without_value(key, name, f"{type(error).__name__}: {error}", settled=False)
+    return [Answer(key, row, value) for row, value in values.items()]
+
+
+_OPEN: dict[tuple[str, str], Scorer] = {}
+"""The model that this process has open: one, or none yet."""
+
+
+def _opened(metric: ModelMetric, device: str) -> Scorer:
+    """The open model of `metric`; another one is closed for it."""
+    which = (metric.model, device)
+    if which not in _OPEN:
+        import torch
+
+        torch.set_num_threads(default_workers())  # its process is the only one at work then
+        _OPEN.clear()
+        _OPEN[which] = metric.open(device)
+    return _OPEN[which]
+
+
+def _model_metric(name: str) -> ModelMetric:
+    metric = load_metric(name)
+    assert isinstance(metric, ModelMetric)
+    return metric
+
+
+def _without_value(key: int, metric: str, reason: str, settled: bool = True) -> list[Answer]:
+    return [Answer(key, row, None, reason, settled) for row in load_metric(metric).rows]
 
 
 def _refuse(candidate: Candidate, error: AudioError) -> list[Answer]:
-    return [Answer(candidate.key, metric, None, str(error), settled=False) for metric in candidate.metrics]
+    return [a for m in candidate.metrics for a in _without_value(candidate.key, m, str(error), settled=False)]
 
 
 def _load(source: Source, what: str, scored: Scored) -> Wave:
@@ -216,6 +296,8 @@ def _load(source: Source, what: str, scored: Scored) -> Wave:
     if isinstance(audio, Path):
         path, audio = audio, read(audio)
         scored.pcm[path] = source.pcm or audio.pcm_hash()
+    elif not isinstance(audio, Audio):
+        audio = audio()
     if not np.isfinite(audio.wav).all():
         raise AudioError(f"{what} holds NaN or infinite samples")
     return audio.at(SCORE_RATE).wav
@@ -231,13 +313,11 @@ def _same_length(reference: Wave, decoded: Wave) -> tuple[Wave, Wave]:
     return reference[:length], decoded[:length]
 
 
-@cache
-def load_metric(name: str) -> PairMetric:
-    """The metric registered as `name`, which scores pairs."""
-    metric: PairMetric = plugins.load("metric", name)
-    return metric
-
-
 def pair_metrics(names: Sequence[str]) -> tuple[str, ...]:
-    """Those of `names` that score pairs of waveforms."""
-    return tuple(name for name in names if isinstance(plugins.load("metric", name), PairMetric))
+    """Those of `names` that score pairs of waveforms and hold no model."""
+    return tuple(name for name in names if isinstance(load_metric(name), PairMetric))
+
+
+def model_metrics(names: Sequence[str]) -> tuple[str, ...]:
+    """Those of `names` that hold a model."""
+    return tuple(name for name in names if isinstance(load_metric(name), ModelMetric))

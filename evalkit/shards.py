@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from evalkit.errors import UsageError
-from evalkit.run import corpus_rows
+from evalkit.run import corpus_rows, pooled_rows
 from evalkit.store import CORPUS, Row, Run, RunWriter, read_codes, read_run, to_rows
 
 Item = TypeVar("Item")
@@ -55,13 +55,17 @@ def merge(paths: Sequence[Path], output: Path, overwrite: bool = False) -> list[
     description["shards"] = [
         {key: run.provenance.get(key) for key in ("shard", "started", "platform", "processor", "git")} for run in runs
     ]
-    with RunWriter(output, list(first["codecs"]), description, overwrite) as writer:
+    description["notes"] = list(dict.fromkeys(note for run in runs for note in run.provenance.get("notes", ())))
+    metrics = [name for name, about in first["metrics"].items() if "of" not in about]
+    codecs, dataset = list(first["codecs"]), first["dataset"]["name"]
+    with RunWriter(output, codecs, description, overwrite) as writer:
         for run in runs:
             writer.add(to_rows(run.rows[run.rows["utterance"] != CORPUS]))
         for one in coded:
             writer.add_codes(one)
         if coded:
-            writer.add(corpus_rows(list(first["metrics"]), list(first["codecs"]), first["dataset"]["name"], coded))
+            writer.add(corpus_rows(metrics, codecs, dataset, coded))
+        writer.add(pooled_rows(metrics, codecs, dataset, writer.rows))
         return writer.rows
 
 

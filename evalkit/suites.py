@@ -1,7 +1,7 @@
 """Named sets: of metrics (configs/metrics.yaml, what `--metrics` means), and of codecs, data and metrics together
 (configs/suites/*.yaml, what `--suite` means)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -9,7 +9,12 @@ from typing import Any
 import yaml
 
 from evalkit import plugins
+from evalkit.codecs import State
 from evalkit.errors import MissingError, UsageError, choose_from
+from evalkit.metrics.load import load_metric
+
+AVAILABLE = "available"
+"""Among --metrics: leave out what cannot run here."""
 
 
 def metric_suites() -> dict[str, list[str]]:
@@ -19,15 +24,41 @@ def metric_suites() -> dict[str, list[str]]:
 
 
 def expand_metrics(wanted: Sequence[str]) -> tuple[str, ...]:
-    """Metric names, once each, for a list of metrics, sets and "all"; raises UsageError for an unknown name."""
+    """Metric names, once each, for a list of metrics (with or without options, `sqmos:reference=clean.wav`), sets and
+    "all"; raises UsageError for an unknown name or option. The word "available" is for `available_metrics`."""
     suites = metric_suites() | {"all": plugins.names("metric")}
     known = plugins.names("metric")
     names: list[str] = []
     for word in wanted:
-        if word not in suites and word not in known:
+        if word == AVAILABLE:
+            continue
+        if word not in suites and word.partition(":")[0] not in known:
             raise choose_from("metric", word, [*known, *suites])
         names += suites.get(word, [word])
+    for name in names:
+        load_metric(name)
     return tuple(dict.fromkeys(names))
+
+
+def available_metrics(wanted: Sequence[str], languages: Sequence[str]) -> tuple[tuple[str, ...], dict[str, State]]:
+    """What `expand_metrics` gives and, where "available" is among `wanted`, of that only what can score `languages`
+    here; and what was left out for it. Raises MissingError where nothing is left."""
+    names = expand_metrics(wanted)
+    if AVAILABLE not in wanted:
+        return names, {}
+    left_out = {name: state for name in names if not (state := load_metric(name).state(languages)).ready}
+    if left_out and len(left_out) == len(names):
+        raise MissingError("none of these metrics can run here yet:\n" + missing_lines(left_out))
+    return tuple(name for name in names if name not in left_out), left_out
+
+
+def missing_lines(states: Mapping[str, State]) -> str:
+    """What each metric lacks, for a message."""
+    lines = []
+    for name, state in states.items():
+        first, *rest = state.remedy.splitlines()
+        lines += [f"  {name}: {state.code}", f"    {first}", *(f"    {line}" for line in rest)]
+    return "\n".join(lines)
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,13 @@ point group `evalkit.metrics`. Its name carries the variant, so that no two defi
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
+from typing import Any, Literal, Protocol
 
-from evalkit.codecs import Codes, Wave
+from evalkit.codecs import READY, Codes, State, Wave
+from evalkit.errors import MissingError, UsageError
+from evalkit.hub import File, describe, sha256
 
 SCORE_RATE = 16_000
 """Hz. Every pair is resampled to this rate before it is scored, as in the NanoCodec paper's protocol."""
@@ -46,6 +49,23 @@ class Metric(ABC):
     decimals: int
     """Digits after the point in tables."""
 
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Names of the rows that it gives for one utterance: its own first."""
+        return (self.name,)
+
+    def state(self, languages: Sequence[str] = ()) -> State:
+        """Whether it can score speech in `languages` (ISO 639-1) here and now. Loads nothing."""
+        return READY
+
+    def identity(self) -> dict[str, Any]:
+        """All that determines its values beside the pair, as JSON values: names what the cache keeps."""
+        return {"metric": repr(self)}
+
+    def configured(self, name: str, options: Mapping[str, str]) -> "Metric":
+        """This metric with `options` of the command line, called `name`; raises UsageError for one it does not have."""
+        raise UsageError(f"{self.name} takes no options, so {', '.join(options)} cannot be set")
+
 
 @dataclass(frozen=True)
 class PairMetric(Metric):
@@ -67,3 +87,98 @@ class CodesMetric(Metric):
         `codes` are those of every utterance that was encoded, `seconds` their duration in all. Raises UndefinedScore
         where the codec has no codebooks to look at.
         """
+
+
+class Scorer(Protocol):
+    """An open model."""
+
+    def score(self, metric: Any, pair: Pair) -> Mapping[str, float]:
+        """Values by row name for `metric`, one of those that share the model; UndefinedScore where there is none.
+
+        What depends on the reference alone is kept for the next pair, which most often has the same one. Nothing else
+        may depend on what was scored before.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ModelMetric(Metric):
+    """A metric that needs a trained model, which is opened once and scores every codec's audio (evalkit/models.py).
+
+    Pairs are scored one at a time: padding changes what most of these models say, and on a CPU batches gain nothing.
+    """
+
+    files: tuple[File, ...] = field(kw_only=True)
+    """The model's weights."""
+    packages: tuple[str, ...] = field(kw_only=True)
+    """Importable names that it needs beside torch."""
+    extra: str = field(kw_only=True, default="models")
+    """The extra of this distribution that brings them."""
+    uses_text: bool = field(kw_only=True, default=False)
+    """Whether transcript and language of an utterance play a part."""
+    settings: tuple[tuple[str, str], ...] = field(kw_only=True, default=())
+    """Options that were set on the command line, and a hash of what they name."""
+
+    @property
+    @abstractmethod
+    def model(self) -> str:
+        """Names the open model; metrics with the same one share it."""
+
+    @abstractmethod
+    def open(self, device: str) -> Scorer:
+        """The model on `device` (a torch device); raises MissingError where it is not here or not to be trusted."""
+
+    def files_for(self, languages: Sequence[str]) -> tuple[File, ...]:
+        """Every file that speech in `languages` takes."""
+        return self.files
+
+    def missing(self, languages: Sequence[str] = ()) -> tuple[File, ...]:
+        """Files that are not on this machine."""
+        return tuple(file for file in self.files_for(languages) if file.find() is None)
+
+    def state(self, languages: Sequence[str] = ()) -> State:
+        """Ready, or what is missing, with its size and license, and the command that brings it."""
+        lines = []
+        if missing := self.missing(languages):
+            code = "needs download"
+            lines += [*describe(missing), f"bring them with: {self.fetch_command(languages)}"]
+        elif unpinned := [file for file in self.files if file.code and file.pin is None]:
+            code = "needs download"
+            lines += [
+                f"{file} is here, but it is code and its sha256 is not pinned. Compare it with a source you trust, "
+                f"then: {self.fetch_command(languages)} --sha256 HEX"
+                for file in unpinned
+            ]
+        if absent := [package for package in self.packages if find_spec(package) is None]:
+            code = "needs extra"
+            lines.insert(0, f"{', '.join(absent)} not installed: pip install 'nanocodec-evalkit[{self.extra}]'")
+        return State(code, "\n".join(lines)) if lines else READY
+
+    def fetch_command(self, languages: Sequence[str] = ()) -> str:
+        """The one command that brings all that is missing."""
+        return f"evalkit fetch {self.name.partition(':')[0]}"
+
+    def identity(self) -> dict[str, Any]:
+        """The metric with the sha256 of its weights, so that other weights never meet what was kept of these."""
+        found = {str(file): file.find() for file in self.files}
+        return {"metric": repr(self), "weights": {name: path and sha256(path) for name, path in found.items()}}
+
+    def configured(self, name: str, options: Mapping[str, str]) -> "ModelMetric":
+        """With `options` that are among its `choices`."""
+        return replace(self, name=name, settings=tuple(sorted(self.check_options(options).items())))
+
+    def check_options(self, options: Mapping[str, str]) -> dict[str, str]:
+        """`options` as they go into `settings`; raises UsageError for one that the metric does not have."""
+        if options:
+            raise UsageError(f"{self.name} takes no options, so {', '.join(options)} cannot be set")
+        return {}
+
+
+def require_package(name: str, extra: str) -> Any:
+    """The imported package; raises MissingError with the command that installs it."""
+    from importlib import import_module
+
+    try:
+        return import_module(name)
+    except (ImportError, OSError) as error:  # a shared library that does not load raises OSError
+        raise MissingError(f"{name} cannot be used ({error}): pip install 'nanocodec-evalkit[{extra}]'") from error

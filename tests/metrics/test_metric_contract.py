@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.metrics.base import CodesMetric, PairMetric
+from evalkit.metrics.base import CodesMetric, ModelMetric, PairMetric
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
 REGISTERED = PROJECT["project"]["entry-points"]["evalkit.metrics"]
 OURS = {name: target for name, target in REGISTERED.items() if target.startswith("evalkit.metrics.")}
-LIGHT = ("pesq", "stoi", "mel", "si_sdr", "tokens")
+LIGHT = ("pesq", "stoi", "mel", "si_sdr", "tokens", "mms", "secs", "squim")
 
 
 @pytest.mark.parametrize(("name", "target"), OURS.items())
@@ -22,7 +22,7 @@ def test_registered_metrics_keep_the_contract(name, target):
     module, attribute = target.split(":")
     metric = getattr(import_module(module), attribute)
     assert metric.name == name
-    assert isinstance(metric, PairMetric | CodesMetric)
+    assert isinstance(metric, PairMetric | CodesMetric | ModelMetric)
     assert metric.direction in ("up", "down", "none")
     assert metric.low < metric.high
     assert metric.version
@@ -32,7 +32,17 @@ def test_registered_metrics_keep_the_contract(name, target):
 
 def test_importing_the_metrics_loads_nothing_heavy():
     modules = ", ".join(f"evalkit.metrics.{name}" for name in LIGHT)
-    heavy = {"torch", "librosa", "pesq", "pystoi", "pandas", "torchmetrics", "scipy.signal"}
+    heavy = {
+        "torch",
+        "transformers",
+        "torchaudio",
+        "librosa",
+        "pesq",
+        "pystoi",
+        "pandas",
+        "torchmetrics",
+        "scipy.signal",
+    }
     code = f"import sys, {modules}; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,0 +1,205 @@
+"""CER with MMS: how much of what was said a recognizer still hears after the codec.
+
+The model is `facebook/mms-1b-all` (Pratap et al. 2023, arXiv 2305.13516), a wav2vec 2.0 with an adapter and a character
+set for each language, decoded greedily (the most probable character of each frame). Its weights are CC BY-NC 4.0.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from evalkit.codecs import Wave
+from evalkit.datasets.languages import NAMES
+from evalkit.errors import UndefinedScore, UsageError
+from evalkit.hub import File
+from evalkit.metrics.base import SCORE_RATE, ModelMetric, Pair, require_package
+from evalkit.metrics.checks import require_length
+from evalkit.metrics.text import NORMALIZER, character_errors
+from evalkit.metrics.torchaudio_import import load_torchaudio
+
+REPOSITORY = "facebook/mms-1b-all"
+REVISION = "3d33597edbdaaba14a8e858e2c8caa76e3cec0cd"
+LICENSE = "CC BY-NC 4.0 (non-commercial)"
+SHORTEST = 400
+"""Samples that the model needs for one frame: its convolutions see 25 ms."""
+
+
+def _file(name: str, size: int) -> File:
+    return File(name, LICENSE, size, REPOSITORY, REVISION)
+
+
+BASE = (
+    _file("model.safetensors", 3_860_000_000),
+    _file("config.json", 2_000),
+    _file("preprocessor_config.json", 300),
+    _file("tokenizer_config.json", 400),
+    _file("special_tokens_map.json", 100),
+    _file("vocab.json", 1_200_000),
+)
+ADAPTERS = {code: _file(f"adapter.{names[1]}.safetensors", 8_900_000) for code, names in NAMES.items()}
+"""ISO 639-1 -> what the model needs for that language: those of MLS."""
+
+
+class Recognizer:
+    """MMS, open: one language at a time, one recording at a time."""
+
+    def __init__(self, folder: Path, device: str, dtype: str) -> None:
+        if find_spec("torchaudio"):  # transformers imports it where it is installed, and it may not load by itself
+            load_torchaudio()
+        transformers = require_package("transformers", "models")
+        import torch
+
+        quiet = transformers.utils.logging
+        bars = quiet.is_progress_bar_enabled()
+        quiet.disable_progress_bar()
+        try:
+            self._tokenizer = transformers.Wav2Vec2CTCTokenizer.from_pretrained(folder, local_files_only=True)
+            self._features = transformers.Wav2Vec2FeatureExtractor.from_pretrained(folder, local_files_only=True)
+            self._model = transformers.Wav2Vec2ForCTC.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, dtype=getattr(torch, dtype)
+            )
+        finally:
+            if bars:
+                quiet.enable_progress_bar()
+        self._model = self._model.to(device).eval()
+        self._device, self._dtype = device, dtype
+        self._language = ""
+        self._heard: tuple[bytes, str, str] = (b"", "", "")
+
+    def transcribe(self, wav: Wave, language: str) -> str:
+        """What is heard in `wav` [T] at 16 kHz, in the language's own characters; the last original is remembered."""
+        import torch
+
+        if language not in ADAPTERS:
+            raise UndefinedScore(f"the language is {language or 'not known'}: MMS is set up for {', '.join(NAMES)}")
+        if language != self._language:
+            adapter = NAMES[language][1]
+            self._tokenizer.set_target_lang(adapter)
+            self._model.load_adapter(adapter, local_files_only=True, use_safetensors=True)
+            self._model.to(device=self._device, dtype=getattr(torch, self._dtype)).eval()
+            self._language = language
+        given = self._features(wav, sampling_rate=SCORE_RATE, return_tensors="pt").input_values
+        with torch.inference_mode():
+            logits = self._model(given.to(self._device, getattr(torch, self._dtype))).logits
+        return str(self._tokenizer.decode(logits[0].argmax(-1).cpu()))
+
+    def original(self, wav: Wave, language: str) -> str:
+        """`transcribe`, remembered for the next codec's version of the same recording."""
+        key = wav.tobytes()
+        if self._heard[:2] != (key, language):
+            self._heard = (key, language, self.transcribe(wav, language))
+        return self._heard[2]
+
+    def score(self, metric: "MmsCer", pair: Pair) -> Mapping[str, float]:
+        """The rows of `metric`."""
+        require_length(pair, SHORTEST, "MMS needs 25 ms")
+        language = pair.language or ""
+        if metric.reference == "transcript":
+            if pair.transcript is None:
+                raise UndefinedScore("there is no transcript (dcer-mms needs none)")
+            spoken = pair.transcript
+        else:
+            spoken = self.original(pair.reference, language)
+            if not NORMALIZER(spoken):
+                raise UndefinedScore("MMS hears no speech in the original")
+        errors, characters = character_errors(spoken, self.transcribe(pair.decoded, language))
+        return {metric.name: 100 * errors / characters, metric.rows[1]: float(characters)}
+
+
+@dataclass(frozen=True)
+class MmsCer(ModelMetric):
+    """Character error rate in percent: 100 (S + D + I) / N, with S, D and I the substitutions, deletions and insertions
+    (Levenshtein, by jiwer) between the text and what MMS hears in the decoded audio, and N the characters of the text.
+
+    `cer-mms` takes the transcript as the text; `dcer-mms` what MMS hears in the original, so that the recognizer's own
+    errors count for nothing: another number, never comparable. Both sides go through evalkit.metrics.text.NORMALIZER.
+
+    Rows: the value of each utterance, from 0 on and over 100 where more is heard than was said; `-chars`, its N; and
+    `-corpus` over the whole dataset, with edits and N added up before dividing, which is what papers call CER. The mean
+    over utterances weighs a short one like a long one: the two differ.
+
+    Undefined for speech in none of the eight languages of MLS, without text, or shorter than 25 ms.
+
+    Options: `dtype=bfloat16` (default float32) runs the model in half the memory and a third of the time on CPUs that
+    have it; it hears otherwise here and there, so its column has a name of its own.
+    """
+
+    reference: str = "transcript"
+    """"transcript" or "original"."""
+    normalizer: str = NORMALIZER.version
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        return (self.name, f"{self.name}-chars")
+
+    @property
+    def without_text(self) -> str | None:
+        """The metric that measures the like where there are no transcripts."""
+        return "d" + self.name if self.reference == "transcript" else None
+
+    @property
+    def dtype(self) -> str:
+        return dict(self.settings).get("dtype", "float32")
+
+    @property
+    def model(self) -> str:
+        return f"mms-1b-all in {self.dtype}"
+
+    def files_for(self, languages: Sequence[str]) -> tuple[File, ...]:
+        return (*self.files, *(ADAPTERS[language] for language in languages if language in ADAPTERS))
+
+    def fetch_command(self, languages: Sequence[str] = ()) -> str:
+        known = [language for language in languages if language in ADAPTERS]
+        some = f" --languages {'+'.join(known)}" if known and set(known) != set(ADAPTERS) else ""
+        return super().fetch_command(languages) + some
+
+    def check_options(self, options: Mapping[str, str]) -> dict[str, str]:
+        for name, value in options.items():
+            if name != "dtype" or value not in ("float32", "bfloat16"):
+                raise UsageError(f"{self.name}: {name}={value} is no option of it. It takes dtype=float32|bfloat16")
+        return dict(options)
+
+    def identity(self) -> dict[str, Any]:
+        from evalkit.hub import sha256
+
+        adapters = {code: path and sha256(path) for code, file in ADAPTERS.items() if (path := file.find())}
+        return super().identity() | {"adapters": adapters}
+
+    def open(self, device: str) -> Recognizer:
+        paths = [file.open() for file in self.files]
+        return Recognizer(paths[0].parent, device, self.dtype)
+
+    @property
+    def pooled_names(self) -> tuple[str, ...]:
+        return (f"{self.name}-corpus",)
+
+    def pooled(self, values: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+        """The corpus row, from those of every utterance that has them."""
+        characters = sum(one[self.rows[1]] for one in values)
+        if not characters:
+            return {}
+        errors = sum(round(one[self.name] * one[self.rows[1]] / 100) for one in values)
+        return {self.pooled_names[0]: 100 * errors / characters}
+
+
+def _metric(name: str, label: str, reference: str) -> MmsCer:
+    return MmsCer(
+        name=name,
+        label=label,
+        direction="down",
+        unit="%",
+        low=0.0,
+        high=float("inf"),
+        version="1",
+        decimals=2,
+        files=BASE,
+        packages=("transformers", "jiwer"),
+        uses_text=True,
+        reference=reference,
+    )
+
+
+CER = _metric("cer-mms", "CER", "transcript")
+DCER = _metric("dcer-mms", "dCER", "original")

@@ -1,0 +1,54 @@
+"""The one place that imports torchaudio.
+
+Its wheels are linked to CUDA, so that beside a CPU build of torch the import raises OSError, and that of whatever
+imports it (speechbrain, parts of transformers) as well. What is needed of it is plain Python. So the real import comes
+first; where that fails on the library, it is tried again with a stand-in for `torchaudio._extension`, the module that
+loads it, which says that there is no library. Then resampling, features and models work; what needs the library
+(forced alignment) says that it is not there. A release of torchaudio without that module would fail as before.
+"""
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from evalkit.errors import MissingError
+
+EXTRA = "pip install 'nanocodec-evalkit[models]'"
+
+
+def load_torchaudio() -> Any:
+    """torchaudio, with its library or without; raises MissingError where it cannot be imported at all."""
+    try:
+        return import_module("torchaudio")
+    except ImportError as error:
+        raise MissingError(f"torchaudio is not installed: {EXTRA}") from error
+    except (OSError, RuntimeError):  # the library does not load, or is of another CUDA than torch
+        _forget()
+    sys.modules["torchaudio._extension"] = _without_library()
+    try:
+        return import_module("torchaudio")
+    except (ImportError, OSError, RuntimeError) as error:
+        _forget()
+        raise MissingError(f"torchaudio does not work beside this torch ({error}): {EXTRA}") from error
+
+
+def _forget() -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "torchaudio"]:
+        del sys.modules[name]
+
+
+def _without_library() -> ModuleType:
+    module = ModuleType("torchaudio._extension")
+
+    def fail_if_no_align(function: Any) -> Any:
+        def fail(*args: Any, **kwargs: Any) -> Any:
+            raise RuntimeError("torchaudio runs without its library here: forced alignment is not available")
+
+        return fail
+
+    module._IS_TORCHAUDIO_EXT_AVAILABLE = False  # type: ignore[attr-defined]
+    module._IS_ALIGN_AVAILABLE = False  # type: ignore[attr-defined]
+    module.fail_if_no_align = fail_if_no_align  # type: ignore[attr-defined]
+    module._check_cuda_version = lambda: None  # type: ignore[attr-defined]
+    return module
