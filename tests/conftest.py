@@ -1,5 +1,6 @@
 """What tests share: speech that the project ships, and signals made from a seed."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,9 @@ import pytest
 import soundfile
 
 from evalkit.datasets import load_dataset
+
+# As evalkit's own command does: threads that wait do not spin. Before anything imports torch.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 RATE = 16_000
 
