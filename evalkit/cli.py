@@ -224,7 +224,8 @@ def _common(command: argparse.ArgumentParser) -> None:
     """What `run` and `score` share."""
     command.add_argument(
         "--metrics", type=_words, default=["default"], metavar="NAME,…",
-        help="metrics or sets of them (`evalkit list metrics`); default: %(default)s",
+        help="metrics or sets of them (`evalkit list metrics`), some with options (sqmos:reference=FILE); with the "
+        "word `available`, those of them that can run here; default: %(default)s",
     )  # fmt: skip
     command.add_argument("--output", type=Path, metavar="DIR", help="run directory; default: a new one in runs/")
     command.add_argument("--overwrite", action="store_true", help="replace the run that OUTPUT holds")
@@ -267,18 +268,18 @@ def _run(args: argparse.Namespace) -> int:
     from evalkit.datasets import load_dataset
     from evalkit.progress import Progress
     from evalkit.run import Plan, execute
-    from evalkit.suites import expand_metrics
 
     if args.suite:
         return _run_suite(args)
     codecs = tuple(dict.fromkeys(choose(spec, args.bitrate) for spec in args.codec))
     codecs = assign(assign(codecs, args.weights, "--weights"), args.rendered, "--rendered")
+    dataset = load_dataset(
+        args.dataset or "builtin", args.limit, args.seed, per_language=args.per_language, ids=args.ids
+    )
     plan = Plan(
         codecs=codecs,
-        dataset=load_dataset(
-            args.dataset or "builtin", args.limit, args.seed, per_language=args.per_language, ids=args.ids
-        ),
-        metrics=expand_metrics(args.metrics),
+        dataset=dataset,
+        metrics=_metrics(args, dataset.languages),
         output=args.output or _new_output("-".join(codec.spec for codec in codecs)),
         device=args.device,
         seed=args.seed,
@@ -296,7 +297,7 @@ def _run_suite(args: argparse.Namespace) -> int:
     """A run for each dataset of a suite, in folders of OUTPUT; the worst exit code of them."""
     from dataclasses import replace
 
-    from evalkit.suites import expand_metrics, load_suite
+    from evalkit.suites import AVAILABLE, expand_metrics, load_suite
 
     suite = load_suite(args.suite)
     if args.dataset:
@@ -309,7 +310,8 @@ def _run_suite(args: argparse.Namespace) -> int:
         _run(
             argparse.Namespace(
                 **vars(args)
-                | {"suite": None, "codec": list(suite.codecs), "metrics": list(suite.metrics)}
+                | {"suite": None, "codec": list(suite.codecs)}
+                | {"metrics": [*suite.metrics, *(word for word in args.metrics if word == AVAILABLE)]}
                 | {"dataset": dataset, "output": output / dataset.partition(":")[0]}
             )
         )
@@ -318,9 +320,9 @@ def _run_suite(args: argparse.Namespace) -> int:
 
 
 def _score(args: argparse.Namespace) -> int:
-    from evalkit import pairs, suites
+    from evalkit import pairs
     from evalkit.progress import Progress
-    from evalkit.score import pair_metrics
+    from evalkit.score import model_metrics, pair_metrics
 
     if args.manifest and not (args.reference or args.decoded):
         files, dataset = pairs.from_manifest(args.manifest), args.manifest.stem
@@ -328,8 +330,8 @@ def _score(args: argparse.Namespace) -> int:
         files, dataset = pairs.from_folders(args.reference, args.decoded), args.reference.resolve().name
     else:
         raise UsageError("give either --reference DIR and --decoded DIR, or --manifest FILE.csv")
-    metrics = suites.expand_metrics(args.metrics)
-    scored = pair_metrics(metrics)
+    metrics = _metrics(args, tuple(dict.fromkeys(pair.language for pair in files if pair.language)))
+    scored = (*pair_metrics(metrics), *model_metrics(metrics))
     if not scored:
         raise UsageError(f"{', '.join(metrics)} look at a codec's codes, and `score` has none: use `evalkit run`")
     output = args.output or _new_output(f"score-{dataset}")
@@ -435,6 +437,16 @@ def _list(args: argparse.Namespace) -> int:
     return 0
 
 
+def _metrics(args: argparse.Namespace, languages: Sequence[str]) -> tuple[str, ...]:
+    """What --metrics means, with a word on what `available` left out."""
+    from evalkit.suites import available_metrics, missing_lines
+
+    names, left_out = available_metrics(args.metrics, languages)
+    if left_out:
+        print(f"left out, because it cannot run here yet:\n{missing_lines(left_out)}", file=sys.stderr)
+    return names
+
+
 def _cache(args: argparse.Namespace) -> "Cache":
     from evalkit.cache import Cache, cache_folder
 
@@ -504,11 +516,12 @@ def _fetch(args: argparse.Namespace) -> int:
 def _print_listing(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     from rich import box
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(*columns, box=box.SIMPLE_HEAD)
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(escape(str(cell)) for cell in row))
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
