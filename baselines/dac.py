@@ -1,0 +1,141 @@
+"""DAC (Kumar et al., 2023, arXiv 2306.06546) by transformers' DacModel, at 16, 24 and 44.1 kHz.
+
+Every model gives several rates, by how many of its codebooks of 1024 are used: `6k-16khz` is all twelve of the 16 kHz
+model, `1k-16khz` the first two. Sample rate, hop and number of codebooks of each model are checked against its
+config.json when it is opened.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evalkit.codecs import Card, Codec, Codes, Wave
+from evalkit.errors import MissingError
+
+from . import pretrained
+from .weights import HubFamily, Release, digests, locate
+
+CODEBOOK = 1024
+
+
+@dataclass(frozen=True)
+class Model:
+    """One of the released models."""
+
+    sample_rate: int
+    hop: int
+    codebooks: int
+    parameters: int
+    """All codebooks among them."""
+    release: Release
+
+    @property
+    def bits(self) -> float:
+        """Bit/s of one codebook."""
+        return 10 * self.sample_rate / self.hop
+
+
+def _release(name: str, revision: str | None = None) -> Release:
+    return Release(f"descript/dac_{name}", pretrained.FILES, "not checked", revision)
+
+
+MODELS = {
+    "16khz": Model(16_000, 320, 12, 74_141_697, _release("16khz")),
+    "24khz": Model(24_000, 320, 32, 74_653_857, _release("24khz", "6ba020b5ba7d9d8076fb90db7e67f27e31980f6e")),
+    "44khz": Model(44_100, 512, 9, 76_620_777, _release("44khz")),
+}
+PER_CODEBOOK = 25_608
+"""Parameters of one codebook and its projections."""
+VARIANTS = {
+    f"{count * model.bits / 1000:.4g}k-{name}": (model, count)
+    for name, model in MODELS.items()
+    for count in range(1, model.codebooks + 1)
+}
+
+
+class DacCodec:
+    """The first codebooks of a DacModel, one utterance at a time."""
+
+    streaming = False
+
+    def __init__(self, name: str, model: Any, about: Model, count: int, details: Mapping[str, object]) -> None:
+        self.name = name
+        self.sample_rate: int | None = about.sample_rate
+        self.frame_rate: float | None = about.sample_rate / about.hop
+        self.codebook_sizes = (CODEBOOK,) * count
+        self.details = details
+        self._model = model
+        self._hop = about.hop
+
+    def encode(self, wav: Wave) -> Codes:
+        """Indices [K, N] of `wav` [T], N = ceil(T / hop): filled up to whole frames, which upstream would drop."""
+        import torch
+
+        padded = np.zeros(-(-len(wav) // self._hop) * self._hop, np.float32)
+        padded[: len(wav)] = wav
+        with torch.inference_mode():
+            audio = torch.from_numpy(padded).to(self._model.device)
+            indices = self._model.encode(audio[None, None], n_quantizers=len(self.codebook_sizes)).audio_codes
+        return Codes(len(wav), indices[0].cpu().numpy().astype(np.int64), self.codebook_sizes)
+
+    def decode(self, codes: Codes) -> Wave:
+        """Audio [codes.length]. Upstream's decoder makes 8 samples less than N * hop where a stride is odd (16 and
+        24 kHz): they are zeros here."""
+        import torch
+
+        with torch.inference_mode():
+            indices = torch.from_numpy(codes.indices).to(self._model.device)
+            audio = self._model.decode(audio_codes=indices[None]).audio_values
+        decoded = np.zeros(codes.length, np.float32)
+        whole = audio[0, : codes.length].float().cpu().numpy()
+        decoded[: len(whole)] = whole
+        return decoded
+
+
+class DacFamily(HubFamily):
+    """The released models with 1 to all of their codebooks."""
+
+    name = "dac"
+    rates: Mapping[str, float] = {label: count * model.bits for label, (model, count) in VARIANTS.items()}
+    shown = ("1k-16khz", "6k-16khz", "1.5k-24khz", "24k-24khz", "7.752k-44khz")
+    default_rate = "6k-16khz"
+    license = "Apache-2.0 (transformers); weights not checked"
+    package = "transformers"
+
+    def release(self, rate: str) -> Release:
+        """The weights of the model that `rate` names."""
+        return VARIANTS[rate][0].release
+
+    def card(self, rate: str) -> Card:
+        """What is known of the model and its codebooks at `rate`."""
+        model, count = VARIANTS[rate]
+        return Card(
+            model.sample_rate, model.sample_rate / model.hop, (CODEBOOK,) * count,
+            model.parameters - (model.codebooks - count) * PER_CODEBOOK, "Apache-2.0", model.release.license,
+            str(model.release), causal=False,
+        )  # fmt: skip
+
+    def build_from(self, weights: Path, rate: str, device: str = "cpu") -> Codec:
+        """DAC at `rate` with the weights that `DacModel.save_pretrained` wrote to the folder `weights`.
+
+        Raises MissingError where they are not there, or are another model's.
+        """
+        spec, (about, count) = self.spec(rate), VARIANTS[rate]
+        files = locate(weights, pretrained.FILES, spec)
+        model = pretrained.load("DacModel", "dac", weights, device, spec)
+        config = model.config
+        found = (config.sampling_rate, config.hop_length, config.n_codebooks, config.codebook_size)
+        if found != (about.sample_rate, about.hop, about.codebooks, CODEBOOK):
+            raise MissingError(
+                f"{spec} takes {about.sample_rate} Hz, hop {about.hop} and {about.codebooks} codebooks of {CODEBOOK}; "
+                f"{weights} has {found[0]} Hz, hop {found[1]} and {found[2]} codebooks of {found[3]}"
+            )
+        details = {"weights_sha256": digests(files), "transformers": version("transformers"), "torch": version("torch")}
+        return DacCodec(spec, model, about, count, details)
+
+
+FAMILY = DacFamily()

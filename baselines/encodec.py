@@ -1,0 +1,102 @@
+"""EnCodec (Défossez et al., 2022, arXiv 2210.13438) by transformers' EncodecModel: 24 kHz, 75 frames/s, causal.
+
+2, 4, 8, 16 or 32 codebooks of 1024, at 1.5 to 24 kbit/s. Without the entropy coder of the paper.
+"""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evalkit.codecs import Card, Codec, Codes, Wave
+from evalkit.errors import MissingError
+
+from . import pretrained
+from .weights import HubFamily, Release, digests, locate
+
+SAMPLE_RATE = 24_000
+HOP = 320
+FRAME_RATE = SAMPLE_RATE / HOP
+CODEBOOK = 1024
+BITS = 10 * FRAME_RATE
+"""Bit/s of one codebook."""
+RELEASE = Release("facebook/encodec_24khz", pretrained.FILES, "not checked", "c1dbe2ae3f1de713481a3b3e7c47f357092ee040")
+PARAMETERS = 14_851_810
+"""Without the codebooks, which transformers counts as buffers."""
+DIMENSION = 128
+"""Of a codebook's entries."""
+
+
+class EncodecCodec:
+    """The first codebooks of an EncodecModel, one utterance at a time."""
+
+    sample_rate: int | None = SAMPLE_RATE
+    frame_rate: float | None = FRAME_RATE
+    streaming = True
+
+    def __init__(self, name: str, model: Any, count: int, details: Mapping[str, object]) -> None:
+        self.name = name
+        self.codebook_sizes = (CODEBOOK,) * count
+        self.details = details
+        self._model = model
+
+    def encode(self, wav: Wave) -> Codes:
+        """Indices [K, N] of `wav` [T] at 24 kHz, N = ceil(T / 320)."""
+        import torch
+
+        with torch.inference_mode():
+            audio = torch.from_numpy(np.array(wav, np.float32)).to(self._model.device)
+            kbps = len(self.codebook_sizes) * BITS / 1000
+            indices = self._model.encode(audio[None, None], bandwidth=kbps).audio_codes
+        return Codes(len(wav), indices[0, 0].cpu().numpy().astype(np.int64), self.codebook_sizes)
+
+    def decode(self, codes: Codes) -> Wave:
+        """Audio [codes.length] at 24 kHz: the N * 320 samples without those of the padding."""
+        import torch
+
+        with torch.inference_mode():
+            indices = torch.from_numpy(codes.indices).to(self._model.device)
+            audio = self._model.decode(indices[None, None], [None]).audio_values  # [None]: no level was sent
+        return audio[0, 0, : codes.length].float().cpu().numpy()
+
+
+class EncodecFamily(HubFamily):
+    """The 24 kHz model at its bandwidths."""
+
+    name = "encodec"
+    rates: Mapping[str, float] = {f"{n * BITS / 1000:g}k": n * BITS for n in (2, 4, 8, 16, 32)}
+    default_rate = "1.5k"
+    license = "Apache-2.0 (transformers); weights not checked"
+    package = "transformers"
+
+    def release(self, rate: str) -> Release:
+        """The same weights at every rate."""
+        return RELEASE
+
+    def card(self, rate: str) -> Card:
+        """What is known of EnCodec at `rate`."""
+        count = round(self.rates[rate] / BITS)
+        return Card(
+            SAMPLE_RATE, FRAME_RATE, (CODEBOOK,) * count, PARAMETERS + count * CODEBOOK * DIMENSION,
+            "Apache-2.0", RELEASE.license, str(RELEASE), causal=True,
+        )  # fmt: skip
+
+    def build_from(self, weights: Path, rate: str, device: str = "cpu") -> Codec:
+        """EnCodec at `rate` with the weights that `EncodecModel.save_pretrained` wrote to the folder `weights`.
+
+        Raises MissingError where they are not there, or are those of the 32 or 48 kHz model.
+        """
+        spec = self.spec(rate)
+        files = locate(weights, pretrained.FILES, spec)
+        model = pretrained.load("EncodecModel", "encodec", weights, device, spec)
+        config, count = model.config, round(self.rates[rate] / BITS)
+        found = (config.sampling_rate, config.hop_length, config.codebook_size, config.normalize, config.chunk_length)
+        if found != (SAMPLE_RATE, HOP, CODEBOOK, False, None) or config.num_quantizers < count:
+            raise MissingError(f"{spec}: {weights} holds another EnCodec than the 24 kHz model")
+        details = {"weights_sha256": digests(files), "transformers": version("transformers"), "torch": version("torch")}
+        return EncodecCodec(spec, model, count, details)
+
+
+FAMILY = EncodecFamily()
