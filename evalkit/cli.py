@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -81,6 +82,15 @@ CLAIMS_EXAMPLES = """examples:
   evalkit claims runs/mls44 --cluster speaker --format markdown > claims.md
 """
 
+REPORT_EXAMPLES = """examples:
+  evalkit run --codec opus@6k --codec codec2@1.2k --save-audio --output runs/first
+  evalkit report runs/first --output report.html
+"""
+
+PLOT_EXAMPLES = """examples:
+  evalkit plot runs/first --output plots/ --format pdf
+"""
+
 GATE_EXAMPLES = """examples:
   evalkit gate runs/good --update --baseline baseline.json
   evalkit gate runs/new --baseline baseline.json --junit gate.xml --summary gate.md
@@ -97,6 +107,9 @@ INTERRUPTED = 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `evalkit`; returns the exit code."""
+    # While codecs encode, metrics are scored on the same cores. Threads of torch that wait for each other must not spin
+    # then: on busy cores that costs ten times the work itself. Read when torch is first imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     args = parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = args.command
     try:
@@ -180,6 +193,22 @@ def parser() -> argparse.ArgumentParser:
     claims.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     claims.add_argument("--format", default="terminal", choices=["terminal", "markdown", "latex", "csv"])
     _statistics(claims)
+
+    report = _command(commands, "report", _report, "a run as one HTML file: table, plots, players", REPORT_EXAMPLES)
+    report.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    report.add_argument("--output", "-o", type=Path, required=True, metavar="FILE.html")
+    report.add_argument("--title", default="", metavar="TEXT", help="default: the codecs")
+    report.add_argument("--metric", metavar="NAME", help="by which the worst utterances are chosen; default: the first")
+    report.add_argument("--worst", type=int, default=2, metavar="N", help="of each codec to hear; default: %(default)s")
+    report.add_argument("--random", type=int, default=4, metavar="N", help="to hear besides; default: %(default)s")
+    report.add_argument("--max-mb", type=float, default=24, metavar="MB", help="of audio in it; default: %(default)s")
+    _statistics(report)
+
+    plot = _command(commands, "plot", _plot, "pictures of runs: rate and quality, languages, scores", PLOT_EXAMPLES)
+    plot.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    plot.add_argument("--output", "-o", type=Path, required=True, metavar="DIR")
+    plot.add_argument("--format", default="svg", choices=["svg", "png", "pdf"])
+    _statistics(plot)
 
     gate = _command(commands, "gate", _gate, "stop a codec that got worse: for CI", GATE_EXAMPLES)
     gate.add_argument("run", type=Path, metavar="RUN")
@@ -384,6 +413,35 @@ def _claims(args: argparse.Namespace) -> int:
     return 0
 
 
+def _report(args: argparse.Namespace) -> int:
+    from evalkit.reports.page import build_page
+    from evalkit.store import read_run
+
+    runs = [read_run(path) for path in args.runs]
+    budget = int(args.max_mb * 1e6)
+    page = build_page(runs, args.title, args.metric, _settings(args), args.worst, args.random, budget)
+    _write(args.output, page)
+    print(f"Report: {args.output} ({args.output.stat().st_size / 1e6:.1f} MB)", file=sys.stderr)
+    return 0
+
+
+def _plot(args: argparse.Namespace) -> int:
+    from evalkit.reports.plots import save_plots
+    from evalkit.store import read_run
+
+    for path in save_plots([read_run(path) for path in args.runs], args.output, args.format, _settings(args)):
+        print(path)
+    return 0
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
 def _gate(args: argparse.Namespace) -> int:
     import os
 
@@ -399,9 +457,9 @@ def _gate(args: argparse.Namespace) -> int:
     verdict = gate.check(run, gate.read_baseline(args.baseline), gate.read_rules(args.config), args.codec)
     print(report.text(verdict))
     if args.junit:
-        args.junit.write_text(report.junit(verdict), encoding="utf-8")
+        _write(args.junit, report.junit(verdict))
     if args.summary:
-        args.summary.write_text(report.markdown(verdict), encoding="utf-8")
+        _write(args.summary, report.markdown(verdict))
     if os.environ.get("GITHUB_ACTIONS") == "true":
         print(report.annotations(verdict), end="")
         if step := os.environ.get("GITHUB_STEP_SUMMARY"):

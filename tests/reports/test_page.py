@@ -1,0 +1,208 @@
+"""Plots and the page: whole, self-contained, the same every time; and, in a real browser, alive."""
+
+import json
+import queue
+import re
+import shutil
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+
+from evalkit.audio import Audio, write
+from evalkit.cli import main
+from evalkit.errors import UsageError
+from evalkit.reports.listening import choose
+from evalkit.reports.page import build_page
+from evalkit.reports.plots import all_plots, bitrates, render, spectrogram
+from evalkit.store import CORPUS, Row, Run, RunWriter, read_run
+
+METRICS = {
+    "pesq-wb": {"label": "PESQ-WB", "direction": "up", "unit": "MOS-LQO", "version": "1", "decimals": 3},
+    "mel": {"label": "Mel", "direction": "down", "unit": "", "version": "1", "decimals": 3},
+    "bitrate": {"label": "bit/s", "direction": "none", "unit": "bit/s", "version": "1", "decimals": 1},
+}
+CODECS = {"opus@6k": (6.0, 2.0), "opus@12k": (12.0, 3.0), "codec<2>@1.2k": (1.2, 1.5)}
+RATE = 16_000
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Three codecs on 12 utterances in two languages; decoded audio and originals of all."""
+    rng = np.random.default_rng(0)
+    path = tmp_path / "run"
+    with RunWriter(path, list(CODECS), {"metrics": METRICS, "dataset": {"name": "set", "n": 12}}) as writer:
+        for i in range(12):
+            wav = (0.3 * np.sin(2 * np.pi * (200 + 40 * i) * np.arange(RATE) / RATE)).astype(np.float32)
+            write(path / "audio" / "reference" / f"u{i:02}.wav", Audio(wav, RATE))
+            for codec, (kbps, quality) in CODECS.items():
+                about = {"language": "de" if i % 2 else "en", "bitrate_kbps": kbps}
+                values = {"pesq-wb": quality + 0.1 * i, "mel": 0.5 - 0.1 * quality + 0.01 * rng.standard_normal()}
+                writer.add(Row(codec, "set", f"u{i:02}", m, float(v), **about) for m, v in values.items())  # type: ignore[arg-type]
+                noisy = wav + 0.1 / quality * rng.standard_normal(RATE).astype(np.float32)
+                write(path / "audio" / codec.replace("<", "_").replace(">", "_") / f"u{i:02}.wav", Audio(noisy, RATE))
+        writer.add(Row(codec, "set", CORPUS, "bitrate", 1000 * kbps + 20) for codec, (kbps, _) in CODECS.items())
+    return read_run(path)
+
+
+# --- plots -------------------------------------------------------------------------------------------------------
+
+
+def test_plots_of_every_metric_with_a_better_end(run: Run) -> None:
+    figures = dict(all_plots([run]))
+    assert list(figures) == [f"set-{m}-{p}" for m in ("pesq-wb", "mel") for p in ("rate", "languages", "distribution")]
+    (axes,) = figures["set-pesq-wb-rate"].axes
+    points = sorted(float(line.get_xdata()[0]) for line in axes.lines if line.get_marker() == "o")  # type: ignore[index]
+    assert points == pytest.approx([1.22, 6.02, 12.02]), "the measured bitrate, not the declared one"
+    assert {text.get_text() for text in axes.texts} == set(CODECS)
+    (axes,) = figures["set-pesq-wb-languages"].axes
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["de\nn = 6", "en\nn = 6"]
+
+
+def test_bitrates_are_declared_where_none_was_measured(run: Run) -> None:
+    rows = run.rows[run.rows["utterance"] != CORPUS]
+    assert bitrates(rows) == pytest.approx({"codec<2>@1.2k": 1.2, "opus@6k": 6.0, "opus@12k": 12.0})
+
+
+@pytest.mark.parametrize("suffix", ["svg", "png"])
+def test_the_same_rows_give_the_same_pictures(suffix: str, run: Run) -> None:
+    one, two = (render(next(figure for _, figure in all_plots([run])), suffix) for _ in range(2))
+    assert one == two
+
+
+def test_a_spectrogram_shows_a_tone_where_it_is() -> None:
+    import io
+
+    from matplotlib.image import imread
+
+    tone = np.sin(2 * np.pi * 2000 * np.arange(RATE) / RATE).astype(np.float32)
+    picture = imread(io.BytesIO(spectrogram(Audio(tone, RATE), columns=100, bands=64)))
+    brightness = picture[:, 50, :3].sum(axis=-1)
+    assert picture.shape[0] == 64 and 90 <= picture.shape[1] <= 100
+    # 2000 Hz is Slaney's mel 25.08 of 45.25 (8 kHz); row 0 is the highest band.
+    assert abs(int(np.argmax(brightness)) - (63 - round(64 * 25.08 / 45.25))) <= 1
+
+
+# --- the page ----------------------------------------------------------------------------------------------------
+
+
+def test_the_worst_of_each_codec_and_some_at_random(run: Run) -> None:
+    chosen = choose(run.rows, "pesq-wb", "up", worst=2, chance=3)
+    assert list(chosen)[:2] == ["u00", "u01"] and chosen["u00"].count("among the worst of") == 3
+    assert list(chosen.values())[2:] == ["at random"] * 3
+    assert chosen == choose(run.rows, "pesq-wb", "up", worst=2, chance=3)
+    assert list(choose(run.rows, "pesq-wb", "down", worst=1, chance=0)) == ["u11"]
+
+
+@pytest.fixture
+def plotless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes most of a page's time."""
+    monkeypatch.setattr("evalkit.reports.page.all_plots", lambda runs, settings: iter(()))
+
+
+def test_a_page_is_one_file_without_network(run: Run) -> None:
+    page = build_page([run], "A <title>")
+    assert not re.findall(r'(?:src|href)="(?!data:)', page), "everything is inside"
+    assert "<title>A &lt;title&gt;</title>" in page and "codec&lt;2&gt;@1.2k" in page and "codec<2>" not in page
+    clips = json.loads(re.findall(r'id="clips">(.*?)</script>', page)[0])
+    assert len(clips) == page.count('class="play"') == 6 * 4, "2 worst and 4 random, each with its original"
+    assert all(clip.startswith("data:audio/flac;base64,") for clip in clips.values())
+    assert page.count("data:image/svg+xml") == 6
+
+
+def test_the_same_run_gives_the_same_page(run: Run, plotless: None) -> None:
+    assert build_page([run], worst=1, chance=1) == build_page([run], worst=1, chance=1)
+
+
+def test_a_page_keeps_to_its_budget(run: Run, plotless: None) -> None:
+    page = build_page([run], chance=1, budget=200_000)
+    assert "Left out, since the page would grow too large: u" in page
+    assert 0 < page.count('class="play"') < 12
+
+
+def test_a_page_without_audio_says_how_to_keep_it(run: Run, plotless: None) -> None:
+    shutil.rmtree(run.path / "audio" / "reference")
+    assert "originals were not kept" in build_page([run], worst=1, chance=0)
+    shutil.rmtree(run.path / "audio")
+    page = build_page([run])
+    assert "run --save-audio" in page and 'class="play"' not in page
+
+
+def test_the_commands(run: Run, tmp_path: Path, plotless: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(run.path), "-o", str(tmp_path / "out" / "report.html"), "--metric", "mel"]) == 0
+    assert "by Mel" in (tmp_path / "out" / "report.html").read_text()
+    assert main(["report", str(run.path), "-o", str(tmp_path / "r.html"), "--metric", "stoi"]) == 2
+    assert "no run has the metric stoi" in capsys.readouterr().err
+    assert main(["plot", str(run.path), "--output", str(tmp_path / "plots"), "--format", "png"]) == 0
+    assert len(capsys.readouterr().out.split()) == 6 == len(list((tmp_path / "plots").glob("*.png")))
+    with pytest.raises(UsageError, match="no run has the metric"):
+        build_page([run], metric="gone")
+
+
+# --- in a browser ------------------------------------------------------------------------------------------------
+
+DRIVE = """<script>
+const said = {};
+const heads = [...document.querySelector("table.sortable").tHead.rows[0].cells];
+const head = heads.find((cell) => cell.textContent.startsWith("PESQ"));
+const first = () => document.querySelector("table.sortable tbody tr td").textContent;
+head.querySelector("button").click();
+said.descending = first();
+head.querySelector("button").click();
+said.ascending = first();
+said.sort = head.getAttribute("aria-sort");
+const [original, decoded] = document.querySelectorAll(".play");
+original.click();
+setTimeout(() => {
+  said.playing = original.getAttribute("aria-pressed");
+  said.time = audio.currentTime;
+  decoded.click();
+  setTimeout(() => {
+    said.other = [original.getAttribute("aria-pressed"), decoded.getAttribute("aria-pressed")];
+    said.place = audio.currentTime;
+    said.bar = bar.hidden ? "" : bar.textContent.trim();
+    said.error = audio.error ? audio.error.message : "";
+    new Image().src = "http://127.0.0.1:PORT/?" + encodeURIComponent(JSON.stringify(said));
+  }, 500);
+}, 500);
+</script>"""
+"""What a person does: sorts twice, plays the original, changes to a decoded version."""
+
+
+@pytest.mark.slow
+def test_in_chromium_the_table_sorts_and_players_play(run: Run, tmp_path: Path) -> None:
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None:
+        pytest.skip("no Chromium on this machine")
+    heard: queue.Queue[str] = queue.Queue()
+
+    class Listener(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heard.put(unquote(self.path.partition("?")[2]))
+
+        def log_message(self, *words: object) -> None: ...
+
+    server = HTTPServer(("127.0.0.1", 0), Listener)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    page = tmp_path / "report.html"
+    driven = DRIVE.replace("PORT", str(server.server_port)) + "</body>"
+    page.write_text(build_page([run]).replace("</body>", driven))
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--autoplay-policy=no-user-gesture-required"]
+    flags += ["--remote-debugging-port=0", f"--user-data-dir={tmp_path / 'profile'}"]
+    chromium = subprocess.Popen([browser, *flags, page.as_uri()], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        found = json.loads(heard.get(timeout=120))
+    finally:
+        chromium.terminate()
+        chromium.wait(30)
+        server.shutdown()
+    assert (found["descending"], found["ascending"], found["sort"]) == ("opus@12k", "codec<2>@1.2k", "ascending")
+    assert found["error"] == "" and found["playing"] == "true" and found["time"] > 0.1
+    assert found["other"] == ["false", "true"] and found["place"] > found["time"], (
+        "the second goes on where the first was"
+    )
+    assert "codec<2>@1.2k: u00" in found["bar"]
