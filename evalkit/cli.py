@@ -91,6 +91,15 @@ PLOT_EXAMPLES = """examples:
   evalkit plot runs/first --output plots/ --format pdf
 """
 
+FETCH_EXAMPLES = """examples:
+  evalkit fetch mimi@1.1k nanocodec@0.6k
+  evalkit fetch sqmos cer-mms --languages de+pl
+  evalkit fetch secs-ecapa2 --sha256 HEX       its model is code: pin the sha256 that you trust
+  evalkit fetch mls44                          the paper's test set (2.1 GB), into the folder EVALKIT_DATA
+
+several weights are for non-commercial use only: `evalkit doctor` says which.
+"""
+
 GATE_EXAMPLES = """examples:
   evalkit gate runs/good --update --baseline baseline.json
   evalkit gate runs/new --baseline baseline.json --junit gate.xml --summary gate.md
@@ -229,8 +238,15 @@ def parser() -> argparse.ArgumentParser:
     merge.add_argument("--overwrite", action="store_true", help="replace the run that OUTPUT holds")
     _allowance(merge)
 
-    fetch = _command(commands, "fetch", _fetch, "download codecs' weights ahead of time, and verify them", "")
-    fetch.add_argument("codecs", nargs="+", metavar="NAME[@RATE]", help="see `evalkit list codecs`")
+    fetch = _command(
+        commands, "fetch", _fetch, "download weights and data ahead of time, and verify them", FETCH_EXAMPLES
+    )
+    fetch.add_argument("names", nargs="+", metavar="NAME", help="codecs (NAME[@RATE]), metrics and data")
+    fetch.add_argument("--languages", metavar="de+pl", help="of metrics that have files for each; default: all")
+    fetch.add_argument("--sha256", metavar="HEX", help="what a file that is code must be: it is not opened without")
+
+    doctor = _command(commands, "doctor", _doctor, "what is here, what is missing, how to get it, and its license", "")
+    doctor.add_argument("--json", action="store_true", help="for programs")
 
     cache = _command(commands, "cache", _manage_cache, "what is kept of earlier runs, and how to be rid of it", "")
     cache.add_argument("action", choices=["info", "clear"])
@@ -563,11 +579,41 @@ def _print_tables(tables: Sequence[Any]) -> None:
 
 
 def _fetch(args: argparse.Namespace) -> int:
+    from evalkit import hub
     from evalkit.codecs import choose
-    from evalkit.fetch import fetch
+    from evalkit.datasets.languages import codes
+    from evalkit.fetch import downloads, fetch, fetch_files
+    from evalkit.progress import Progress
 
-    for choice, path in fetch([choose(spec) for spec in args.codecs]):
-        print(f"{choice.spec}: {path or 'needs no weights'}")
+    known = {name: downloads(name, codes(args.languages)) for name in args.names}
+    choices = [choose(name) for name, files in known.items() if files is None]
+    files = list(dict.fromkeys(file for some in known.values() for file in some or ()))
+    code = [file for file in files if file.code]
+    if args.sha256:
+        if len(code) != 1:
+            raise UsageError("--sha256 is for one file that is code: evalkit fetch secs-ecapa2 --sha256 HEX")
+        hub.pin(code[0], args.sha256)
+    missing = [file for file in files if file.find() is None]
+    for line in hub.describe(missing):
+        print(line, file=sys.stderr)
+    with Progress(sum(file.size for file in missing), "bytes") as progress:
+        for file, path in fetch_files(files, progress.advance):
+            print(f"{file}: {path}")
+    for choice, found in fetch(choices):
+        print(f"{choice.spec}: {found or 'needs no weights'}")
+    return 0
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    import json
+
+    from evalkit.doctor import examine
+
+    columns, rows = examine()
+    if args.json:
+        print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2, ensure_ascii=False))
+    else:
+        _print_listing(columns, rows)
     return 0
 
 

@@ -3,7 +3,13 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from evalkit import plugins
 from evalkit.codecs import CodecChoice, Weighted
+from evalkit.datasets import mls44
+from evalkit.errors import MissingError, UsageError
+from evalkit.hub import Advance, File, sha256
+from evalkit.metrics.base import ModelMetric
+from evalkit.metrics.load import load_metric
 
 
 def fetch(choices: Sequence[CodecChoice]) -> Iterator[tuple[CodecChoice, Path | None]]:
@@ -14,3 +20,39 @@ def fetch(choices: Sequence[CodecChoice]) -> Iterator[tuple[CodecChoice, Path | 
     """
     for choice in choices:
         yield choice, choice.family.fetch(choice.rate) if isinstance(choice.family, Weighted) else None
+
+
+def downloads(name: str, languages: Sequence[str]) -> tuple[File, ...] | None:
+    """The files behind the metric or dataset `name` for speech in `languages` (ISO 639-1); None where it is neither.
+
+    Raises UsageError for one that is not a matter of files to download.
+    """
+    if name in plugins.names("metric"):
+        metric = load_metric(name)
+        return metric.files_for(languages) if isinstance(metric, ModelMetric) else ()
+    if name in plugins.names("dataset"):
+        if name not in DATA:
+            raise UsageError(f"{name} is not fetched as files: `evalkit list datasets` says where it comes from")
+        return DATA[name]
+    return None
+
+
+def fetch_files(files: Sequence[File], advance: Advance) -> Iterator[tuple[File, Path]]:
+    """Each file and where it is now, downloaded where it was not here, and verified where its sha256 is known.
+
+    Raises MissingError at the first one that cannot be had or is not what was pinned; what came before it stays. Code
+    without a pin is downloaded, and then refused with its sha256, for a person to compare and to pin.
+    """
+    for file in files:
+        try:
+            yield file, file.fetch(advance)
+        except MissingError as error:
+            path = file.find()
+            found = f" The sha256 of what came is {sha256(path, afresh=True)}." if path and file.pin is None else ""
+            raise MissingError(f"{error}.{found}" if found else str(error)) from error
+
+
+DATA: dict[str, tuple[File, ...]] = {
+    "mls44": (File(mls44.ARCHIVE, mls44.LICENSE, mls44.SIZE, url=mls44.URL, kept=mls44.ARCHIVE, sha256=mls44.SHA256),)
+}
+"""Datasets that are one download."""

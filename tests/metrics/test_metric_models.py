@@ -5,6 +5,10 @@ What needs torchaudio or speechbrain is skipped where they cannot be imported.
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.util import find_spec
@@ -12,10 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from evalkit import hub
 from evalkit.codecs import Wave
+from evalkit.datasets import load_dataset
 from evalkit.errors import MissingError, UndefinedScore, UsageError
 from evalkit.hub import File
 from evalkit.metrics import mms, secs, squim
@@ -23,6 +29,9 @@ from evalkit.metrics.base import ModelMetric, Pair
 from evalkit.metrics.load import load_metric
 from evalkit.metrics.text import NORMALIZER, character_errors
 from evalkit.metrics.torchaudio_import import load_torchaudio
+from evalkit.run import Plan, with_texts
+from evalkit.score import Candidate, Job, Source, score_job
+from evalkit.store import read_run
 
 jiwer = pytest.importorskip("jiwer", reason="jiwer is not installed")
 TOLERANCE = 1e-5
@@ -376,8 +385,6 @@ def tiny_squim(own_places: Path, monkeypatch: pytest.MonkeyPatch) -> torch.nn.Mo
 
 
 def test_sqmos_is_what_torchaudio_gives(tiny_squim: torch.nn.Module, own_places: Path) -> None:
-    import soundfile
-
     clip = noise(0.35, 99)
     soundfile.write(own_places / "clip.wav", clip, 16_000, subtype="FLOAT")
     fixed = load_metric(f"sqmos:reference={own_places / 'clip.wav'}")
@@ -412,3 +419,116 @@ def test_damaged_weights_are_refused(tiny_squim: torch.nn.Module) -> None:
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(Exception, match=r".+"):
         squim.SQMOS.open("cpu")
+
+
+# --- runs --------------------------------------------------------------------------------------------------------
+
+
+def evalkit_command(*arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """A process of its own: those that score inherit its environment."""
+    command = [sys.executable, "-m", "evalkit.cli", *map(str, arguments)]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"} | more
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+
+
+@pytest.fixture
+def speech_set(own_places: Path) -> Path:
+    """Three short recordings, two with text."""
+    folder = own_places / "set"
+    folder.mkdir()
+    lines = ["file_name,language,transcript"]
+    for name, language, text in (("a", "en", "abba"), ("b", "de", "kolm"), ("c", "en", "")):
+        soundfile.write(folder / f"{name}.wav", noise(0.5, len(lines)), 16_000)
+        lines.append(f"{name}.wav,{language},{text}")
+    (folder / "metadata.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_a_run_with_models(tiny_mms: Path, tiny_ecapa2: Embedder, speech_set: Path, own_places: Path) -> None:
+    hub.pin(secs.SECS_ECAPA2.files[0], hub.sha256(place(secs.SECS_ECAPA2.files[0])))
+    wanted = "cer-mms,dcer-mms,secs-ecapa2,si-sdr"
+    run = ("run", "--dataset", f"folder:{speech_set}", "--codec", "codec2@1.2k", "--metrics", wanted)
+    first = evalkit_command(*run, "--codec", "pcm", "--output", own_places / "one")
+    assert first.returncode == 4, first.stderr  # c has no text: one value is missing
+    assert "there is no transcript" in first.stderr
+    rows = read_run(own_places / "one").rows.set_index(["codec", "utterance", "metric"])["value"]
+    pcm, codec = (next(n for n in rows.index.levels[0] if n.startswith(name)) for name in ("pcm", "codec2"))
+    assert rows[pcm, "a", "dcer-mms"] == 0
+    ratio = [(rows[codec, u, "cer-mms"], rows[codec, u, "cer-mms-chars"]) for u in ("a", "b")]
+    pooled = sum(value * n for value, n in ratio) / sum(n for _, n in ratio)
+    assert rows[codec, "*", "cer-mms-corpus"] == pytest.approx(pooled)
+    about = read_run(own_places / "one").provenance["metrics"]
+    digest = hashlib.sha256((tiny_mms / "model.safetensors").read_bytes()).hexdigest()
+    assert about["cer-mms"]["weights"]["facebook/mms-1b-all/model.safetensors"] == digest
+    assert "CER corpus" in first.stdout
+
+
+@pytest.mark.slow
+def test_the_cache_other_codecs_and_shards_change_nothing(
+    tiny_mms: Path, tiny_ecapa2: Embedder, speech_set: Path, own_places: Path
+) -> None:
+    hub.pin(secs.SECS_ECAPA2.files[0], hub.sha256(place(secs.SECS_ECAPA2.files[0])))
+    run = (
+        "run",
+        "--dataset",
+        f"folder:{speech_set}",
+        "--codec",
+        "codec2@1.2k",
+        "--metrics",
+        "cer-mms,dcer-mms,secs-ecapa2",
+    )
+    assert evalkit_command(*run, "--codec", "pcm", "--output", own_places / "one").returncode == 4
+    assert evalkit_command(*run, "--output", own_places / "two").returncode == 4  # from the cache
+    both, alone = (read_run(own_places / name).rows for name in ("one", "two"))
+    codec = alone["codec"].iloc[0]
+    assert alone.equals(both[both["codec"] == codec].reset_index(drop=True))
+    shards = [own_places / f"part-{i}" for i in (1, 2)]
+    for i, output in enumerate(shards, 1):
+        evalkit_command(*run, "--output", output, "--shard", f"{i}/2", "--no-cache")
+    assert evalkit_command("merge", *shards, "--output", own_places / "merged").returncode == 4
+    whole, parts = ((own_places / name / "rows.parquet").read_bytes() for name in ("two", "merged"))
+    assert whole == parts
+
+
+def test_without_any_transcript_the_other_cer_is_measured_and_said(speech_set: Path) -> None:
+    def plan_for(dataset: str, *metrics: str) -> tuple[Plan, list[str]]:
+        return with_texts(Plan((), load_dataset(dataset), metrics, speech_set))
+
+    with_text = f"folder:{speech_set}"
+    assert plan_for(with_text, "cer-mms", "si-sdr")[0].metrics == ("cer-mms", "si-sdr")
+    (speech_set / "metadata.csv").unlink()
+    plan, notes = plan_for(with_text, "si-sdr", "cer-mms", "dcer-mms")
+    assert plan.metrics == ("si-sdr", "dcer-mms")
+    assert notes == ["folder:set has no transcripts: dcer-mms was measured in place of cer-mms."]
+
+
+def test_missing_weights_end_a_run_at_once_with_all_that_is_missing(own_places: Path) -> None:
+    output = own_places / "run"
+    start = time.monotonic()
+    done = evalkit_command("run", "--codec", "opus@6k", "--metrics", "paper", "--output", output)
+    assert done.returncode == 3 and time.monotonic() - start < 60  # 10 s on an idle machine
+    for word in (
+        "squim_subjective_bvcc_daps.pth", "360.0 MB", "model.safetensors", "3.9 GB", "adapter.pol.safetensors",
+        "ecapa2.pt", "CC BY-NC 4.0 (non-commercial)", "evalkit fetch sqmos cer-mms secs-ecapa2",
+    ):  # fmt: skip
+        assert word in done.stderr
+    assert not output.exists()
+    some = evalkit_command(
+        "run", "--codec", "opus@6k", "--metrics", "paper,available", "--limit", "2", "--output", output
+    )
+    assert some.returncode == 0 and "left out" in some.stderr
+    assert set(read_run(output).provenance["metrics"]) == {"pesq-wb", "mel-2048-80-ln1p"}
+    none = evalkit_command("run", "--codec", "pcm", "--metrics", "sqmos,available", "--output", own_places / "none")
+    assert none.returncode == 3
+
+
+def test_a_model_that_cannot_be_opened_costs_its_rows_only(tiny_ecapa2: Embedder, speech_set: Path) -> None:
+    path = place(secs.SECS_ECAPA2.files[0])
+    path.write_bytes(b"no TorchScript")
+    hub.pin(secs.SECS_ECAPA2.files[0], hub.sha256(path))
+    file = Source(speech_set / "a.wav")
+    job = Job(file, (Candidate(0, file, ("si-sdr", "secs-ecapa2")),))
+    sound, refused = score_job(job).answers
+    assert sound.value == 100
+    assert refused.value is None and not refused.settled
+    assert "cannot be opened as TorchScript" in str(refused.reason)
