@@ -8,9 +8,11 @@ import torch
 
 from evalkit import testing
 from evalkit.baselines import nanocodec
+from evalkit.codecs import choose
 from evalkit.errors import MissingError
 from nanocodec.config import DecoderConfig, EncoderConfig, get_config
 from nanocodec.model import NanoCodec
+from nanocodec.testing import narrow, seeded_tensors, write_nemo
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +55,27 @@ def test_weights_that_did_not_come_with_the_package(monkeypatch, tmp_path) -> No
     assert nanocodec.FAMILY.state("1.1k").code == "needs download"
     with pytest.raises(MissingError, match=r"nanocodec@1\.1k: install the package again"):
         nanocodec.FAMILY.build("1.1k")
+
+
+@pytest.mark.parametrize("spec", ["nanocodec@0.6k", "nanocodec@1.89k", "lfsc@1.89k"])
+def test_released_formats_keep_the_protocol(spec: str, tmp_path) -> None:
+    choice = choose(spec)
+    config = narrow(get_config(choice.family.variants[choice.rate]))
+    path = write_nemo(tmp_path / "theirs.nemo", config, seeded_tensors(config))
+    codec = replace(choice, weights=path).build()
+    testing.check_codec(codec, choice.bitrate, tolerance=0.015)
+    assert codec.name == f"{spec} (theirs.nemo)" and len(codec.details["weights_sha256"]) == 64
+    card = choice.family.card(choice.rate)
+    built = (codec.sample_rate, codec.frame_rate, codec.codebook_sizes, codec.streaming)
+    assert built == (card.sample_rate, card.frame_rate, card.codebook_sizes, card.causal)
+    with pytest.raises(MissingError, match=r"has .* bit/s, nanocodec@1\.78k 1783\.8"):
+        nanocodec.FAMILY.build_from(path, "1.78k")
+    with pytest.raises(MissingError, match="no such file"):
+        nanocodec.FAMILY.build_from(tmp_path / "gone.nemo", "1.78k")
+
+
+def test_cards_count_the_released_models() -> None:
+    for variant, count in nanocodec.PARAMETERS.items():
+        with torch.device("meta"):
+            model = NanoCodec(get_config(variant)).fold()
+        assert sum(p.numel() for p in model.parameters()) == count, variant
