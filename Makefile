@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help demo test test-slow lint format bench clean
+.PHONY: help demo test test-slow lint format bench oracle clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,8 +31,19 @@ format: $(VENV)/.test-ready ## let ruff rewrite what it can
 bench: $(VENV)/.test-ready ## evalkit's scoring beside calling the metric packages directly
 	$(BIN)/python benchmarks/scoring.py
 
+oracle: .venv-oracle/.ready ## NVIDIA NeMo's own codec beside ours: same tokens, same samples? (its own environment)
+	PYTHONPATH=. .venv-oracle/bin/python tests/oracle/compare.py $(ORACLE)
+
+.venv-oracle/.ready: tests/oracle/requirements.txt
+	@test -x .venv-oracle/bin/python || $(PYTHON) -m venv .venv-oracle
+	@echo "Installing NeMo into .venv-oracle: a few minutes"
+	@.venv-oracle/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt torch
+	@.venv-oracle/bin/python -m pip --disable-pip-version-check install --quiet --no-deps nemo-toolkit==3.0.0
+	@.venv-oracle/bin/python -m pip --disable-pip-version-check install --quiet --requirement tests/oracle/requirements.txt
+	@touch $@
+
 clean: ## remove the virtual environment, runs and caches
-	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) .venv-oracle runs .pytest_cache .mypy_cache .ruff_cache *.egg-info
 
 $(VENV)/.demo-ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -80,6 +80,18 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("source", help="a .nemo or .safetensors file, or the name of released weights")
     convert.add_argument("folder", type=Path, help="the folder to write")
 
+    export = commands.add_parser(
+        "export",
+        help="the codec as ONNX, encoder and decoder",
+        description="Write encoder.onnx (audio [B, N * hop] to codes [B, K, N]) and decoder.onnx (the way back), batch "
+        "and length free, and check both in ONNX Runtime. Needs the extra `export`.",
+        epilog="examples:\n  nanocodec export onnx/\n  nanocodec export onnx/ --model model.nemo",
+        formatter_class=_Formatter,
+    )
+    export.add_argument("folder", type=Path, help="the folder to write")
+    export.add_argument("--format", choices=("onnx",), default="onnx", help="onnx (default)")
+    export.add_argument("--model", default=DEFAULT_MODEL, help=f"weights, as for encode (default: {DEFAULT_MODEL})")
+
     train = commands.add_parser(
         "train",
         help="train a codec from a YAML file",
@@ -115,7 +127,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     from nanocodec.files import FileError
 
     arguments = _parser().parse_args(argv)
-    commands = {"info": _info, "encode": _encode, "decode": _decode, "convert": _convert, "train": _train}
+    commands = {
+        "info": _info,
+        "encode": _encode,
+        "decode": _decode,
+        "convert": _convert,
+        "export": _export,
+        "train": _train,
+    }
     command = commands[arguments.command]
     try:
         command(arguments)
@@ -138,11 +157,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _exit_code(error: Exception) -> int | None:
     """2 or 3 for errors that a user can mend, None for those that are bugs."""
     from nanocodec.checkpoint import CheckpointError
+    from nanocodec.export import ExportError
     from nanocodec.training.config import ConfigError
     from nanocodec.training.data import DataError
     from nanocodec.training.synthesize import SynthesizerMissingError
 
-    if isinstance(error, ConfigError):
+    if isinstance(error, ConfigError | ExportError):
         return 2
     return 3 if isinstance(error, CheckpointError | DataError | SynthesizerMissingError) else None
 
@@ -252,6 +272,15 @@ def _convert(arguments: argparse.Namespace) -> None:
 
     written = convert(arguments.source, arguments.folder)
     print(f"{written}: {written.stat().st_size:,} bytes")
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from nanocodec.export import export_onnx
+    from nanocodec.model import NanoCodec
+
+    made = export_onnx(NanoCodec.from_pretrained(arguments.model), arguments.folder)
+    print(f"{made.encoder}: {made.codes - made.wrong_codes} of {made.codes} codes equal in ONNX Runtime")
+    print(f"{made.decoder}: at most {made.difference:.1e} from the model in ONNX Runtime")
 
 
 def _train(arguments: argparse.Namespace) -> None:
