@@ -79,7 +79,7 @@ def check_lengths(codec: Codec, wav: Wave, lengths: Iterable[int] | None = None)
     rate = codec.sample_rate or ANY_RATE
     if lengths is None:
         frame = round(rate / codec.frame_rate) if codec.frame_rate else rate // 50
-        lengths = (1, 2, frame - 1, frame, frame + 1, rate // 2 + 1)
+        lengths = (1, 2, max(1, frame - 1), frame, frame + 1, rate // 2 + 1)
     for length in lengths:
         trip(codec, wav[:length], f"{length} samples")
 

@@ -1,0 +1,63 @@
+"""Telephone speech: samples at 8 kHz, each as one of 256 steps of the mu-law curve (ITU-T G.711), 64 kbit/s.
+
+A complete codec for evalkit in one file: a class with `encode` and `decode`, and a family that lists its bitrates.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from evalkit.codecs import READY, Card, Codec, Codes, State, Wave
+
+SAMPLE_RATE = 8_000
+STEPS = 256
+MU = STEPS - 1
+
+
+class MulawCodec:
+    """One code a sample. evalkit resamples to `sample_rate` before `encode` and from it before scoring."""
+
+    name = "mulaw@64k"
+    sample_rate: int | None = SAMPLE_RATE
+    frame_rate: float | None = float(SAMPLE_RATE)
+    codebook_sizes: tuple[int, ...] = (STEPS,)
+    streaming = True
+    details: Mapping[str, object] = MappingProxyType({"mu": MU})  # what changes the output: weights, settings, versions
+
+    def encode(self, wav: Wave) -> Codes:
+        """Indices [1, T] of `wav` [T]; what is beyond full scale is cut off."""
+        loud = np.clip(wav, -1, 1)
+        curved = np.sign(loud) * np.log1p(MU * np.abs(loud)) / np.log1p(MU)
+        indices = np.round((curved + 1) / 2 * MU).astype(np.int64)
+        return Codes(len(wav), indices[None], self.codebook_sizes)
+
+    def decode(self, codes: Codes) -> Wave:
+        """Audio [codes.length]: float32, and as long as what was encoded."""
+        assert codes.indices is not None
+        curved = 2 * codes.indices[0] / MU - 1
+        return (np.sign(curved) * np.expm1(np.abs(curved) * np.log1p(MU)) / MU).astype(np.float32)
+
+
+class MulawFamily:
+    """All bitrates of the codec: label on the command line -> exact bit/s."""
+
+    name = "mulaw"
+    rates: Mapping[str, float] = MappingProxyType({"64k": 64_000.0})
+    default_rate = "64k"
+    license = "none needed"
+
+    def state(self, rate: str) -> State:
+        """Whether it can run here; a codec that needs a download says "needs download" and how to get it."""
+        return READY
+
+    def build(self, rate: str, device: str) -> Codec:
+        """The codec. Import torch and open weights here, not above: `evalkit list` loads this file."""
+        return MulawCodec()
+
+    def card(self, rate: str) -> Card:
+        """Optional: the columns of `evalkit list codecs`."""
+        return Card(SAMPLE_RATE, float(SAMPLE_RATE), (STEPS,), causal=True)
+
+
+FAMILY = MulawFamily()
