@@ -19,7 +19,7 @@ from evalkit.errors import AudioError, CodecError, MissingError, UndefinedScore
 from evalkit.metrics.base import CodesMetric, ModelMetric
 from evalkit.metrics.load import load_metric
 from evalkit.score import Answer, Candidate, Job, Source, model_metrics, pair_metrics, score_all, score_models
-from evalkit.store import CORPUS, Coded, Row, RunWriter
+from evalkit.store import CORPUS, REFERENCE_FOLDER, Coded, Row, RunWriter
 from evalkit.suites import missing_lines
 
 if TYPE_CHECKING:
@@ -114,7 +114,10 @@ def execute(plan: Plan, cache: Cache, advance: Advance) -> list[Row]:
                     try:
                         reference, codes, decoded = encode_decode(codec, utterance, plan.device, cache)
                         if plan.save_audio:
-                            save(plan.output / "audio" / slug(codec.name) / f"{slug(utterance.id)}.wav", decoded)
+                            folder, file = plan.output / "audio", f"{slug(utterance.id)}.wav"
+                            save(folder / slug(codec.name) / file, decoded)
+                            if not (original := folder / REFERENCE_FOLDER / file).exists():
+                                write(original, reference)
                     except (AudioError, CodecError) as error:  # costs this utterance, not the run
                         trips.append(Trip(codec.name, utterance))
                         record(Answer(key, row, None, str(error)) for row in rows_of(plan.metrics))

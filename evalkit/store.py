@@ -4,7 +4,7 @@ RUN/
   rows.parquet    one row a codec, utterance and metric (COLUMNS)
   summary.csv     means with n and n_failed
   run.json        provenance: versions, hashes, command, hardware, times
-  audio/          decoded audio, where it was asked for
+  audio/          decoded audio and the originals, where it was asked for: CODEC/UTTERANCE.wav, reference/UTTERANCE.wav
   rows.jsonl      while the run goes on: every row as soon as it is known
 """
 
@@ -37,6 +37,8 @@ COLUMNS = (
     "value",
     "reason",
 )
+REFERENCE_FOLDER = "reference"
+"""Of the originals, in RUN/audio."""
 CORPUS = "*"
 """The `utterance` of rows about a whole dataset, such as the pooled bitrate."""
 

@@ -12,12 +12,9 @@ import soundfile
 
 from evalkit.audio import Audio, read
 from evalkit.run import slug
-from evalkit.store import Run
+from evalkit.store import REFERENCE_FOLDER, Run
 
 from .plots import spectrogram
-
-REFERENCE = "reference"
-"""The folder of RUN/audio with the originals, and what their column is called."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ def examples(
     found, left_out = [], []
     for utterance, why in chosen.items():
         example = Example(utterance, why, dict(_clips(runs, codecs, utterance)))
-        if not set(example.clips) - {REFERENCE}:
+        if not set(example.clips) - {REFERENCE_FOLDER}:
             continue
         budget -= sum(clip.size for clip in example.clips.values())
         if budget < 0:
@@ -73,7 +70,7 @@ def examples(
 
 
 def _clips(runs: Sequence[Run], codecs: Sequence[str], utterance: str) -> Iterator[tuple[str, Clip]]:
-    paths = {name: _audio_file(runs, name, utterance) for name in (REFERENCE, *codecs)}
+    paths = {name: _audio_file(runs, name, utterance) for name in (REFERENCE_FOLDER, *codecs)}
     audio = {name: read(path) for name, path in paths.items() if path is not None}
     peak = max((float(np.abs(version.wav).max()) for version in audio.values()), default=0.0)
     for name, version in audio.items():  # one gain for all, so that they stay comparable

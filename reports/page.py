@@ -13,9 +13,9 @@ import pandas as pd
 
 from evalkit.errors import UsageError
 from evalkit.stats import DEFAULTS, Settings
-from evalkit.store import CORPUS, Run
+from evalkit.store import CORPUS, REFERENCE_FOLDER, Run
 
-from .listening import REFERENCE, Example, choose, examples
+from .listening import Example, choose, examples
 from .plots import all_plots, bitrates, render
 from .table import TIE, Cell, Column, Table, build_tables, join
 
@@ -119,12 +119,14 @@ def _listening(
         "chosen while another of the same utterance plays goes on at the same place. All versions of an utterance have "
         "one gain; below each, its score.</p>"
     )
-    if not any(REFERENCE in example.clips for example in found):
+    if not any(REFERENCE_FOLDER in example.clips for example in found):
         yield "<p>The originals were not kept with this run, so there is nothing to compare with by ear.</p>"
     if left_out:
         yield f"<p>Left out, since the page would grow too large: {escape(', '.join(left_out))}.</p>"
     scores = rows[rows["metric"] == metric].set_index(["codec", "utterance"])["value"]
-    heads = _head("Utterance", True) + f'<th scope="col">{REFERENCE}</th>' + "".join(_head(c, False) for c in codecs)
+    heads = (
+        _head("Utterance", True) + f'<th scope="col">{REFERENCE_FOLDER}</th>' + "".join(_head(c, False) for c in codecs)
+    )
     yield f'<div class="scroll"><table class="sortable listen"><thead><tr>{heads}</tr></thead><tbody>'
     languages = rows.drop_duplicates("utterance").set_index("utterance")["language"]
     for example in found:
@@ -134,7 +136,7 @@ def _listening(
             f'<tr><td class="words about" data-value="{escape(example.utterance)}">{escape(example.utterance)}{tag}'
             f'<span class="why">{escape(example.why)}</span></td>'
         )
-        for name in (REFERENCE, *codecs):
+        for name in (REFERENCE_FOLDER, *codecs):
             score = scores.get((name, example.utterance))
             known = score is not None and not pd.isna(score)
             text = f'<span class="score">{score:.{about["decimals"]}f}</span>' if known else ""

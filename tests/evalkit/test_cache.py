@@ -46,7 +46,7 @@ def test_a_second_run_computes_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     first = run(tmp_path / "one", metrics=f"{CHEAP},bitrate")
     forbid(monkeypatch)
     assert run(tmp_path / "two", "--save-audio", metrics=f"{CHEAP},bitrate") == first
-    assert len(list((tmp_path / "two" / "audio").rglob("*.wav"))) == 4
+    assert len(list((tmp_path / "two" / "audio").rglob("*.wav"))) == 4 + 4
 
 
 def test_without_a_cache_nothing_is_kept(tmp_path: Path, own_cache: Path) -> None:
