@@ -47,7 +47,10 @@ def test_identity_scores_perfectly(tmp_path: Path, capsys: pytest.CaptureFixture
     assert means["pesq-wb"] == pytest.approx(4.6439, abs=1e-3)
     assert means["stoi"] == pytest.approx(1, abs=1e-6) and means["estoi"] == pytest.approx(1, abs=1e-6)
     assert means["mel-2048-80-ln1p"] == 0 and means["si-sdr"] == 100
-    assert sorted(path.parent.name for path in (output / "audio").rglob("*.wav")) == ["pcm@float32"] * 3 + ["reference"] * 3
+    assert (
+        sorted(path.parent.name for path in (output / "audio").rglob("*.wav"))
+        == ["pcm@float32"] * 3 + ["reference"] * 3
+    )
     printed = capsys.readouterr()
     assert "PESQ-WB ↑" in printed.out and str(output) in printed.err
 
