@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help demo test test-slow lint format bench oracle clean
+.PHONY: help demo test test-slow lint format bench oracle oracle-wavtokenizer clean
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 demo: $(VENV)/.demo-ready ## set up and run the main job: the built-in codec beside Opus and Codec2
 	$(BIN)/evalkit run --codec nanocodec --bitrate 1.1k --codec opus@6k --codec codec2@1.2k \
@@ -33,6 +33,9 @@ bench: $(VENV)/.test-ready ## evalkit's scoring beside calling the metric packag
 
 oracle: .venv-oracle/.ready ## NVIDIA NeMo's own codec beside ours: same tokens, same samples? (its own environment)
 	PYTHONPATH=. .venv-oracle/bin/python tests/oracle/compare.py $(ORACLE)
+
+oracle-wavtokenizer: $(VENV)/.test-ready ## WavTokenizer's own code beside ours: make … WAVTOKENIZER=CHECKOUT
+	$(BIN)/python tests/oracle/wavtokenizer.py $(WAVTOKENIZER)
 
 .venv-oracle/.ready: tests/oracle/requirements.txt
 	@test -x .venv-oracle/bin/python || $(PYTHON) -m venv .venv-oracle

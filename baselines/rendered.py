@@ -1,26 +1,30 @@
 """Codecs of which only decoded audio can be had, which lies in a folder: `--codec ts3@0.85k --rendered DIR`.
 
 TS3-Codec (Wu et al., 2024, arXiv 2411.18803) has neither public code nor public weights; its paper offers decoded audio
-by e-mail to the first author. `rendered` is any other codec, without a name or a bitrate of its own. A codec that does
-run takes --rendered as well, for audio that its authors decoded.
+by e-mail to the first author. TAAE (Parker et al., 2024, arXiv 2411.19842), "Stable Codec", has both, but its weights
+are behind a license and this project has no implementation of it yet. `rendered` is any other codec, without a name or
+a bitrate of its own. A codec that does run takes --rendered as well, for audio that its authors decoded.
 """
 
 from collections.abc import Mapping
+from math import log2
 
 from evalkit.codecs import Card, Codec, State
 from evalkit.errors import MissingError
 
 
 class RenderedFamily:
-    """A codec that cannot run anywhere but at its authors'."""
+    """A codec that does not run here; `why` says the reason, `cards` what is known of it at each rate."""
 
-    def __init__(self, name: str, rates: Mapping[str, float], why: str, card: Card | None = None) -> None:
+    def __init__(
+        self, name: str, rates: Mapping[str, float], why: str, cards: Mapping[str, Card], license: str
+    ) -> None:
         self.name = name
         self.rates = rates
         self.default_rate = next(iter(rates))
-        self.license = "none: neither code nor weights are public"
+        self.license = license
         self._why = why
-        self._card = card or Card()
+        self._cards = cards
 
     def state(self, rate: str) -> State:
         """Never ready by itself."""
@@ -30,7 +34,7 @@ class RenderedFamily:
 
     def card(self, rate: str) -> Card:
         """What is known of it."""
-        return self._card
+        return self._cards.get(rate, Card())
 
     def build(self, rate: str, device: str = "cpu") -> Codec:
         """Always raises MissingError, with the remedy."""
@@ -41,6 +45,18 @@ TS3 = RenderedFamily(
     "ts3",
     {"0.85k": 850.0},
     "TS3-Codec was never released; its paper (arXiv 2411.18803) offers decoded audio by e-mail to the first author",
-    Card(16_000, causal=True),
+    {"0.85k": Card(16_000, causal=True)},
+    "none: neither code nor weights are public",
 )
-FAMILY = RenderedFamily("rendered", {"undeclared": float("nan")}, "audio that another codec decoded")
+TAAE_BOOKS = {"0.7k": (15_625,) * 2, "0.4k": (46_656,), "1k": (729,) * 4}
+"""Presets named 700, 400 and 1000 bit/s; at 25 frames/s they cost 697, 388 and 951. The paper on NanoCodec uses the
+first."""
+TAAE = RenderedFamily(
+    "taae",
+    {rate: 25 * sum(map(log2, books)) for rate, books in TAAE_BOOKS.items()},
+    "TAAE is not implemented here yet; its weights are stabilityai/stable-codec-speech-16k on the Hugging Face hub, "
+    "after accepting the Stability AI Community License there",
+    {rate: Card(16_000, 25.0, books, None, "MIT", "Stability Community") for rate, books in TAAE_BOOKS.items()},
+    "MIT (code); Stability AI Community License, gated (weights)",
+)
+FAMILY = RenderedFamily("rendered", {"undeclared": float("nan")}, "audio that another codec decoded", {}, "unknown")

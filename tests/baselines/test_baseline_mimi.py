@@ -118,3 +118,37 @@ def test_weights_that_do_not_fit_are_refused(model, folder, tmp_path) -> None:
     save_file({k: v for k, v in tensors.items() if k != gone}, other / "model.safetensors", {"format": "pt"})
     with pytest.raises(MissingError, match=r"missing.*layers.0.conv.bias"):
         mimi.FAMILY.build_from(other, "1.1k")
+
+
+def test_a_run_with_weights_of_ones_own(model, folder, tmp_path) -> None:
+    """Other weights are other codecs, to the provenance and to the cache, though the name is the same."""
+    from evalkit.cli import main
+    from evalkit.store import read_run
+
+    other = tmp_path / "other"
+    with torch.no_grad():
+        bias = next(parameter for name, parameter in model.named_parameters() if name.endswith("bias"))
+        bias += 1
+        model.save_pretrained(other)
+        bias -= 1
+    runs = []
+    for weights in (folder, other, folder):
+        command = [
+            "run",
+            "--codec",
+            "mimi@1.1k",
+            "--weights",
+            str(weights),
+            "--limit",
+            "2",
+            "--metrics",
+            "si-sdr,bitrate",
+        ]
+        assert main([*command, "--output", str(tmp_path / f"run-{len(runs)}")]) == 0
+        runs.append(read_run(tmp_path / f"run-{len(runs)}"))
+    first, second, again = (run.rows[run.rows["metric"] == "si-sdr"]["value"].tolist() for run in runs)
+    assert first == again != second
+    digests = [run.provenance["codecs"]["mimi@1.1k"]["details"]["weights_sha256"]["model.safetensors"] for run in runs]
+    assert digests[0] == digests[2] != digests[1]
+    (measured,) = runs[0].rows[runs[0].rows["metric"] == "bitrate"]["value"]
+    assert measured == pytest.approx(1100, rel=0.03)

@@ -79,6 +79,13 @@ def test_files_are_found_by_id(tmp_path: Path) -> None:
             there.file(utterance)
 
 
+def test_taae_is_named_with_its_exact_rates() -> None:
+    rates = rendered.TAAE.rates
+    assert {rate: round(value) for rate, value in rates.items()} == {"0.4k": 388, "0.7k": 697, "1k": 951}
+    assert choose("taae@0.7k").bitrate == rates["0.7k"] and choose("taae").rate == "0.7k"
+    assert "accepting the Stability AI Community License" in rendered.TAAE.state("0.7k").remedy
+
+
 def test_which_codec_a_path_is_for() -> None:
     codecs = [choose("mimi@1.1k"), choose("mimi@2.2k"), choose("ts3")]
     assigned = assign(codecs, ["mimi@2.2k=w", "ts3=t"], "--weights")
