@@ -347,9 +347,10 @@ def _run_suite(args: argparse.Namespace) -> int:
     suite = load_suite(args.suite)
     if args.dataset:
         suite = replace(suite, datasets=(args.dataset,))
-    if args.metrics != ["default"]:
+    available = [AVAILABLE] if AVAILABLE in args.metrics else []
+    if args.metrics not in (["default"], [AVAILABLE]):
         suite = replace(suite, metrics=expand_metrics(args.metrics))
-    suite.check()
+    suite.check(bool(available))
     output = args.output or _new_output(suite.name)
     return max(
         _run(

@@ -10,7 +10,7 @@ import yaml
 
 from evalkit import plugins
 from evalkit.codecs import State
-from evalkit.errors import MissingError, UsageError, choose_from
+from evalkit.errors import EvalkitError, MissingError, UsageError, choose_from
 from evalkit.metrics.load import load_metric
 
 AVAILABLE = "available"
@@ -73,12 +73,24 @@ class Suite:
     also: tuple[str, ...] = ()
     """Rows that belong to the comparison under another name than their codec's on the command line."""
 
-    def check(self) -> None:
-        """Raises MissingError that lists all that the suite needs and this installation lacks."""
+    def check(self, available: bool = False) -> None:
+        """Raises MissingError that lists all that the suite needs and this installation lacks: metrics, data, codecs;
+        with `available`, metrics may be missing."""
         from evalkit.codecs import choose
+        from evalkit.datasets import load_dataset
 
-        lacking = [f"metric {name}: not in this installation" for name in _absent("metric", self.metrics)]
-        lacking += [f"dataset {name}: not in this installation" for name in _absent("dataset", self.datasets)]
+        lacking = []
+        languages: set[str] = set()
+        for name in self.datasets:
+            try:
+                languages |= set(load_dataset(name).languages)
+            except EvalkitError as error:
+                lacking.append(f"dataset {name}: {error}")
+        for name in () if available else self.metrics:
+            if name.partition(":")[0] not in plugins.names("metric"):
+                lacking.append(f"metric {name}: not in this installation")
+            elif not (state := load_metric(name).state(sorted(languages))).ready:
+                lacking.append(f"metric {name}: {state.code}: {state.remedy}")
         for spec in self.codecs:
             try:
                 state = choose(spec).state()
@@ -87,13 +99,9 @@ class Suite:
             except MissingError as error:
                 lacking.append(f"codec {spec}: {error}")
             else:
-                lacking += [] if state.ready else [f"codec {spec}: {state.code}. {state.remedy}"]
+                lacking += [] if state.ready else [f"codec {spec}: {state.code}: {state.remedy}"]
         if lacking:
             raise MissingError(f"the suite {self.name} cannot run here yet:\n  " + "\n  ".join(lacking))
-
-
-def _absent(kind: str, names: Sequence[str]) -> list[str]:
-    return [name for name in names if name not in plugins.names(kind)]
 
 
 def suites() -> dict[str, Suite]:
