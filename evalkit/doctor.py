@@ -22,6 +22,7 @@ OPTIONAL = {
     "classical": ("av", "pycodec2"),
     "models": ("transformers", "torchaudio", "speechbrain", "datasets", "jiwer"),
     "hub": ("huggingface_hub",),
+    "dnsmos": ("speechmos", "onnxruntime"),
 }
 """Extra -> what it brings."""
 

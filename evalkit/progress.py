@@ -41,7 +41,7 @@ class Progress:
             self._bar.update(self._task, advance=count, description=what)
             return
         now = time.monotonic()
-        if now - self._last >= PLAIN_INTERVAL or self.done == self.total:
+        if now - self._last >= PLAIN_INTERVAL or (count and self.done == self.total):
             self._last = now
             print(f"{self.done}/{self.total} {self.unit}, {now - self._started:.0f} s ({what})", file=sys.stderr)
 

@@ -130,8 +130,7 @@ def execute(plan: Plan, cache: Cache, advance: Advance) -> list[Row]:
                         source = Source(reference, reference.pcm_hash())
                         about = (utterance.transcript, utterance.language)
                         if models:
-                            original = Source(utterance.source, source.pcm)
-                            heard[utterance.id] = Job(original, (), *about, plan.device)
+                            heard[utterance.id] = Job(Source(utterance.source, source.pcm), (), *about, plan.device)
                             later.setdefault(utterance.id, []).append(Candidate(key, shelf.keep(decoded), models))
                         if metrics:
                             yield Job(source, (Candidate(key, decoded, metrics),), *about)
@@ -140,8 +139,13 @@ def execute(plan: Plan, cache: Cache, advance: Advance) -> list[Row]:
         with Shelf() as shelf:
             for answers in score_all(jobs(), cache, plan.workers):
                 record(answers)
-            for answers in score_models([replace(job, candidates=tuple(later[u])) for u, job in heard.items()], cache):
+            waiting = [replace(job, candidates=tuple(later[u])) for u, job in heard.items()]
+            total = sum(len(job.candidates) for job in waiting) * len(rows_of(models))
+            done = 0
+            for answers in score_models(waiting, cache):
                 record(answers)
+                done += len(answers)
+                advance(f"{answers[0].metric}, {done} of {total} rows of models", 0)
         writer.add(pooled_rows(plan.metrics, [codec.name for codec in codecs], name, writer.rows))
         writer.add(corpus_rows(plan.metrics, [codec.name for codec in codecs], name, writer.coded))
         writer.provenance["notes"] += narrow_notes(codecs, narrow, len(plan.utterances))

@@ -1,0 +1,129 @@
+"""Pitch: how far the decoded voice is from the original's melody, and how often voicing is lost or made up."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from scipy.fft import irfft, rfft
+
+from evalkit.codecs import Wave
+from evalkit.errors import UndefinedScore
+from evalkit.metrics.base import SCORE_RATE, Pair, PairMetric
+from evalkit.metrics.checks import require_length, require_sound
+
+LOWEST, HIGHEST = 60.0, 400.0
+"""Hz of the pitch that is looked for."""
+WINDOW = 512
+"""Samples that are compared with themselves later on: 32 ms."""
+HOP = 160
+"""Samples between frames: 10 ms."""
+THRESHOLD = 0.15
+"""Of YIN: what the normalised difference must fall below for a frame to be voiced."""
+QUIET = 1e-3
+"""Share of the loudest frame's energy (-30 dB) below which no frame is voiced, whatever its shape."""
+
+
+@dataclass(frozen=True)
+class PitchError(PairMetric):
+    """Root mean square over frames that are voiced on both sides of the difference in pitch, 1200 log2(F_d / F_r), in
+    cent: 100 are a semitone. From 0 on, symmetric. An octave taken wrongly in one frame is 1200.
+
+    Pitch and voicing are those of `track`. Undefined where no frame is voiced on both sides, and for silence.
+    """
+
+    def score(self, pair: Pair) -> float:
+        """Cent of `pair`."""
+        reference, decoded = tracks(pair)
+        voiced = ~np.isnan(reference) & ~np.isnan(decoded)
+        if not voiced.any():
+            raise UndefinedScore("no frame is voiced in both the reference and the decoded audio")
+        cents = 1200 * np.log2(decoded[voiced] / reference[voiced])
+        return float(np.sqrt(np.mean(np.square(cents))))
+
+
+@dataclass(frozen=True)
+class VoicingError(PairMetric):
+    """Share of frames, in percent, that are voiced on one side and not on the other; 0 to 100, symmetric.
+
+    Voicing is that of `track`. Undefined for silence.
+    """
+
+    def score(self, pair: Pair) -> float:
+        """Percent of `pair`."""
+        reference, decoded = tracks(pair)
+        return float(100 * np.mean(np.isnan(reference) != np.isnan(decoded)))
+
+
+def tracks(pair: Pair) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """`track` of both sides."""
+    require_length(pair, WINDOW + longest_lag() + 1, "one frame of pitch")
+    require_sound(pair)
+    reference, decoded = (_track(wav.tobytes()) for wav in (pair.reference, pair.decoded))
+    return reference, decoded
+
+
+@lru_cache(maxsize=4)
+def _track(samples: bytes) -> NDArray[np.float64]:
+    return track(np.frombuffer(samples, np.float32))
+
+
+def track(wav: Wave) -> NDArray[np.float64]:
+    """Pitch [frames] in Hz of `wav` [T] at SCORE_RATE every 10 ms, NaN where a frame is unvoiced.
+
+    YIN (de Cheveigné and Kawahara, "YIN, a fundamental frequency estimator for speech and music", 2002), steps 1 to 5:
+    the squared difference of 32 ms with what comes a lag later, divided by its mean up to that lag; the first lag that
+    dips below THRESHOLD, followed down to its minimum, refined by a parabola.
+    """
+    shortest, longest = int(SCORE_RATE / HIGHEST), longest_lag()
+    frames = sliding_window_view(wav.astype(np.float64), WINDOW + longest + 1)[::HOP]
+    difference = _difference(frames, longest + 1)
+    lags = np.arange(1, longest + 2)
+    total = np.cumsum(difference[:, 1:], axis=1)
+    normal = np.ones_like(difference)
+    np.divide(difference[:, 1:] * lags, total, out=normal[:, 1:], where=total > 0)
+    energy = np.square(frames[:, :WINDOW]).mean(axis=1)
+    pitch = np.full(len(frames), np.nan)
+    for position in np.flatnonzero(energy > QUIET * energy.max()):
+        lag = _dip(normal[position], shortest, longest)
+        if lag is not None:
+            pitch[position] = SCORE_RATE / lag
+    return pitch
+
+
+def longest_lag() -> int:
+    """Samples of the longest period."""
+    return int(np.ceil(SCORE_RATE / LOWEST))
+
+
+def _difference(frames: NDArray[np.float64], lags: int) -> NDArray[np.float64]:
+    """sum_i (x[i] - x[i + lag])^2 over WINDOW samples, [frames, 1 + lags], for lag 0, 1, …"""
+    size = 2048
+    head = rfft(frames[:, :WINDOW], size)
+    product = irfft(np.conj(head) * rfft(frames, size), size)[:, : lags + 1]
+    squares = np.cumsum(np.pad(np.square(frames), ((0, 0), (1, 0))), axis=1)
+    later = squares[:, WINDOW : WINDOW + lags + 1] - squares[:, : lags + 1]
+    return np.maximum(later[:, :1] + later - 2 * product, 0)
+
+
+def _dip(normal: NDArray[np.float64], shortest: int, longest: int) -> float | None:
+    """The lag of the first dip below THRESHOLD, between samples; None where there is none."""
+    below = np.flatnonzero(normal[shortest : longest + 1] < THRESHOLD)
+    if not len(below):
+        return None
+    lag = shortest + int(below[0])
+    while lag < longest and normal[lag + 1] < normal[lag]:
+        lag += 1
+    left, middle, right = normal[lag - 1 : lag + 2]
+    curvature = left - 2 * middle + right
+    return lag + (left - right) / (2 * curvature) if curvature > 0 else float(lag)
+
+
+F0_RMSE = PitchError(
+    name="f0-rmse-yin", label="F0 RMSE", direction="down", unit="cent", low=0.0, high=float("inf"), version="1",
+    decimals=1,
+)  # fmt: skip
+VOICING = VoicingError(
+    name="vuv-error-yin", label="V/UV error", direction="down", unit="%", low=0.0, high=100.0, version="1", decimals=2
+)
