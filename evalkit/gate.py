@@ -233,6 +233,8 @@ def check(run: Run, baseline: Baseline, rules: Rules, codec: str | None = None) 
     measured, open_ends = [], []
     for (name, metric), before in baseline.rows.groupby(["codec", "metric"], sort=False):
         if metric in rules.margins:
+            if metric not in baseline.metrics:
+                raise UsageError(f"{metric} cannot be gated: it is a by-product without a better end")
             now = rows[(rows["codec"] == name) & (rows["metric"] == metric)]
             measured.append(_measure(before, now, baseline.metrics[metric], rules))
         elif metric in baseline.metrics:
