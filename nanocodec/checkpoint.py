@@ -111,7 +111,7 @@ def fold_tensors(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Weight-normed pairs as plain weights, magnitude * direction / norm per first dimension; floats as fp32.
 
     Accepts both of torch's spellings: `parametrizations.weight.original0` and `1`, and `weight_g` and `weight_v`.
-    A pair of which half is missing, or whose shapes disagree, stays as it is, for the strict check to name.
+    A pair of which half is missing, or whose shapes or types make no weight, stays, for the strict check to name.
     """
     plain = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
     for g_ending, v_ending in (("parametrizations.weight.original0", "parametrizations.weight.original1"),
@@ -120,6 +120,8 @@ def fold_tensors(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             stem = g_name.removesuffix(g_ending)
             magnitude, direction = plain[g_name], plain.get(stem + v_ending)
             if direction is None or direction.dim() != 3 or magnitude.shape != (len(direction), 1, 1):
+                continue
+            if not direction.is_floating_point() or not magnitude.is_floating_point():
                 continue
             del plain[g_name], plain[stem + v_ending]
             plain[stem + "weight"] = torch._weight_norm(direction, magnitude, 0)

@@ -214,6 +214,8 @@ def _tensors(part: _Part) -> dict[str, Tensor]:
         if pickles[0].file_size > MAX_PICKLE:
             raise CheckpointError(f"{WEIGHTS} has an index of {pickles[0].file_size:,} bytes")
         _check_pickle(archive.read(pickles[0]))
+        if damaged := archive.testzip():
+            raise CheckpointError(f"{WEIGHTS} is damaged: the checksum of {damaged[:100]!r} is wrong; fetch it again")
     part.seek(0)
     state = torch.load(io.BufferedReader(part), map_location="cpu", weights_only=True)
     if not isinstance(state, dict):
