@@ -77,6 +77,11 @@ COMPARE_EXAMPLES = """examples:
   evalkit compare runs/first --codecs opus@6k,codec2@1.2k --metrics pesq-wb --cluster speaker
 """
 
+DRIFT_EXAMPLES = """examples:
+  evalkit run --codec mimi --codec opus@6k --metrics cer-mms,cer-mms:dtype=bfloat16 --output runs/both
+  evalkit drift runs/both cer-mms cer-mms:dtype=bfloat16        may the faster one stand for the other?
+"""
+
 CLAIMS_EXAMPLES = """examples:
   evalkit claims runs/mls44 runs/daps
   evalkit claims runs/mls44 --cluster speaker --format markdown > claims.md
@@ -197,6 +202,13 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("--metrics", type=_words, metavar="NAME,…", help="default: all that have a better end")
     compare.add_argument("--format", default="terminal", choices=["terminal", "markdown", "latex", "csv"])
     _statistics(compare)
+
+    drift = _command(commands, "drift", _drift, "two variants of a metric on the same audio", DRIFT_EXAMPLES)
+    drift.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    drift.add_argument("first", metavar="METRIC")
+    drift.add_argument("second", metavar="VARIANT")
+    drift.add_argument("--format", default="terminal", choices=["terminal", "markdown", "latex", "csv"])
+    _statistics(drift)
 
     claims = _command(commands, "claims", _claims, "what runs say of the paper's claims", CLAIMS_EXAMPLES)
     claims.add_argument("runs", nargs="+", type=Path, metavar="RUN")
@@ -419,6 +431,15 @@ def _compare(args: argparse.Namespace) -> int:
 
     runs = [read_run(path) for path in args.runs]
     _show(build_comparisons(runs, args.codecs, args.metrics, _settings(args)), args.format)
+    return 0
+
+
+def _drift(args: argparse.Namespace) -> int:
+    from evalkit.reports.drift import build_drift
+    from evalkit.store import read_run
+
+    runs = [read_run(path) for path in args.runs]
+    _show(build_drift(runs, args.first, args.second, _settings(args)), args.format)
     return 0
 
 

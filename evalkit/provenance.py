@@ -26,6 +26,13 @@ PACKAGES = (
     "pandas",
     "pyarrow",
     "torch",
+    "torchaudio",
+    "transformers",
+    "speechbrain",
+    "speechmos",
+    "onnxruntime",
+    "jiwer",
+    "datasets",
     "av",
     "pycodec2",
 )
