@@ -80,9 +80,11 @@ class NanoCodecFamily:
         if rate == BUILT_IN:
             here = self._built_in().is_file()
             return READY if here else State("needs download", "install the package again: no weights came with it")
+        release, spec = hub.RELEASES.get(self.variants[rate]), f"{self.name}@{rate}"
+        if release is None:
+            return State("needs weights", "None were released: add --weights FILE, or --rendered DIR of decoded audio")
         if hub.cached(self.variants[rate]) is not None:
             return READY
-        release, spec = hub.RELEASES[self.variants[rate]], f"{self.name}@{rate}"
         return State(
             "needs download",
             f"Run `evalkit fetch {spec}`; or bring the file from elsewhere (`{release.command} --local-dir DIR`) and "
@@ -93,10 +95,9 @@ class NanoCodecFamily:
     def card(self, rate: str) -> Card:
         """What is known of the codec at `rate`."""
         config = get_config(self.variants[rate])
-        if rate == BUILT_IN:
-            weights, license, count = "built in", "Apache-2.0", None
-        else:
-            release = hub.RELEASES[self.variants[rate]]
+        release = hub.RELEASES.get(self.variants[rate])
+        weights, license, count = ("built in", "Apache-2.0", None) if rate == BUILT_IN else ("", "", None)
+        if release is not None:
             weights, license = f"{release.repository} ({release.revision[:12]})", release.license.split(" (")[0]
             count = PARAMETERS[self.variants[rate]]
         return Card(
@@ -118,6 +119,8 @@ class NanoCodecFamily:
         if rate == BUILT_IN:
             with resources.as_file(self._built_in()) as path:
                 return path
+        if self.variants[rate] not in hub.RELEASES:
+            raise MissingError(f"{self.name}@{rate}: {self.state(rate).remedy}")
         try:
             return hub.fetch(self.variants[rate])
         except CheckpointError as error:
@@ -146,7 +149,7 @@ class NanoCodecFamily:
 
 FAMILY = NanoCodecFamily(
     "nanocodec",
-    {rate: rate for rate in ("0.6k", BUILT_IN, "1.78k", "1.89k")},
+    {rate: rate for rate in ("0.6k", "0.8k", BUILT_IN, "1.1k-25fps", "1.1k-6.25fps", "1.78k", "1.89k")},
     "Apache-2.0 (code and built-in weights); NVIDIA Open Model License (released weights)",
 )
 LFSC = NanoCodecFamily("lfsc", {"1.89k": "lfsc"}, "Apache-2.0 (code); NSCLv1, non-commercial (weights)")

@@ -362,7 +362,7 @@ def _run_suite(args: argparse.Namespace) -> int:
     available = [AVAILABLE] if AVAILABLE in args.metrics else []
     if args.metrics not in (["default"], [AVAILABLE]):
         suite = replace(suite, metrics=expand_metrics(args.metrics))
-    suite.check(bool(available))
+    suite.check(bool(available), args.weights, args.rendered)
     output = args.output or _new_output(suite.name)
     return max(
         _run(

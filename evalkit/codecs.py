@@ -78,8 +78,8 @@ class Codec(Protocol):
 
 @dataclass(frozen=True)
 class State:
-    """Whether something can be used now. `code` is "ready", "needs download", "needs extra", "needs license"
-    or "rendered only"; `remedy` is the command or step that makes it ready."""
+    """Whether something can be used now. `code` is "ready", "needs download", "needs extra", "needs license", "needs
+    weights" (of one's own: none were released) or "rendered only"; `remedy` is what makes it ready."""
 
     code: str
     remedy: str = ""

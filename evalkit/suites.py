@@ -73,10 +73,10 @@ class Suite:
     also: tuple[str, ...] = ()
     """Rows that belong to the comparison under another name than their codec's on the command line."""
 
-    def check(self, available: bool = False) -> None:
+    def check(self, available: bool = False, weights: Sequence[str] = (), rendered: Sequence[str] = ()) -> None:
         """Raises MissingError that lists all that the suite needs and this installation lacks: metrics, data, codecs;
-        with `available`, metrics may be missing."""
-        from evalkit.codecs import choose
+        with `available`, metrics may be missing. `weights` and `rendered` are those of the command line."""
+        from evalkit.codecs import assign, choose
         from evalkit.datasets import load_dataset
 
         lacking = []
@@ -91,15 +91,17 @@ class Suite:
                 lacking.append(f"metric {name}: not in this installation")
             elif not (state := load_metric(name).state(sorted(languages))).ready:
                 lacking.append(f"metric {name}: {state.code}: {state.remedy}")
+        choices = []
         for spec in self.codecs:
             try:
-                state = choose(spec).state()
+                choices.append(choose(spec))
             except UsageError:
                 lacking.append(f"codec {spec}: not in this installation")
             except MissingError as error:
                 lacking.append(f"codec {spec}: {error}")
-            else:
-                lacking += [] if state.ready else [f"codec {spec}: {state.code}: {state.remedy}"]
+        for choice in assign(assign(choices, weights, "--weights"), rendered, "--rendered"):
+            if not (state := choice.state()).ready:
+                lacking.append(f"codec {choice.spec}: {state.code}: {state.remedy}")
         if lacking:
             raise MissingError(f"the suite {self.name} cannot run here yet:\n  " + "\n  ".join(lacking))
 

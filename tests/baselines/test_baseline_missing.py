@@ -31,7 +31,15 @@ def test_released_nanocodec_weights_are_named(rate: str, empty_hub) -> None:
         nanocodec.FAMILY.build(rate)
 
 
+def test_rates_that_were_never_released_take_weights_of_ones_own(empty_hub) -> None:
+    for rate in ("0.8k", "1.1k-25fps", "1.1k-6.25fps"):
+        assert nanocodec.FAMILY.state(rate).code == "needs weights"
+        for attempt in (nanocodec.FAMILY.build, nanocodec.FAMILY.fetch):
+            with pytest.raises(MissingError, match=f"nanocodec@{rate}: None were released: add --weights FILE"):
+                attempt(rate)
+
+
 def test_nanocodec_rates_are_those_of_its_configurations() -> None:
     rates = nanocodec.FAMILY.rates
-    assert list(rates) == ["0.6k", "1.1k", "1.78k", "1.89k"]
+    assert list(rates) == ["0.6k", "0.8k", "1.1k", "1.1k-25fps", "1.1k-6.25fps", "1.78k", "1.89k"]
     assert rates["1.1k"] == pytest.approx(1097.7, abs=0.1)  # 8 * log2(2016) * 12.5

@@ -57,7 +57,7 @@ def test_weights_that_did_not_come_with_the_package(monkeypatch, tmp_path) -> No
         nanocodec.FAMILY.build("1.1k")
 
 
-@pytest.mark.parametrize("spec", ["nanocodec@0.6k", "nanocodec@1.89k", "lfsc@1.89k"])
+@pytest.mark.parametrize("spec", ["nanocodec@0.8k", "nanocodec@1.89k", "lfsc@1.89k"])
 def test_released_formats_keep_the_protocol(spec: str, tmp_path) -> None:
     choice = choose(spec)
     config = narrow(get_config(choice.family.variants[choice.rate]))

@@ -134,7 +134,7 @@ def test_the_list_for_programs(empty_hub: Path, capsys: pytest.CaptureFixture[st
     assert "unpinned" in listed["wavtokenizer@0.9k-large"]["weights"]
     assert listed["ts3@0.85k"]["state"] == "rendered only" and "never released" in listed["ts3@0.85k"]["remedy"]
     assert listed["rendered@undeclared"]["bit/s"] is None
-    states = {"ready", "needs download", "needs extra", "needs license", "rendered only"}
+    states = {"ready", "needs download", "needs extra", "needs license", "needs weights", "rendered only"}
     assert {one["state"] for one in listed.values()} <= states
 
 
