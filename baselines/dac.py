@@ -8,6 +8,7 @@ config.json when it is opened.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,7 @@ class DacFamily(HubFamily):
         files = locate(weights, pretrained.FILES, spec)
         model = pretrained.load("DacModel", "dac", weights, device, spec)
         config = model.config
-        found = (config.sampling_rate, config.hop_length, config.n_codebooks, config.codebook_size)
+        found = (config.sampling_rate, prod(config.downsampling_ratios), config.n_codebooks, config.codebook_size)
         if found != (about.sample_rate, about.hop, about.codebooks, CODEBOOK):
             raise MissingError(
                 f"{spec} takes {about.sample_rate} Hz, hop {about.hop} and {about.codebooks} codebooks of {CODEBOOK}; "

@@ -78,6 +78,8 @@ def test_rates_are_those_of_1_to_32_codebooks() -> None:
 def test_the_card_counts_the_released_model() -> None:
     with torch.device("meta"):
         full = transformers.MimiModel(transformers.MimiConfig())
+    tensors = full.state_dict().values()  # as many, and as many numbers, as the released file is reported to hold
+    assert (len(tensors), sum(tensor.numel() for tensor in tensors)) == (350, 96_151_393)
     tables = {name: b for name, b in full.named_buffers() if name.endswith("embed_sum")}
     assert sum(p.numel() for p in full.parameters()) == mimi.PARAMETERS
     assert len(tables) == 32 and {tuple(b.shape) for b in tables.values()} == {(mimi.CODEBOOK, mimi.DIMENSION)}

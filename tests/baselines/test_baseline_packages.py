@@ -145,6 +145,8 @@ def test_cards_count_the_published_models() -> None:
         model = transformers.EncodecModel(transformers.EncodecConfig())
         assert sum(p.numel() for p in model.parameters()) == encodec.PARAMETERS
         assert {tuple(b.shape) for n, b in model.named_buffers() if n.endswith("embed")} == {(1024, encodec.DIMENSION)}
+        released = 23_273_218  # numbers in the released file, as reported
+        assert sum(tensor.numel() for tensor in model.state_dict().values()) == released
         for name, about in dac.MODELS.items():
             model = transformers.DacModel(dac_config(name))
             assert sum(p.numel() for p in model.parameters()) == about.parameters

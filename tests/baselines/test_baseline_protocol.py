@@ -1,5 +1,6 @@
 """Every codec that can run here keeps the protocol, at every rate."""
 
+import re
 import subprocess
 import sys
 
@@ -66,6 +67,14 @@ def test_importing_baselines_imports_none_of_their_packages() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_base_install_has_none_of_the_packages_that_break_others() -> None:
+    from importlib.metadata import requires
+
+    base = {re.split(r"[^\w-]", line)[0] for line in requires("nanocodec-evalkit") or () if "extra ==" not in line}
+    unwanted = {"torchaudio", "moshi", "stable-audio-tools", "stable-codec", "nemo-toolkit", "transformers", "snac"}
+    assert "torch" in base and not base & unwanted
 
 
 def test_devices_do_not_matter_to_classical_codecs() -> None:
