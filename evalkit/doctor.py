@@ -2,7 +2,7 @@
 and the disk that it takes."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from evalkit.codecs import CodecFamily
 from evalkit.datasets.base import data_folder
 from evalkit.datasets.languages import NAMES
 from evalkit.errors import EvalkitError
-from evalkit.hub import hub_folder, megabytes, torch_hub
+from evalkit.hub import File, hub_folder, megabytes, torch_hub
 from evalkit.metrics.base import ModelMetric
 from evalkit.metrics.load import load_metric
 
@@ -51,8 +51,13 @@ def _metrics() -> Iterator[list[Any]]:
         remedy += [metric.fetch_command(tuple(NAMES))] if missing else []
         yield [
             f"metric {name}", state.code, licenses, megabytes(here) if here else "",
-            megabytes(sum(file.size for file in missing)) if missing else "", "; ".join(remedy),
+            _together(missing), "; ".join(remedy),
         ]  # fmt: skip
+
+
+def _together(missing: Sequence[File]) -> str:
+    size = sum(file.size for file in missing)
+    return "" if not missing else f"about {megabytes(size)}" if size else "size not known"
 
 
 def _codecs() -> Iterator[list[Any]]:

@@ -34,7 +34,7 @@ class File:
     """Path in its repository, or the file's name."""
     license: str
     size: int
-    """Bytes; those of files that nobody here has seen are about right."""
+    """Bytes; of files without a recorded sha256 what their publisher or the model's shape says, 0 where neither does."""
     repository: str = ""
     """OWNER/NAME on the Hugging Face hub; empty for a file with an address of its own."""
     revision: str = "main"
@@ -49,6 +49,13 @@ class File:
 
     def __str__(self) -> str:
         return f"{self.repository}/{self.name}" if self.repository else self.name
+
+    @property
+    def size_text(self) -> str:
+        """Its size for people."""
+        if not self.size:
+            return "size not known"
+        return megabytes(self.size) if self.sha256 else f"about {megabytes(self.size)}"
 
     @property
     def origin(self) -> str:
@@ -165,7 +172,7 @@ def megabytes(size: int) -> str:
 
 def describe(files: Iterable[File]) -> list[str]:
     """A line for each file: name, size, license, origin."""
-    return [f"{file.name}  {megabytes(file.size)}  {file.license}  from {file.origin}" for file in files]
+    return [f"{file.name}  {file.size_text}  {file.license}  from {file.origin}" for file in files]
 
 
 def _download(url: str, path: Path, advance: Callable[[int], None]) -> None:

@@ -104,8 +104,9 @@ def _brief(metric: Metric) -> str:
         return f"{state.code}: {state.remedy}" if state.remedy else state.code
     licenses = ", ".join(dict.fromkeys(file.license for file in missing))
     extra = f"{state.remedy.splitlines()[0]}; " if state.code == "needs extra" else ""
-    size = megabytes(sum(file.size for file in missing))
-    return f"{state.code}: {extra}{metric.fetch_command()} ({size}, {licenses})"
+    size = sum(file.size for file in missing)
+    shown = f"about {megabytes(size)}" if size else "size not known"
+    return f"{state.code}: {extra}{metric.fetch_command()} ({shown}, {licenses})"
 
 
 def list_datasets() -> Listing:

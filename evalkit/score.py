@@ -204,7 +204,7 @@ def score_key(
         more = {"row": row, "device": job.device}
         more |= {"transcript": job.transcript, "language": job.language} if known.uses_text else {}
     return content_key(
-        **known.identity(),
+        **known.identity(job.language if job else None),
         **more,
         reference=reference,
         decoded=decoded,

@@ -18,8 +18,8 @@ _CODES = {name: code for code, names in NAMES.items() for name in (code, *names)
 
 
 def code(name: str) -> str | None:
-    """ISO 639-1 of `de`, `deu` or `German`; None for a word that names none of the eight."""
-    return _CODES.get(name.lower())
+    """ISO 639-1 of `de`, `deu`, `German` or `de-AT`; None for a word that names none of the eight."""
+    return _CODES.get(name.lower().replace("_", "-").partition("-")[0])
 
 
 def codes(names: str | None) -> tuple[str, ...]:

@@ -58,8 +58,9 @@ class Metric(ABC):
         """Whether it can score speech in `languages` (ISO 639-1) here and now. Loads nothing."""
         return READY
 
-    def identity(self) -> dict[str, Any]:
-        """All that determines its values beside the pair, as JSON values: names what the cache keeps."""
+    def identity(self, language: str | None = None) -> dict[str, Any]:
+        """All that determines its values for speech in `language`, beside the pair, as JSON values: names what the
+        cache keeps."""
         return {"metric": repr(self)}
 
     def configured(self, name: str, options: Mapping[str, str]) -> "Metric":
@@ -158,9 +159,9 @@ class ModelMetric(Metric):
         """The one command that brings all that is missing."""
         return f"evalkit fetch {self.name.partition(':')[0]}"
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self, language: str | None = None) -> dict[str, Any]:
         """The metric with the sha256 of its weights, so that other weights never meet what was kept of these."""
-        found = {str(file): file.find() for file in self.files}
+        found = {str(file): file.find() for file in self.files_for([language] if language else [])}
         return {"metric": repr(self), "weights": {name: path and sha256(path) for name, path in found.items()}}
 
     def configured(self, name: str, options: Mapping[str, str]) -> "ModelMetric":

@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from evalkit.codecs import Wave
-from evalkit.datasets.languages import NAMES
+from evalkit.datasets.languages import NAMES, code
 from evalkit.errors import UndefinedScore, UsageError
 from evalkit.hub import File
 from evalkit.metrics.base import SCORE_RATE, ModelMetric, Pair, require_package
@@ -38,7 +37,7 @@ BASE = (
     _file("special_tokens_map.json", 100),
     _file("vocab.json", 1_200_000),
 )
-ADAPTERS = {code: _file(f"adapter.{names[1]}.safetensors", 8_900_000) for code, names in NAMES.items()}
+ADAPTERS = {iso: _file(f"adapter.{names[1]}.safetensors", 8_900_000) for iso, names in NAMES.items()}
 """ISO 639-1 -> what the model needs for that language: those of MLS."""
 
 
@@ -95,7 +94,7 @@ class Recognizer:
     def score(self, metric: "MmsCer", pair: Pair) -> Mapping[str, float]:
         """The rows of `metric`."""
         require_length(pair, SHORTEST, "MMS needs 25 ms")
-        language = pair.language or ""
+        language = code(pair.language or "") or pair.language or ""
         if metric.reference == "transcript":
             if pair.transcript is None:
                 raise UndefinedScore("there is no transcript (dcer-mms needs none)")
@@ -148,10 +147,10 @@ class MmsCer(ModelMetric):
         return f"mms-1b-all in {self.dtype}"
 
     def files_for(self, languages: Sequence[str]) -> tuple[File, ...]:
-        return (*self.files, *(ADAPTERS[language] for language in languages if language in ADAPTERS))
+        return (*self.files, *(ADAPTERS[language] for language in _known(languages)))
 
     def fetch_command(self, languages: Sequence[str] = ()) -> str:
-        known = [language for language in languages if language in ADAPTERS]
+        known = _known(languages)
         some = f" --languages {'+'.join(known)}" if known and set(known) != set(ADAPTERS) else ""
         return super().fetch_command(languages) + some
 
@@ -160,12 +159,6 @@ class MmsCer(ModelMetric):
             if name != "dtype" or value not in ("float32", "bfloat16"):
                 raise UsageError(f"{self.name}: {name}={value} is no option of it. It takes dtype=float32|bfloat16")
         return dict(options)
-
-    def identity(self) -> dict[str, Any]:
-        from evalkit.hub import sha256
-
-        adapters = {code: path and sha256(path) for code, file in ADAPTERS.items() if (path := file.find())}
-        return super().identity() | {"adapters": adapters}
 
     def open(self, device: str) -> Recognizer:
         paths = [file.open() for file in self.files]
@@ -182,6 +175,11 @@ class MmsCer(ModelMetric):
             return {}
         errors = sum(round(one[self.name] * one[self.rows[1]] / 100) for one in values)
         return {self.pooled_names[0]: 100 * errors / characters}
+
+
+def _known(languages: Sequence[str]) -> list[str]:
+    """Those of `languages` that MMS is set up for, as ISO 639-1."""
+    return list(dict.fromkeys(found for language in languages if (found := code(language)) is not None))
 
 
 def _metric(name: str, label: str, reference: str) -> MmsCer:

@@ -77,7 +77,7 @@ class Ecapa2(SpeakerSimilarity):
 
         def embed(wav: Wave) -> NDArray[np.float64]:
             with torch.inference_mode(), torch.jit.optimized_execution(False):
-                return model(torch.from_numpy(wav)[None].to(device))[0].double().cpu().numpy()
+                return model(torch.from_numpy(wav)[None].to(device)).reshape(-1).double().cpu().numpy()
 
         return Voices(embed)
 
@@ -137,7 +137,7 @@ def _about(name: str, label: str) -> dict[str, Any]:
 
 SECS_ECAPA2 = Ecapa2(
     **_about("secs-ecapa2", "SECS"),
-    files=(File("ecapa2.pt", "CC BY-NC 4.0 (non-commercial)", 108_000_000, "Jenthe/ECAPA2", code=True),),
+    files=(File("ecapa2.pt", "CC BY-NC 4.0 (non-commercial)", 0, "Jenthe/ECAPA2", code=True),),
     packages=(),
 )
 SECS_ECAPA = EcapaTdnn(

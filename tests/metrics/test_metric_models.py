@@ -203,6 +203,7 @@ def test_cer_without_text_or_language_has_a_reason() -> None:
         scorer.score(mms.CER, pair)
     with pytest.raises(UndefinedScore, match="the language is not known"):
         scorer.score(mms.DCER, replace(pair, language=None))
+    assert scorer.score(mms.DCER, replace(pair, language="en-GB")) == scorer.score(mms.DCER, pair)
     with pytest.raises(UndefinedScore, match="the language is ja"):
         scorer.score(mms.DCER, replace(pair, language="ja"))
     with pytest.raises(UndefinedScore, match="25 ms"):
@@ -532,3 +533,11 @@ def test_a_model_that_cannot_be_opened_costs_its_rows_only(tiny_ecapa2: Embedder
     assert sound.value == 100
     assert refused.value is None and not refused.settled
     assert "cannot be opened as TorchScript" in str(refused.reason)
+
+
+def test_another_language_changes_nothing_for_those_that_were_there(tiny_mms: Path) -> None:
+    before = mms.CER.identity("de")
+    place(mms.ADAPTERS["pl"]).write_bytes(b"another adapter")
+    assert mms.CER.identity("de") == before
+    place(mms.ADAPTERS["de"]).write_bytes(b"another adapter")
+    assert mms.CER.identity("de") != before

@@ -1,0 +1,68 @@
+"""Workers on an existing Ray cluster: `--executor ray` (the extra `ray`).
+
+The cluster is the one that RAY_ADDRESS names, or that runs on this machine; evalkit starts none. Its nodes need the
+same evalkit, and files that are named by path must lie at the same path on all of them. A node that is lost costs
+nothing: its jobs are done again elsewhere. A job that kills its worker wherever it runs is what evalkit/executors.py
+splits.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Collection, Iterator
+from types import TracebackType
+from typing import Any
+
+from evalkit.errors import MissingError
+from evalkit.executors import THREAD_VARIABLES, TIMEOUT, Lost
+
+RETRIES = 3
+"""Times that Ray tries a job again whose worker or node is gone."""
+
+
+class RayWorkers:
+    """One worker for each CPU of the cluster."""
+
+    def __init__(self) -> None:
+        """Raises MissingError where Ray is not installed, or there is no cluster to join."""
+        try:
+            import ray
+        except ImportError as error:
+            raise MissingError("--executor ray needs Ray: pip install 'nanocodec-evalkit[ray]'") from error
+        if not ray.is_initialized():
+            try:
+                environment = {"env_vars": dict.fromkeys(THREAD_VARIABLES, "1")}
+                ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR, runtime_env=environment)
+            except ConnectionError as error:
+                address = os.environ.get("RAY_ADDRESS", "this machine")
+                raise MissingError(
+                    f"there is no Ray cluster at {address}: start one with `ray start --head`, or set RAY_ADDRESS"
+                ) from error
+        self._ray = ray
+        self._functions: dict[Callable[[Any], Any], Any] = {}
+        self.window = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+    def __enter__(self) -> "RayWorkers":
+        return self
+
+    def submit(self, function: Callable[[Any], Any], job: Any) -> Any:
+        if function not in self._functions:
+            self._functions[function] = self._ray.remote(num_cpus=1, max_retries=RETRIES)(function)
+        return self._functions[function].remote(job)
+
+    def collect(self, handles: Collection[Any]) -> Iterator[tuple[Any, Any]]:
+        done, _ = self._ray.wait(list(handles), num_returns=1, timeout=TIMEOUT)
+        for handle in done or list(handles):
+            if not done:
+                self._ray.cancel(handle, force=True)
+            try:
+                result = self._ray.get(handle)
+            except self._ray.exceptions.TaskCancelledError:
+                result = Lost(f"took longer than {TIMEOUT:.0f} s")
+            except (self._ray.exceptions.WorkerCrashedError, self._ray.exceptions.NodeDiedError):
+                result = Lost("its process died")
+            yield handle, result
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """The cluster goes on without us."""
