@@ -13,6 +13,7 @@ from evalkit.errors import EvalkitError, UsageError
 
 if TYPE_CHECKING:
     from evalkit.cache import Cache
+    from evalkit.executors import Workers
     from evalkit.reports.table import Table
     from evalkit.shards import Shard
     from evalkit.stats import Settings
@@ -288,6 +289,10 @@ def _common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--overwrite", action="store_true", help="replace the run that OUTPUT holds")
     command.add_argument("--no-cache", action="store_true", help="compute everything anew and keep nothing")
     command.add_argument("--jobs", type=_positive, metavar="N", help="processes that score; default: one a core")
+    command.add_argument(
+        "--executor", default="processes", choices=["processes", "ray"],
+        help="score on this machine, or on the Ray cluster that RAY_ADDRESS names; default: %(default)s",
+    )  # fmt: skip
     command.add_argument("--shard", metavar="i/n", help="do part i of n; `evalkit merge` joins the parts")
     _allowance(command)
 
@@ -342,7 +347,7 @@ def _run(args: argparse.Namespace) -> int:
         seed=args.seed,
         save_audio=args.save_audio,
         overwrite=args.overwrite,
-        workers=args.jobs,
+        workers=_workers(args),
         shard=_shard(args),
     )
     with _cache(args) as cache, Progress(len(codecs) * len(plan.utterances), "utterances") as progress:
@@ -396,7 +401,7 @@ def _score(args: argparse.Namespace) -> int:
     with _cache(args) as cache, Progress(len(files), "pairs") as progress:
         rows = pairs.score_pairs(
             files, dataset, scored, output, cache, progress.advance,
-            overwrite=args.overwrite, workers=args.jobs, shard=_shard(args),
+            overwrite=args.overwrite, workers=_workers(args), shard=_shard(args),
         )  # fmt: skip
     return _conclude(rows, output, args.max_failed)
 
@@ -547,6 +552,16 @@ def _cache(args: argparse.Namespace) -> "Cache":
     from evalkit.cache import Cache, cache_folder
 
     return Cache(None if args.no_cache else cache_folder())
+
+
+def _workers(args: argparse.Namespace) -> "Workers":
+    if args.executor == "ray":
+        from evalkit.ray_workers import RayWorkers
+
+        return RayWorkers()
+    from evalkit.score import scoring_processes
+
+    return scoring_processes(args.jobs)
 
 
 def _shard(args: argparse.Namespace) -> "Shard | None":

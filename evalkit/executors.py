@@ -7,12 +7,13 @@ process; when one dies, its job is split into smaller ones until the culprit is 
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
 from dataclasses import dataclass
 from itertools import chain
 from multiprocessing.context import BaseContext
-from typing import Generic, TypeVar
+from types import TracebackType
+from typing import Any, Generic, Protocol, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -33,6 +34,34 @@ class Death(Generic[Job]):
     reason: str
 
 
+@dataclass(frozen=True)
+class Lost:
+    """What became of a job whose worker died or hung."""
+
+    reason: str
+
+
+class Workers(Protocol):
+    """Processes that take jobs, on this machine (Processes) or on a cluster (evalkit/ray_workers.py)."""
+
+    window: int
+    """Jobs to keep under way at once, so that no worker waits and memory stays bounded."""
+
+    def __enter__(self) -> "Workers": ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def submit(self, function: Callable[[Any], Any], job: Any) -> Any:
+        """Begin `function(job)` in a worker; returns a handle."""
+        ...
+
+    def collect(self, handles: Collection[Any]) -> Iterator[tuple[Any, Any]]:
+        """Wait until one of `handles` or more are done; each of these with its result, or Lost."""
+        ...
+
+
 def default_workers() -> int:
     """The cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -42,66 +71,86 @@ def run_isolated(
     function: Callable[[Job], Result],
     jobs: Iterable[Job],
     split: Callable[[Job], Sequence[Job]],
-    workers: int | None = None,
-    preload: Sequence[str] = (),
+    workers: Workers,
 ) -> Iterator[Result | Death[Job]]:
     """Results of `function` over `jobs`, in the order in which they are done.
 
     `split(job)` gives the smaller jobs to try when a worker died on `job`: one job means that it cannot be split.
-    `jobs` is drawn from lazily, so that at most two jobs a worker are in memory. `preload` names modules that
-    workers share instead of importing each their own.
+    `jobs` is drawn from lazily, a window of the workers at a time.
     """
-    workers = workers or default_workers()
-    pending: dict[Future[Result], Job] = {}
+    pending: dict[Any, Job] = {}
     source = iter(jobs)
     first = next(source, None)
     if first is None:  # nothing to do is not worth a process
         return
     source = chain([first], source)
     exhausted = False
-    with _pool(workers, preload) as pool:
+    with workers:
+        while pending or not exhausted:
+            while not exhausted and len(pending) < workers.window:
+                job = next(source, None)
+                if job is None:
+                    exhausted = True
+                else:
+                    pending[workers.submit(function, job)] = job
+            for handle, result in workers.collect(pending):
+                job = pending.pop(handle)
+                if not isinstance(result, Lost):
+                    yield result
+                elif len(parts := split(job)) > 1:
+                    pending |= {workers.submit(function, part): part for part in parts}
+                else:
+                    yield Death(job, result.reason)
+
+
+class Processes:
+    """`count` worker processes on this machine, one a core unless given. `preload` names modules that they share
+    instead of importing each their own."""
+
+    def __init__(self, count: int | None = None, preload: Sequence[str] = ()) -> None:
+        self._count = count or default_workers()
+        self._preload = preload
+        self.window = 2 * self._count
+
+    def __enter__(self) -> "Processes":
+        context = _context(self._preload)
+        # One thread a worker, or numpy's own threads would fight over the cores. The variables count only when numpy is
+        # first imported, in the server process that workers are forked from, so they are set while that one starts.
+        before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+        os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
         try:
-            while pending or not exhausted:
-                while not exhausted and len(pending) < 2 * workers:
-                    try:
-                        job = next(source)
-                    except StopIteration:
-                        exhausted = True
-                    else:
-                        pending[pool.schedule(function, args=[job], timeout=TIMEOUT)] = job
-                done, _ = wait(pending, return_when=FIRST_COMPLETED)
-                for future in done:
-                    job = pending.pop(future)
-                    try:
-                        yield future.result()
-                    except (ProcessExpired, TimeoutError) as error:
-                        parts = split(job)
-                        if len(parts) > 1:
-                            for part in parts:
-                                pending[pool.schedule(function, args=[part], timeout=TIMEOUT)] = part
-                        else:
-                            yield Death(job, _cause(error))
-        except BaseException:  # the caller stopped listening (Ctrl-C): do not wait for what is under way
-            pool.stop()
-            raise
+            self._pool = ProcessPool(max_workers=self._count, context=context, initializer=_ignore_interrupts)
+            self._pool.schedule(_ignore_interrupts).result()
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+        return self
 
+    def submit(self, function: Callable[[Any], Any], job: Any) -> Future[Any]:
+        return self._pool.schedule(function, args=[job], timeout=TIMEOUT)
 
-def _pool(workers: int, preload: Sequence[str]) -> ProcessPool:
-    context = _context(preload)
-    # One thread a worker, or numpy's own threads would fight over the cores. The variables count only when numpy is
-    # first imported, in the server process that workers are forked from, so they are set while that one starts.
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-    try:
-        pool = ProcessPool(max_workers=workers, context=context, initializer=_ignore_interrupts)
-        pool.schedule(_ignore_interrupts).result()
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-    return pool
+    def collect(self, handles: Collection[Future[Any]]) -> Iterator[tuple[Future[Any], Any]]:
+        done, _ = wait(handles, return_when=FIRST_COMPLETED)
+        for future in done:
+            try:
+                result = future.result()
+            except TimeoutError:
+                result = Lost(f"took longer than {TIMEOUT:.0f} s")
+            except ProcessExpired as error:
+                result = Lost(_cause(error.exitcode))
+            yield future, result
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._pool.close()
+        else:  # Ctrl-C, or nobody listens any more: do not wait for what is under way
+            self._pool.stop()
+        self._pool.join()
 
 
 def _context(preload: Sequence[str]) -> BaseContext:
@@ -117,10 +166,7 @@ def _ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _cause(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return f"took longer than {TIMEOUT:.0f} s"
-    code = getattr(error, "exitcode", None)
-    if isinstance(code, int) and code < 0:
+def _cause(code: int) -> str:
+    if code < 0:
         return f"its process died: {signal.Signals(-code).name}"
     return f"its process died with exit code {code}"

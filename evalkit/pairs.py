@@ -14,6 +14,7 @@ from evalkit import provenance
 from evalkit.audio import SUFFIXES
 from evalkit.cache import Cache
 from evalkit.errors import MissingError, UsageError
+from evalkit.executors import Workers
 from evalkit.run import Advance, missing_metrics, pooled_rows
 from evalkit.score import Candidate, Job, Source, model_metrics, pair_metrics, score_all, score_models
 from evalkit.shards import Shard
@@ -133,7 +134,7 @@ def score_pairs(
     advance: Advance,
     *,
     overwrite: bool = False,
-    workers: int | None = None,
+    workers: Workers | None = None,
     shard: Shard | None = None,
 ) -> list[Row]:
     """Score `pairs`, or the part that `shard` takes (by reference), and write a run directory; the rows are returned

@@ -16,6 +16,7 @@ from evalkit.cache import Cache, content_key
 from evalkit.codecs import Codec, CodecChoice, Codes, Rendered
 from evalkit.datasets.base import Dataset, Utterance
 from evalkit.errors import AudioError, CodecError, MissingError, UndefinedScore
+from evalkit.executors import Workers
 from evalkit.metrics.base import CodesMetric, ModelMetric
 from evalkit.metrics.load import load_metric
 from evalkit.score import Answer, Candidate, Job, Source, model_metrics, pair_metrics, score_all, score_models
@@ -41,7 +42,8 @@ class Plan:
     seed: int = 0
     save_audio: bool = False
     overwrite: bool = False
-    workers: int | None = None
+    workers: Workers | None = None
+    """Where waveforms are scored; None for processes on this machine."""
     shard: "Shard | None" = None
     """The part of the dataset that this run does; None for all of it."""
 

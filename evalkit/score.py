@@ -17,7 +17,7 @@ from evalkit.audio import RESAMPLER, Audio, read
 from evalkit.cache import Cache, content_key
 from evalkit.codecs import Wave
 from evalkit.errors import AudioError, UndefinedScore
-from evalkit.executors import Death, default_workers, run_isolated
+from evalkit.executors import Death, Processes, Workers, default_workers, run_isolated
 from evalkit.metrics.base import SCORE_RATE, ModelMetric, Pair, PairMetric, Scorer
 from evalkit.metrics.load import load_metric
 
@@ -77,8 +77,9 @@ class Scored:
     pcm: dict[Path, str] = field(default_factory=dict)
 
 
-def score_all(jobs: Iterable[Job], kept: Cache, workers: int | None = None) -> Iterator[list[Answer]]:
-    """Answers of all jobs, in the order in which they are done; a crash costs the one answer that caused it."""
+def score_all(jobs: Iterable[Job], kept: Cache, workers: Workers | None = None) -> Iterator[list[Answer]]:
+    """Answers of all jobs, in the order in which they are done; a crash costs the one answer that caused it. Without
+    `workers`, processes on this machine."""
     memory = Memory(kept)
     known: list[list[Answer]] = []
 
@@ -90,7 +91,7 @@ def score_all(jobs: Iterable[Job], kept: Cache, workers: int | None = None) -> I
             if rest is not None:
                 yield rest
 
-    for result in run_isolated(score_job, unknown(), split_job, workers, PRELOAD):
+    for result in run_isolated(score_job, unknown(), split_job, workers or scoring_processes()):
         yield from known
         known.clear()
         if isinstance(result, Death):
@@ -100,6 +101,11 @@ def score_all(jobs: Iterable[Job], kept: Cache, workers: int | None = None) -> I
             memory.keep(result)
             yield result.answers
     yield from known
+
+
+def scoring_processes(count: int | None = None) -> Processes:
+    """`count` processes on this machine, one a core unless given, that have the metrics' packages at hand."""
+    return Processes(count, PRELOAD)
 
 
 def score_models(jobs: Sequence[Job], kept: Cache) -> Iterator[list[Answer]]:
@@ -112,7 +118,7 @@ def score_models(jobs: Sequence[Job], kept: Cache) -> Iterator[list[Answer]]:
         models.setdefault(_model_metric(name).model, []).append(name)
     ordered = sorted(jobs, key=lambda job: job.language or "")
     for names in models.values():
-        yield from score_all((part for job in ordered for part in _only(job, names)), kept, workers=1)
+        yield from score_all((part for job in ordered for part in _only(job, names)), kept, scoring_processes(1))
 
 
 def _only(job: Job, metrics: Sequence[str]) -> Iterator[Job]:

@@ -4,7 +4,7 @@ import os
 import signal
 from collections.abc import Sequence
 
-from evalkit.executors import Death, run_isolated
+from evalkit.executors import Death, Processes, run_isolated
 
 Job = tuple[str, ...]
 
@@ -22,7 +22,7 @@ def split(job: Job) -> Sequence[Job]:
 
 
 def outcome(jobs: Sequence[Job]) -> tuple[list[Job], list[Death[Job]]]:
-    results = list(run_isolated(work, jobs, split, workers=2))
+    results = list(run_isolated(work, jobs, split, Processes(2)))
     return sorted(r for r in results if not isinstance(r, Death)), [r for r in results if isinstance(r, Death)]
 
 
@@ -50,7 +50,7 @@ def test_jobs_are_drawn_only_as_they_are_needed() -> None:
             drawn.append(number)
             yield (str(number),)
 
-    results = run_isolated(work, jobs(), split, workers=2)  # type: ignore[arg-type]
+    results = run_isolated(work, jobs(), split, Processes(2))  # type: ignore[arg-type]
     next(results)
     assert len(drawn) <= 6
     results.close()  # type: ignore[attr-defined]
