@@ -34,7 +34,7 @@ class File:
     """Path in its repository, or the file's name."""
     license: str
     size: int
-    """Bytes; of files without a recorded sha256 what their publisher or the model's shape says, 0 where neither does."""
+    """Bytes. Without a recorded sha256: what the publisher or the model's shape says, or 0 where neither does."""
     repository: str = ""
     """OWNER/NAME on the Hugging Face hub; empty for a file with an address of its own."""
     revision: str = "main"
