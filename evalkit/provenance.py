@@ -15,6 +15,7 @@ from evalkit.audio import RESAMPLER
 from evalkit.executors import default_workers
 from evalkit.metrics.base import SCORE_RATE, ModelMetric
 from evalkit.metrics.load import load_metric
+from evalkit.stats import DEFAULTS
 
 PACKAGES = (
     "numpy",
@@ -52,6 +53,7 @@ def describe(metrics: Iterable[str], **more: Any) -> dict[str, Any]:
         "cores": default_workers(),
         "score_rate": SCORE_RATE,
         "resampler": RESAMPLER,
+        "intervals": DEFAULTS.describe(),
         "metrics": {row: about for name in metrics for row, about in _describe_metric(name).items()},
     } | more
 
