@@ -19,7 +19,7 @@ from .plots import spectrogram
 
 @dataclass(frozen=True)
 class Clip:
-    """One version of an utterance: FLAC (16 bit) and a PNG of its mel spectrogram, both as data URIs."""
+    """One version of an utterance: WAV (16 bit) and a PNG of its mel spectrogram, both as data URIs."""
 
     audio: str
     picture: str
@@ -74,7 +74,7 @@ def _clips(runs: Sequence[Run], codecs: Sequence[str], utterance: str) -> Iterat
     audio = {name: read(path) for name, path in paths.items() if path is not None}
     peak = max((float(np.abs(version.wav).max()) for version in audio.values()), default=0.0)
     for name, version in audio.items():  # one gain for all, so that they stay comparable
-        yield name, Clip(_flac(Audio(version.wav / max(1.0, peak), version.sample_rate)), _picture(version))
+        yield name, Clip(_wav(Audio(version.wav / max(1.0, peak), version.sample_rate)), _picture(version))
 
 
 def _audio_file(runs: Sequence[Run], folder: str, utterance: str) -> Path | None:
@@ -82,10 +82,11 @@ def _audio_file(runs: Sequence[Run], folder: str, utterance: str) -> Path | None
     return next((path for path in paths if path.is_file()), None)
 
 
-def _flac(audio: Audio) -> str:
+def _wav(audio: Audio) -> str:
+    """WAV, though FLAC is half as large: Chromium's demuxer fails now and then to seek in a FLAC data URI."""
     out = io.BytesIO()
-    soundfile.write(out, audio.wav, audio.sample_rate, format="FLAC", subtype="PCM_16")
-    return _data_uri("audio/flac", out.getvalue())
+    soundfile.write(out, audio.wav, audio.sample_rate, format="WAV", subtype="PCM_16")
+    return _data_uri("audio/wav", out.getvalue())
 
 
 def _picture(audio: Audio) -> str:

@@ -45,7 +45,8 @@ function play(button) {
   if (current !== button) {
     current = button;
     audio.src = clips[button.dataset.clip];
-    audio.addEventListener("loadedmetadata", () => { audio.currentTime = Math.min(place, audio.duration); }, { once: true });
+    const resume = () => { if (place) audio.currentTime = Math.min(place, audio.duration); };
+    audio.addEventListener("loadedmetadata", resume, { once: true });
     bar.querySelector("span").textContent = button.title;
     bar.hidden = false;
   }
