@@ -327,9 +327,11 @@ def _settings(args: argparse.Namespace) -> "Settings":
 
 def _run(args: argparse.Namespace) -> int:
     from evalkit.codecs import assign, choose
+    from evalkit.coding import Here
     from evalkit.datasets import load_dataset
+    from evalkit.plan import Plan
     from evalkit.progress import Progress
-    from evalkit.run import Plan, execute
+    from evalkit.run import execute
 
     if args.suite:
         return _run_suite(args)
@@ -338,6 +340,7 @@ def _run(args: argparse.Namespace) -> int:
     dataset = load_dataset(
         args.dataset or "builtin", args.limit, args.seed, per_language=args.per_language, ids=args.ids
     )
+    workers = _workers(args)
     plan = Plan(
         codecs=codecs,
         dataset=dataset,
@@ -347,7 +350,8 @@ def _run(args: argparse.Namespace) -> int:
         seed=args.seed,
         save_audio=args.save_audio,
         overwrite=args.overwrite,
-        workers=_workers(args),
+        workers=workers,
+        coder=getattr(workers, "coder", Here),
         shard=_shard(args),
     )
     with _cache(args) as cache, Progress(len(codecs) * len(plan.utterances), "utterances") as progress:
@@ -669,7 +673,7 @@ def _print_listing(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Non
 def _new_output(name: str) -> Path:
     from datetime import datetime
 
-    from evalkit.run import slug
+    from evalkit.store import slug
 
     return Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{slug(name)}"
 

@@ -13,9 +13,11 @@ from pathlib import Path
 from evalkit import provenance
 from evalkit.audio import SUFFIXES
 from evalkit.cache import Cache
+from evalkit.corpus import pooled_rows
 from evalkit.errors import MissingError, UsageError
 from evalkit.executors import Workers
-from evalkit.run import Advance, missing_metrics, pooled_rows
+from evalkit.plan import missing_metrics
+from evalkit.run import Advance
 from evalkit.score import Candidate, Job, Source, model_metrics, pair_metrics, score_all, score_models
 from evalkit.shards import Shard
 from evalkit.store import COLUMNS, Row, RunWriter

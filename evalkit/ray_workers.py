@@ -1,4 +1,4 @@
-"""Workers on an existing Ray cluster: `--executor ray` (the extra `ray`).
+"""Codecs and metrics on an existing Ray cluster: `--executor ray` (the extra `ray`).
 
 The cluster is the one that RAY_ADDRESS names, or that runs on this machine; evalkit starts none. Its nodes need the
 same evalkit, and files that are named by path must lie at the same path on all of them. A node that is lost costs
@@ -9,9 +9,12 @@ splits.
 import logging
 import os
 from collections.abc import Callable, Collection, Iterator
+from itertools import cycle
 from types import TracebackType
 from typing import Any
 
+from evalkit.codecs import Codec, CodecChoice, Codes, Rendered, Wave
+from evalkit.coding import code
 from evalkit.errors import MissingError
 from evalkit.executors import THREAD_VARIABLES, TIMEOUT, Lost
 
@@ -66,3 +69,37 @@ class RayWorkers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """The cluster goes on without us."""
+
+    def coder(self, choice: CodecChoice, codec: Codec, device: str) -> "RayCoder":
+        """Where `choice` runs: one actor a GPU where `device` is one, else one a node."""
+        return RayCoder(self._ray, choice, device)
+
+
+class RayCoder:
+    """A codec in actors, each of which builds it once; a lost actor is built again where there is room."""
+
+    def __init__(self, ray: Any, choice: CodecChoice, device: str) -> None:
+        self._ray = ray
+        gpus = int(ray.cluster_resources().get("GPU", 0)) if device.startswith("cuda") else 0
+        count = gpus or len([node for node in ray.nodes() if node["Alive"]])
+        # Actors claim no CPU: they would hold it while the scores that wait for them need it.
+        share = {"num_gpus": 1 if gpus else 0, "num_cpus": 0, "scheduling_strategy": "SPREAD"}
+        actor = ray.remote(**share, max_restarts=-1, max_task_retries=RETRIES)(_Actor)
+        self._actors = cycle([actor.remote(choice, device) for _ in range(count)])
+        self.ahead = 2 * count
+
+    def start(self, wav: Wave) -> Callable[[], tuple[Codes, Wave]]:
+        handle = next(self._actors).code.remote(wav)
+        return lambda: self._ray.get(handle)
+
+
+class _Actor:
+    """A codec in a process of the cluster."""
+
+    def __init__(self, choice: CodecChoice, device: str) -> None:
+        codec = choice.build(device)
+        assert not isinstance(codec, Rendered)
+        self._codec = codec
+
+    def code(self, wav: Wave) -> tuple[Codes, Wave]:
+        return code(self._codec, wav)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from evalkit.corpus import corpus_rows, pooled_rows
 from evalkit.errors import UsageError
-from evalkit.run import corpus_rows, pooled_rows
 from evalkit.store import CORPUS, Row, Run, RunWriter, read_codes, read_run, to_rows
 
 Item = TypeVar("Item")

@@ -204,6 +204,11 @@ def failed_utterances(rows: Iterable[Row]) -> dict[str, dict[str, str]]:
     return failed
 
 
+def slug(name: str) -> str:
+    """`name` as a file name."""
+    return "".join(c if c.isalnum() or c in "-_.@" else "_" for c in name)
+
+
 def is_run(path: Path) -> bool:
     return (path / "run.json").is_file()
 

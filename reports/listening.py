@@ -11,8 +11,7 @@ import pandas as pd
 import soundfile
 
 from evalkit.audio import Audio, read
-from evalkit.run import slug
-from evalkit.store import REFERENCE_FOLDER, Run
+from evalkit.store import REFERENCE_FOLDER, Run, slug
 
 from .plots import spectrogram
 

@@ -403,7 +403,7 @@ def test_a_selection_follows_ids_and_seed_not_the_order_of_files(tmp_path: Path)
 def test_a_codec_that_is_given_less_than_its_band_is_flagged() -> None:
     from types import SimpleNamespace
 
-    from evalkit.run import is_narrow, narrow_notes
+    from evalkit.coding import is_narrow, narrow_notes
 
     wide = SimpleNamespace(name="wide@1k", sample_rate=22_050, codebook_sizes=(4,))
     stream = SimpleNamespace(name="opus@6k", sample_rate=48_000, codebook_sizes=())

@@ -29,7 +29,7 @@ from evalkit.metrics.base import ModelMetric, Pair
 from evalkit.metrics.load import load_metric
 from evalkit.metrics.text import NORMALIZER, character_errors
 from evalkit.metrics.torchaudio_import import load_torchaudio
-from evalkit.run import Plan, with_texts
+from evalkit.plan import Plan, with_texts
 from evalkit.score import Candidate, Job, Source, score_job
 from evalkit.store import read_run
 
