@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nanocodec import fused
 from nanocodec.config import CodecConfig, get_config
 from nanocodec.decoder import Decoder
 from nanocodec.encoder import Encoder
@@ -103,7 +104,11 @@ class NanoCodec(nn.Module):
         lengths = self._check_lengths(lengths, batch, total, "samples")
         audio = F.pad(audio, (0, -total % self.hop))
         if lengths is None:
-            latent = self.audio_encoder(audio[:, None])
+            plain = torch.is_grad_enabled() or torch.jit.is_tracing() or self.config.encoder.pad_mode != "replicate"
+            if plain or not total:
+                latent = self.audio_encoder(audio[:, None])
+            else:
+                latent = fused.encode(self.audio_encoder, audio[:, None])
             return latent, torch.full((batch,), latent.shape[-1], device=audio.device)
         frames = -(-lengths // self.hop)
         audio = audio * valid_mask(lengths, audio.shape[1])

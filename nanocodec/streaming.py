@@ -33,6 +33,7 @@ Precision = Literal["fp32", "bf16"]
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 BLOCK = 1 << 18  # numbers in a block of activations: a megabyte in fp32
+FEW = 64  # outputs up to which a matrix product beats a convolution, which rearranges its weights at every call
 FIRST_BLOCK = 64  # frames that share one pass over the weights of the first, widest layers
 
 
@@ -79,7 +80,11 @@ class _Conv:
         else:
             self.activation(x, buffer[:, :, keep:])
         self.past.copy_(buffer[:, :, x.shape[2] :])
-        return F.conv1d(buffer, self.weight, self.bias, dilation=self.dilation)
+        if x.shape[2] > FEW or self.weight.dtype != torch.float32:
+            return F.conv1d(buffer, self.weight, self.bias, dilation=self.dilation)
+        windows = buffer.unfold(2, keep + 1, 1)[..., :: self.dilation[0]]  # [B, C, n, k]
+        rows = windows.transpose(1, 2).flatten(2)
+        return F.linear(rows, self.weight.flatten(1), self.bias).transpose(1, 2)
 
 
 class _Upsample:
