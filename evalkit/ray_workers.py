@@ -90,7 +90,17 @@ class RayCoder:
 
     def start(self, wav: Wave) -> Callable[[], tuple[Codes, Wave]]:
         handle = next(self._actors).code.remote(wav)
-        return lambda: self._ray.get(handle)
+
+        def finish() -> tuple[Codes, Wave]:
+            nonlocal handle
+            for _ in range(RETRIES):
+                try:
+                    return self._ray.get(handle)
+                except self._ray.exceptions.RayActorError:  # its node is gone, or the codec killed it: ask the next
+                    handle = next(self._actors).code.remote(wav)
+            return self._ray.get(handle)
+
+        return finish
 
 
 class _Actor:
