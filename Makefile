@@ -16,7 +16,7 @@ demo: $(VENV)/.demo-ready ## set up and run the main job: the built-in codec bes
 test: lint ## set up and run lint, type checks and the fast tests
 	$(BIN)/python -m pytest
 
-test-slow: $(VENV)/.test-ready ## the tests that take minutes
+test-slow: $(VENV)/.slow-ready ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/.test-ready ## ruff and mypy
@@ -59,4 +59,8 @@ $(VENV)/.demo-ready: pyproject.toml constraints.txt
 $(VENV)/.test-ready: $(VENV)/.demo-ready
 	@echo "Installing what the tests need"
 	@$(PIP) --editable '.[classical,dev]'
+	@touch $@
+
+$(VENV)/.slow-ready: $(VENV)/.test-ready
+	@$(PIP) --editable '.[classical,dev,ray]'
 	@touch $@
