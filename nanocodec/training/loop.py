@@ -44,12 +44,12 @@ class Phase:
         until: last step of the phase (exclusive).
         batch: excerpts per step, over all workers.
         frames: codec frames per excerpt.
-        waveform: train the waveform losses; without them only the mel guides learn, which costs a third.
+        waveform: train the waveform losses; without them only the mel guides learn, which costs half.
         quantized: probability that an excerpt is quantized (straight-through). The others keep continuous latents
             with uniform noise of half a quantization step, so gradients are exact.
         lr_scale: factor on the learning rate.
         freeze_encoder: at its start all weights become their averages; from then on the decoder alone learns, from
-            codes that no longer move, which costs little more than half.
+            codes that no longer move, and a step is cheaper.
     """
 
     until: int
