@@ -17,14 +17,16 @@ def score(codec: NanoCodec, waves: Sequence[np.ndarray]) -> dict[str, float]:
     """Encode, decode and score mono waves at the codec's rate.
 
     Returns:
-        Means over the utterances: `pesq_wb` (1 to 4.64), `estoi` (up to 1), and over codebooks `entropy_bits`.
-        Utterances that PESQ finds no speech in are left out of its mean.
+        Means over the utterances: `pesq_wb` (1 to 4.64), `estoi` (up to 1), and over codebooks `utilisation` and
+        `entropy_bits`. Utterances that PESQ finds no speech in are left out of both; with none left, so are these.
     """
     from pesq import NoUtterancesError, pesq
     from pystoi import stoi
 
     from nanocodec.training.loop import code_statistics
 
+    if not waves:
+        return {}
     quality, intelligibility, all_codes = [], [], []
     for wave in waves:
         with torch.inference_mode():
@@ -39,9 +41,6 @@ def score(codec: NanoCodec, waves: Sequence[np.ndarray]) -> dict[str, float]:
             continue
         intelligibility.append(stoi(reference, degraded, SCORE_RATE, extended=True))
     used, bits = code_statistics(np.concatenate(all_codes, axis=1), codec.config.codebook_size)
-    return {
-        "pesq_wb": round(float(np.mean(quality)), 4),
-        "estoi": round(float(np.mean(intelligibility)), 4),
-        "utilisation": round(used, 4),
-        "entropy_bits": round(bits, 3),
-    }
+    scores = {"pesq_wb": quality, "estoi": intelligibility} if quality else {}
+    means = {name: round(float(np.mean(values)), 4) for name, values in scores.items()}
+    return {**means, "utilisation": round(used, 4), "entropy_bits": round(bits, 3)}

@@ -11,10 +11,12 @@ import torch
 
 from nanocodec.checkpoint import load
 from nanocodec.config import DecoderConfig, EncoderConfig, get_config
+from nanocodec.model import NanoCodec
 from nanocodec.training.config import ConfigError, load_config, parse_source
 from nanocodec.training.data import AudioCache, DataError, Excerpts, Source
 from nanocodec.training.loop import Phase, TrainConfig, Trainer, code_statistics
 from nanocodec.training.optim import MuonAdam, orthogonalize
+from nanocodec.training.validation import score
 
 TINY = dataclasses.replace(
     get_config("mini-1.1k"), encoder=EncoderConfig(2, (3,), (1,)), decoder=DecoderConfig(32, (3,), (1,))
@@ -218,6 +220,17 @@ def test_the_learning_rate_warms_up_holds_and_decays() -> None:
     assert config.with_steps(30).phases[-1].until == 30
     assert config.with_steps(60).phases[-1].until == 60
     assert len(config.with_steps(60).phases) == 2
+
+
+def test_validation_scores_what_has_speech_and_nothing_else() -> None:
+    codec = NanoCodec.builtin()
+    time = np.arange(2 * 22050) / 22050
+    voice = 0.1 * sum(np.sin(2 * np.pi * 120 * k * time) / k for k in range(1, 20)) * (np.sin(6 * time) > -0.5)
+    scores = score(codec, [voice.astype(np.float32)])
+    assert set(scores) == {"pesq_wb", "estoi", "utilisation", "entropy_bits"}
+    assert 1 <= scores["pesq_wb"] <= 4.65
+    assert set(score(codec, [np.zeros(22050, np.float32)])) == {"utilisation", "entropy_bits"}
+    assert score(codec, []) == {}
 
 
 def test_code_statistics_of_known_codes() -> None:
