@@ -16,11 +16,13 @@ from scoring import make_pairs
 
 from evalkit.cache import Cache
 from evalkit.pairs import from_folders, score_pairs
+from evalkit.score import scoring_processes
 
 METRICS = ("pesq-wb", "stoi", "mel-2048-80-ln1p")
 
 
-def time_run(folder: Path, cache: Cache, workers: int) -> float:
+def time_run(folder: Path, cache: Cache, count: int) -> float:
+    workers = scoring_processes(count)
     start = time.perf_counter()
     pairs = from_folders(folder / "reference", folder / "decoded")
     score_pairs(pairs, "benchmark", METRICS, folder / "run", cache, lambda *_: None, overwrite=True, workers=workers)

@@ -10,6 +10,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -71,13 +72,16 @@ def time_direct(folder: Path, workers: int) -> tuple[float, dict[str, tuple[floa
 
 
 def time_evalkit(folder: Path, workers: int) -> tuple[float, dict[str, tuple[float, float]]]:
+    """With an empty cache, so that everything is computed and kept."""
+    shutil.rmtree(folder / "cache", ignore_errors=True)
+    environment = os.environ | {"EVALKIT_CACHE": str(folder / "cache")}
     command = [
         sys.executable, "-m", "evalkit.cli", "score", "--metrics", "pesq-wb,stoi", "--jobs", str(workers),
         "--reference", str(folder / "reference"), "--decoded", str(folder / "decoded"), "--output", str(folder / "run"),
         "--overwrite",
     ]  # fmt: skip
     start = time.perf_counter()
-    subprocess.run(command, capture_output=True, check=True)
+    subprocess.run(command, capture_output=True, check=True, env=environment)
     took = time.perf_counter() - start
     table = read_run(folder / "run").rows.pivot(index="utterance", columns="metric", values="value")
     return took, {str(name): (row["pesq-wb"], row["stoi"]) for name, row in table.iterrows()}
