@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help demo test test-slow lint format bench oracle oracle-wavtokenizer clean
+.PHONY: help demo test gate test-slow lint format bench oracle oracle-wavtokenizer clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -15,6 +15,11 @@ demo: $(VENV)/.demo-ready ## set up and run the main job: the built-in codec bes
 
 test: lint ## set up and run lint, type checks and the fast tests
 	$(BIN)/python -m pytest
+
+gate: $(VENV)/.demo-ready ## hold the built-in codec to ci/baseline.json
+	$(BIN)/evalkit run --codec nanocodec@1.1k --metrics pesq-wb,estoi,mel-2048-80-ln1p,bitrate --no-cache \
+		--output runs/gate --overwrite
+	$(BIN)/evalkit gate runs/gate --baseline ci/baseline.json
 
 test-slow: $(VENV)/.slow-ready ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
@@ -28,8 +33,9 @@ format: $(VENV)/.test-ready ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.test-ready ## evalkit's scoring beside calling the metric packages directly
+bench: $(VENV)/.test-ready ## scoring beside calling the metric packages directly; what the cache and processes give
 	$(BIN)/python benchmarks/scoring.py
+	$(BIN)/python benchmarks/reruns.py
 
 oracle: .venv-oracle/.ready ## NVIDIA NeMo's own codec beside ours: same tokens, same samples? (its own environment)
 	PYTHONPATH=. .venv-oracle/bin/python tests/oracle/compare.py $(ORACLE)
