@@ -609,12 +609,13 @@ def _conclude(rows: "Sequence[Row]", output: Path, max_failed: int) -> int:
 def _print_tables(tables: Sequence[Any]) -> None:
     from rich.console import Console
 
-    from evalkit.reports.render import rich_table
+    from evalkit.reports.render import fitting, rich_table
 
     # A file or a pipe has no width to fit: the table gets all that it needs there.
     console = Console(width=None if sys.stdout.isatty() else 200)
     for table in tables:
-        console.print(rich_table(table))
+        for part in fitting(table, console.width):
+            console.print(rich_table(part))
         for note in table.notes:
             console.print(note, style="dim", markup=False, highlight=False, soft_wrap=True)
 

@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .table import TIE, Cell, Table
@@ -41,6 +42,29 @@ def rich_table(table: Table) -> "RichTable":
     for row in table.rows:
         rendered.add_row(*map(show, row))
     return rendered
+
+
+def fitting(table: Table, width: int) -> list[Table]:
+    """`table`, cut where it is wider than `width` characters into tables that fit, each with the first column: a number
+    that is cut short is worse than one that stands further down. A table of words is left whole, since words wrap."""
+    from rich.console import Console
+
+    if any(column.words for column in table.columns[1:]):
+        return [table]
+    measure = Console(width=10_000, file=io.StringIO()).measure  # no terminal, whose own width would count
+    parts: list[list[int]] = [[0]]
+    for position in range(1, len(table.columns)):
+        wider = [*parts[-1], position]
+        if len(parts[-1]) > 1 and measure(rich_table(_only(table, wider))).maximum > width:
+            parts.append([0, position])
+        else:
+            parts[-1] = wider
+    return [_only(table, part) for part in parts]
+
+
+def _only(table: Table, positions: Sequence[int]) -> Table:
+    rows = tuple(tuple(row[position] for position in positions) for row in table.rows)
+    return replace(table, columns=tuple(table.columns[position] for position in positions), rows=rows)
 
 
 def markdown(table: Table) -> str:

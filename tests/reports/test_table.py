@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from evalkit.errors import UsageError
-from evalkit.reports.render import FORMATS, rich_table
+from evalkit.reports.render import FORMATS, fitting, rich_table
 from evalkit.reports.table import build_tables
 from evalkit.stats import Settings
 from evalkit.store import CORPUS, Row, Run, RunWriter, read_run
@@ -79,6 +79,19 @@ def test_terminal(run: Run) -> None:
     console.print(rich_table(build_tables([run])[0]))
     text = console.export_text()
     assert "PESQ-WB ↑" in text and "1.50 (n=1)" in text
+
+
+@pytest.mark.parametrize("width", [200, 60, 40, 30])
+def test_a_narrow_terminal_gets_whole_numbers(run: Run, width: int) -> None:
+    from rich.console import Console
+
+    console = Console(width=width, color_system=None, record=True, file=io.StringIO())
+    parts = fitting(build_tables([run])[0], width)
+    for part in parts:
+        console.print(rich_table(part))
+    text = console.export_text()
+    assert "…" not in text and "1.50 (n=1)" in text and "0.100" in text and max(map(len, text.splitlines())) <= width
+    assert [c.key for part in parts for c in part.columns[1:]] == ["kbps", "pesq-wb", "mel", "n", "failed"]
 
 
 def test_columns_are_chosen_and_ordered(run: Run) -> None:
