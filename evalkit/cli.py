@@ -490,8 +490,6 @@ def _write(path: Path, text: str) -> None:
 
 
 def _gate(args: argparse.Namespace) -> int:
-    import os
-
     from evalkit import gate
     from evalkit.reports import gate as report
     from evalkit.store import read_run

@@ -11,7 +11,7 @@ from evalkit.stats import DEFAULTS, Interval, Settings, summarize
 from evalkit.store import Run
 
 from .published import Place, Published, names, place_of, published, system_of
-from .table import MISSING, Cell, Column, Table, join
+from .table import MISSING, Cell, Column, Table, interval_cell, join
 
 COLUMNS = (
     Column("codec", "Codec", words=True),
@@ -91,12 +91,7 @@ def _lines(
             yield (
                 Cell(line.codec),
                 Cell(described[line.metric]["label"]),
-                Cell(
-                    f"{line.mean:.{digits}f}",
-                    line.mean,
-                    interval=f"[{interval.low:.{digits}f}, {interval.high:.{digits}f}]" if interval.known else "",
-                    bounds=interval if interval.known else None,
-                ),
+                interval_cell(line.mean, interval, f".{digits}f"),
                 Cell(str(line.n), line.n),
                 Cell(f"{number.value:g}", number.value),
                 Cell(number.kind),

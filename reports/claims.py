@@ -16,7 +16,7 @@ from evalkit.stats import DEFAULTS, POWER, Answer, Question, Settings, compare_c
 from evalkit.store import Run
 
 from .published import names, place_of, published
-from .table import MISSING, Cell, Column, Table, join
+from .table import MISSING, Cell, Column, Table, interval_cell, join
 
 SUPPORTED, CONTRADICTED, UNDECIDED, UNMEASURED = "supported", "contradicted", "not separable", "not measured"
 
@@ -162,16 +162,10 @@ def _line(claim: Claim, answer: Answer, about: dict[str, Any]) -> tuple[Cell, ..
         remarks.append("too few utterances for a test")
     elif outcome == UNDECIDED:
         remarks.append(f"at n = {found.n}; {found.detectable:.{digits}f} would be detected")
-    interval = found.interval
     return (
         Cell(str(claim)),
         Cell(outcome, best=outcome in (SUPPORTED, CONTRADICTED)),
-        Cell(
-            f"{found.difference:+.{digits}f}",
-            found.difference,
-            interval=f"[{interval.low:+.{digits}f}, {interval.high:+.{digits}f}]" if interval.known else "",
-            bounds=interval if interval.known else None,
-        ),
+        interval_cell(found.difference, found.interval, f"+.{digits}f"),
         Cell(str(found.n), found.n),
         *(Cell(MISSING) if isnan(p) else Cell(f"{p:.2g}", p) for p in (answer.p_adjusted, found.p_wilcoxon)),
         *_source(claim),
