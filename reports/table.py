@@ -196,17 +196,14 @@ def _cell(means: pd.DataFrame, codec: str, metric: str, decimals: int, n: int, b
     if (codec, metric) not in means.index or isnan(float(means.at[(codec, metric), "mean"])):
         return Cell(MISSING)
     summary = means.loc[(codec, metric)]
-    value = float(summary["mean"])
-    text = f"{value:.{decimals}f}"
-    over_fewer = summary["n_failed"] and summary["n"] < n
-    if over_fewer:
-        text += f" (n={int(summary['n'])})"
     interval = Interval(float(summary["ci_low"]), float(summary["ci_high"]))
-    bounds = f"[{interval.low:.{decimals}f}, {interval.high:.{decimals}f}]" if interval.known else ""
+    cell = interval_cell(float(summary["mean"]), interval, f".{decimals}f")
     # What prints alike is alike: it shares the bold.
     top = None if best is None else float(means.at[(best, metric), "mean"])
-    is_best = top is not None and f"{value:.{decimals}f}" == f"{top:.{decimals}f}"
-    return Cell(text, value, is_best, bounds, interval if interval.known else None)
+    is_best = top is not None and cell.text == f"{top:.{decimals}f}"
+    over_fewer = summary["n_failed"] and summary["n"] < n
+    text = f"{cell.text} (n={int(summary['n'])})" if over_fewer else cell.text
+    return replace(cell, text=text, best=is_best)
 
 
 def _best(means: pd.DataFrame, metric: str, direction: str) -> str | None:
