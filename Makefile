@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help demo test gate test-slow lint format bench oracle oracle-wavtokenizer clean
+.PHONY: help demo test gate test-slow lint format bench oracle oracle-training oracle-wavtokenizer clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -39,6 +39,9 @@ bench: $(VENV)/.test-ready ## scoring beside calling the metric packages directl
 
 oracle: .venv-oracle/.ready ## NVIDIA NeMo's own codec beside ours: same tokens, same samples? (its own environment)
 	PYTHONPATH=. .venv-oracle/bin/python tests/oracle/compare.py $(ORACLE)
+
+oracle-training: .venv-oracle/.ready ## NeMo's losses and discriminators, written down for the tests
+	PYTHONPATH=. .venv-oracle/bin/python tests/oracle/training.py tests/nanocodec/golden
 
 oracle-wavtokenizer: $(VENV)/.test-ready ## WavTokenizer's own code beside ours: make … WAVTOKENIZER=CHECKOUT
 	$(BIN)/python tests/oracle/wavtokenizer.py $(WAVTOKENIZER)

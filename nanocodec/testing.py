@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import tarfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,43 @@ def seeded_tensors(config: CodecConfig, seed: int = 0) -> dict[str, Tensor]:
         tensors[name] = torch.from_numpy(values.astype(np.float32))
     quantizer = NanoCodec(replace(config, encoder=replace(config.encoder, base_channels=1))).vector_quantizer
     return tensors | quantizer.state_dict(prefix="vector_quantizer.")
+
+
+def seeded_state(state: Mapping[str, Tensor], seed: int = 0) -> dict[str, Tensor]:
+    """Values for any state dict, by name and shape; buffers that are not statistics of a batch normalisation stay."""
+    values = {}
+    for name, tensor in state.items():
+        random = np.random.RandomState((zlib.crc32(name.encode()) + seed) % 2**32)
+        if name.endswith((".bias", ".running_mean")):
+            drawn = 0.1 * random.standard_normal(tensor.shape)
+        elif tensor.dim() == 1 or name.endswith(".original0"):  # gains, variances
+            drawn = random.uniform(1.2, 2.0, tensor.shape)
+        else:
+            drawn = random.standard_normal(tensor.shape) / np.sqrt(max(1, tensor[0].numel()))
+        learned = name.endswith(("weight", "bias", "original0", "original1", "running_mean", "running_var"))
+        values[name] = torch.from_numpy(drawn.astype(np.float32)) if learned else tensor
+    return values
+
+
+def tiny_wavlm(folder: Path) -> Path:
+    """A WavLM of a few thousand seeded weights, saved as transformers saves one; 10 samples to a frame."""
+    from transformers import WavLMConfig, WavLMModel
+
+    config = WavLMConfig(
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=24,
+        conv_dim=(8, 8),
+        conv_kernel=(10, 3),
+        conv_stride=(5, 2),
+        num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=2,
+    )
+    model = WavLMModel(config)
+    model.load_state_dict(seeded_state(model.state_dict()))
+    model.save_pretrained(folder)
+    return folder
 
 
 def calibrate(tensors: dict[str, Tensor], latent: Tensor) -> None:
