@@ -1,13 +1,11 @@
 """Codecs of which only decoded audio can be had, which lies in a folder: `--codec ts3@0.85k --rendered DIR`.
 
 TS3-Codec (Wu et al., 2024, arXiv 2411.18803) has neither public code nor public weights; its paper offers decoded audio
-by e-mail to the first author. TAAE (Parker et al., 2024, arXiv 2411.19842), "Stable Codec", has both, but its weights
-are behind a license and this project has no implementation of it yet. `rendered` is any other codec, without a name or
-a bitrate of its own. A codec that does run takes --rendered as well, for audio that its authors decoded.
+by e-mail to the first author. `rendered` is any other codec, without a name or a bitrate of its own. A codec that does
+run takes --rendered as well, for audio that its authors decoded.
 """
 
 from collections.abc import Mapping
-from math import log2
 
 from evalkit.codecs import Card, Codec, State
 from evalkit.errors import MissingError
@@ -47,16 +45,5 @@ TS3 = RenderedFamily(
     "TS3-Codec was never released; its paper (arXiv 2411.18803) offers decoded audio by e-mail to the first author",
     {"0.85k": Card(16_000, causal=True)},
     "none: neither code nor weights are public",
-)
-TAAE_BOOKS = {"0.7k": (15_625,) * 2, "0.4k": (46_656,), "1k": (729,) * 4}
-"""Presets named 700, 400 and 1000 bit/s; at 25 frames/s they cost 697, 388 and 951. The paper on NanoCodec uses the
-first."""
-TAAE = RenderedFamily(
-    "taae",
-    {rate: 25 * sum(map(log2, books)) for rate, books in TAAE_BOOKS.items()},
-    "TAAE is not implemented here yet; its weights are stabilityai/stable-codec-speech-16k on the Hugging Face hub, "
-    "after accepting the Stability AI Community License there",
-    {rate: Card(16_000, 25.0, books, None, "MIT", "Stability Community") for rate, books in TAAE_BOOKS.items()},
-    "MIT (code); Stability AI Community License, gated (weights)",
 )
 FAMILY = RenderedFamily("rendered", {"undeclared": float("nan")}, "audio that another codec decoded", {}, "unknown")

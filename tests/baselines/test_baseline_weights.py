@@ -118,7 +118,7 @@ def test_states_and_remedies_without_weights(empty_hub: Path, tmp_path: Path, ca
 
 
 def test_every_codec_with_weights_can_be_fetched_and_replaced() -> None:
-    for name in ("mimi", "lfsc", "nanocodec", "wavtokenizer"):
+    for name in ("mimi", "lfsc", "nanocodec", "wavtokenizer", "taae"):
         assert isinstance(load("codec", name), Weighted)
 
 

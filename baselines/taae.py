@@ -1,0 +1,239 @@
+"""TAAE (Parker et al., 2024, arXiv 2411.19842), released as Stable Codec: 16 kHz, 25 frames/s, 1, 2 or 4 tokens each.
+
+An implementation of this project's own (taae_model.py), which keeps the sliding window without flash-attn. One set of
+weights serves every rate; the labels are upstream's names of the presets, `rates` their exact bit/s: 388, 697, 951.
+The released checkpoint is `stable-codec-speech-16k`; that of the paper on TAAE is `-base`: --weights takes it too.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from math import log2
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evalkit.codecs import Card, Codec, Codes, Wave
+from evalkit.errors import MissingError
+
+from .weights import HubFamily, Release, digests, locate
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SAMPLE_RATE = 16_000
+HOP = 640
+LATENTS = 6
+PRESETS = {"0.4k": (6, (1.0,)), "0.7k": (5, (1.0, 0.25)), "1k": (3, (1.0, 0.5, 0.25, 0.125))}
+"""Levels of each latent, and the scale of each token's stage. The paper on NanoCodec uses 0.7k."""
+CONFIG, TENSORS = "model_config.json", ("model.safetensors", "model.ckpt")
+PAGE = "https://huggingface.co/stabilityai/stable-codec-speech-16k"
+RELEASE = Release(
+    "stabilityai/stable-codec-speech-16k", (CONFIG, "model.ckpt"), "Stability AI Community License", terms=PAGE
+)
+PARAMETERS = 950_000_000
+"""As published, rounded: the released configuration is behind the license, and was not seen."""
+
+LOUDNESS = -20.0
+"""LUFS that the model was trained at."""
+LEVEL = f"{LOUDNESS:g} LUFS for the codec, given back after it; the gain is not counted in the bitrate"
+BLOCK = SAMPLE_RATE * 2 // 5
+"""Samples over which loudness is measured."""
+ENERGY = 1e-6
+"""Mean square below which upstream takes audio for silence and leaves it alone."""
+
+
+class TaaeCodec:
+    """A `Taae` behind the protocol, one utterance at a time.
+
+    Audio is brought to -20 LUFS before it is encoded, and its level given back after decoding, so that metrics that
+    mind the level compare like with like. The gain travels in `Codes.payload` as side information of an utterance (64
+    bits), and is not counted: it is no part of the codec. Codes without it decode at -20 LUFS, as upstream's do.
+    """
+
+    sample_rate: int | None = SAMPLE_RATE
+    frame_rate: float | None = SAMPLE_RATE / HOP
+    streaming = False
+
+    def __init__(self, name: str, model: Any, preset: str, device: str, details: Mapping[str, object]) -> None:
+        self.name = name
+        self.codebook_sizes = books(preset)
+        self.details = details
+        self._model = model.to(device).eval()
+        self._preset = PRESETS[preset]
+        self._device = device
+
+    def encode(self, wav: Wave) -> Codes:
+        """Indices [K, N] of `wav` [T] at 16 kHz, N = ceil(T / 640), and in the payload the gain."""
+        import torch
+
+        factor = gain(np.pad(wav, (0, -len(wav) % HOP)))  # upstream measures what it pads
+        audio = torch.from_numpy((wav * factor).astype(np.float32)).to(self._device)
+        with torch.inference_mode():
+            tokens = self._model.encode(audio[None], *self._preset)[0]
+        return Codes(len(wav), tokens.cpu().numpy(), self.codebook_sizes, (np.float64(factor).tobytes(),))
+
+    def decode(self, codes: Codes) -> Wave:
+        """Audio [codes.length] at 16 kHz, at the level of what was encoded."""
+        import torch
+
+        factor = np.frombuffer(codes.payload[0])[0] if codes.payload else 1.0
+        with torch.inference_mode():
+            audio = self._model.decode(torch.from_numpy(codes.indices).to(self._device)[None], *self._preset)
+        return audio[0, : codes.length].cpu().numpy() / np.float32(factor)
+
+
+def books(preset: str) -> tuple[int, ...]:
+    """The codebook sizes of a preset."""
+    levels, scales = PRESETS[preset]
+    return (levels**LATENTS,) * len(scales)
+
+
+class TaaeFamily(HubFamily):
+    """The released checkpoint behind its presets."""
+
+    name = "taae"
+    rates: Mapping[str, float] = {
+        preset: SAMPLE_RATE / HOP * sum(map(log2, books(preset))) for preset in ("0.7k", "0.4k", "1k")
+    }
+    default_rate = "0.7k"
+    license = "Apache-2.0 (this implementation); Stability AI Community License, gated (weights)"
+
+    def release(self, rate: str) -> Release:
+        """The checkpoint, whose revision is not pinned yet."""
+        return RELEASE
+
+    def card(self, rate: str) -> Card:
+        """What is known of the checkpoint."""
+        return Card(
+            SAMPLE_RATE, SAMPLE_RATE / HOP, books(rate), PARAMETERS, "Apache-2.0", "Stability Community", str(RELEASE),
+            causal=False,
+        )  # fmt: skip
+
+    def build_from(self, weights: Path, rate: str, device: str = "cpu") -> Codec:
+        """The codec with `model_config.json` and `model.safetensors` or `model.ckpt` in a folder; or with a file of
+        tensors that has `model_config.json` beside it.
+
+        Raises MissingError where they are not there, are damaged, hold anything but numbers, or are of another model.
+        """
+        spec = self.spec(rate)
+        folder = weights if weights.is_dir() else weights.parent
+        names = (CONFIG, weights.name)
+        if weights.is_dir():
+            names = (CONFIG, next((name for name in TENSORS if (weights / name).is_file()), TENSORS[-1]))
+        config, tensors = locate(folder, names, spec)
+        model = load(config, tensors, spec)
+        details = {"level": LEVEL, "weights_sha256": digests([config, tensors]), "torch": version("torch")}
+        return TaaeCodec(spec, model, rate, device, details)
+
+
+def load(config: Path, tensors: Path, spec: str) -> Any:
+    """The model that `model_config.json` describes, with a checkpoint's tensors; raises MissingError where they do not
+    make one. Nothing in the files is executed."""
+    import torch
+
+    from .taae_model import Shape, Taae
+
+    try:
+        described = json.loads(config.read_text(encoding="utf-8"))
+        shape = Shape.of(described)
+        if (described["sample_rate"], shape.hop, shape.latents) != (SAMPLE_RATE, HOP, LATENTS):
+            raise ValueError(f"{described['sample_rate']} Hz, hop {shape.hop} and {shape.latents} latents")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise MissingError(
+            f"{spec}: {config} describes no model of {SAMPLE_RATE} Hz, hop {HOP} and {LATENTS} latents "
+            f"that can run here ({error!r})"
+        ) from error
+    try:
+        if tensors.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state = load_file(tensors)
+        else:
+            state = torch.load(tensors, map_location="cpu", weights_only=True)["state_dict"]
+    except Exception as error:  # zip, pickle, safetensors and torch each raise their own
+        raise MissingError(f"{spec}: {tensors} cannot be opened as a checkpoint of tensors ({error})") from error
+    try:
+        with torch.device("meta"):
+            model = Taae(shape)
+        model.load_state_dict(dict(plain(state)), strict=True, assign=True)
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        raise MissingError(f"{spec}: the tensors in {tensors} are not those of {config} ({error})") from error
+    return model
+
+
+def plain(state: Mapping[str, "Tensor"]) -> Iterator[tuple[str, "Tensor"]]:
+    """The tensors under this project's names, with weight normalisation and the scales of branches folded."""
+    import torch
+
+    for name, tensor in state.items():
+        if name.endswith((".weight_g", "_scale.scale", ".rope.inv_freq")):
+            continue  # come with what they scale; follow from the width
+        if name.endswith(".weight_v"):
+            name = name.removesuffix("_v")
+            tensor = torch._weight_norm(tensor, state[f"{name}_g"], 0)
+        for branch, last in (("self_attn", "to_out"), ("ff", "ff.2")):
+            block, found, _ = name.partition(f"{branch}.{last}.")
+            if found and (scale := state.get(f"{block}{branch}_scale.scale")) is not None:
+                tensor = tensor * scale.view(-1, *(1,) * (tensor.dim() - 1))
+        for theirs, ours in (
+            (".layers.", "."), (".ff.ff.0.proj.", ".ff.proj."), (".ff.ff.2.", ".ff.out."),
+            ("norm.gamma", "norm.weight"), ("norm.beta", "norm.bias"),
+        ):  # fmt: skip
+            name = name.replace(theirs, ours)
+        yield name, tensor.float()
+
+
+def gain(wav: Wave) -> float:
+    """What upstream multiplies `wav` [T] at 16 kHz by: it brings it to -20 LUFS, or, where that would be beyond full
+    scale, its peak to 0.95. 1 for what has no loudness: near silence, and less than 0.4 s (where upstream fails)."""
+    peak = float(np.abs(wav).max(initial=0))
+    if len(wav) < BLOCK or float(np.square(wav, dtype=np.float64).mean()) < ENERGY:
+        return 1.0
+    factor = 10 ** ((LOUDNESS - loudness(wav)) / 20)
+    if not np.isfinite(factor):  # nothing above -70 LUFS
+        return 1.0
+    return 0.95 / peak if factor * peak > 1 else factor
+
+
+def loudness(wav: Wave) -> float:
+    """LUFS of `wav` [T] at 16 kHz, T of at least 0.4 s, by ITU-R BS.1770-4, with its two filters approximated as
+    torchaudio's `Loudness` does, of which upstream makes use: clipped at full scale behind each. -inf or nan where
+    every block is below -70."""
+    from scipy.signal import lfilter
+
+    filtered = wav.astype(np.float64)
+    for top, bottom in (shelf(1500, 4.0, 0.5**0.5), highpass(38, 0.5)):
+        filtered = np.clip(lfilter(top, bottom, filtered), -1, 1)
+    blocks = np.lib.stride_tricks.sliding_window_view(np.square(filtered), BLOCK)[:: BLOCK // 4].mean(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        level = lufs(blocks)
+        loud = level > -70
+        loud &= level > lufs(blocks[loud].sum() / loud.sum()) - 10
+        return float(lufs(blocks[loud].sum() / loud.sum()))
+
+
+def lufs(energy: Any) -> Any:
+    return -0.691 + 10 * np.log10(energy)
+
+
+def shelf(hertz: float, decibel: float, quality: float) -> tuple[list[float], list[float]]:
+    """Numerator and denominator of a filter that raises what is above `hertz` (Bristow-Johnson's cookbook)."""
+    turn = 2 * np.pi * hertz / SAMPLE_RATE
+    root = 10 ** (decibel / 40)
+    cosine, bend = np.cos(turn), 2 * root**0.5 * np.sin(turn) / (2 * quality)
+    up, down = root + 1, root - 1
+    top = [root * (up + down * cosine + bend), -2 * root * (down + up * cosine), root * (up + down * cosine - bend)]
+    return top, [up - down * cosine + bend, 2 * (down - up * cosine), up - down * cosine - bend]
+
+
+def highpass(hertz: float, quality: float) -> tuple[list[float], list[float]]:
+    """Numerator and denominator of a filter that takes away what is below `hertz` (Bristow-Johnson's cookbook)."""
+    turn = 2 * np.pi * hertz / SAMPLE_RATE
+    cosine, bend = np.cos(turn), np.sin(turn) / (2 * quality)
+    half = (1 + cosine) / 2
+    return [half, -2 * half, half], [1 + bend, -2 * cosine, 1 - bend]
+
+
+FAMILY = TaaeFamily()
