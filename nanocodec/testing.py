@@ -74,17 +74,18 @@ def seeded_tensors(config: CodecConfig, seed: int = 0) -> dict[str, Tensor]:
 
 def seeded_state(state: Mapping[str, Tensor], seed: int = 0) -> dict[str, Tensor]:
     """Values for any state dict, by name and shape; buffers that are not statistics of a batch normalisation stay."""
-    values = {}
+    values = dict(state)
     for name, tensor in state.items():
+        if not name.endswith(("weight", "bias", "original0", "original1", "running_mean", "running_var")):
+            continue
         random = np.random.RandomState((zlib.crc32(name.encode()) + seed) % 2**32)
         if name.endswith((".bias", ".running_mean")):
             drawn = 0.1 * random.standard_normal(tensor.shape)
         elif tensor.dim() == 1 or name.endswith(".original0"):  # gains, variances
             drawn = random.uniform(1.2, 2.0, tensor.shape)
         else:
-            drawn = random.standard_normal(tensor.shape) / np.sqrt(max(1, tensor[0].numel()))
-        learned = name.endswith(("weight", "bias", "original0", "original1", "running_mean", "running_var"))
-        values[name] = torch.from_numpy(drawn.astype(np.float32)) if learned else tensor
+            drawn = random.standard_normal(tensor.shape) / np.sqrt(tensor[0].numel())
+        values[name] = torch.from_numpy(drawn.astype(np.float32))
     return values
 
 

@@ -28,15 +28,20 @@ def _window(n: int, device: torch.device) -> Tensor:
         return torch.hann_window(n, periodic=False, device=device)
 
 
-@functools.cache
-def _filters(sample_rate: int, n_fft: int, n_mels: int, device: torch.device) -> Tensor:
-    """Triangular mel filters [n_mels, n_fft // 2 + 1] from 0 to the Nyquist frequency, each with its peak at 1."""
-    edges = _mel_to_hz(np.linspace(0, _hz_to_mel(np.array(sample_rate / 2)), n_mels + 2))
+def triangular_filters(edges: np.ndarray, sample_rate: int, n_fft: int) -> Tensor:
+    """Filters [n, n_fft // 2 + 1], each rising from one of n + 2 `edges` in Hz to 1 at the next and back to 0."""
     hz = np.linspace(0, sample_rate / 2, n_fft // 2 + 1)
     rising = (hz - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     falling = (edges[2:, None] - hz) / (edges[2:] - edges[1:-1])[:, None]
+    return torch.tensor(np.maximum(0, np.minimum(rising, falling)), dtype=torch.float32)
+
+
+@functools.cache
+def _filters(sample_rate: int, n_fft: int, n_mels: int, device: torch.device) -> Tensor:
+    """Mel filters [n_mels, n_fft // 2 + 1] from 0 to the Nyquist frequency on Slaney's scale."""
+    edges = _mel_to_hz(np.linspace(0, _hz_to_mel(np.array(sample_rate / 2)), n_mels + 2))
     with torch.inference_mode(False):
-        return torch.tensor(np.maximum(0, np.minimum(rising, falling)), dtype=torch.float32, device=device)
+        return triangular_filters(edges, sample_rate, n_fft).to(device)
 
 
 def _magnitude(audio: Tensor, n_fft: int, pad_mode: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""Golden values for the training recipe's losses and discriminators, from NVIDIA NeMo's own classes.
+"""Golden values for the training recipe's losses, discriminators and speaker encoder, from NVIDIA NeMo's own classes.
 
 Runs in an environment that has NeMo (`make oracle-training` makes one). Weights and audio follow from seeds, so the
 file holds the answers alone: every loss, and evenly spaced samples of every score, feature map and gradient.
@@ -26,11 +26,13 @@ from torch import Tensor, nn  # noqa: E402
 
 from nanocodec.testing import seeded_audio, seeded_state, tiny_wavlm  # noqa: E402
 
+SEEDS = ((0, 1), (2, 3))  # of the real and of the generated audio
 SAMPLES = 3 * 1764
 RATE = 22_050
 PERIODS, PERIOD_CHANNELS = (2, 5), (3, 4, 5, 6, 6)
 RESOLUTIONS, BANDS, STFT_CHANNELS = (512, 128), ((0.0, 0.3), (0.3, 1.0)), 3
 SLM_SAMPLES, SLM_CHANNELS = 1600, 4
+SPEAKER_BLOCKS, SPEAKER_CHANNELS, SPEAKER_SIZE, SPEAKER_SAMPLES = (1, 2, 1, 1), (8, 8, 16, 16), 12, 8000
 FULL_BANDS = ((0.0, 0.1), (0.1, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.0))
 FULL_RESOLUTIONS = tuple((n, n // 4, n) for n in (2048, 1024, 512))
 LOSS_RESOLUTIONS = [[n, n // 4, n] for n in (32, 64, 128, 256, 512, 1024, 2048)]
@@ -96,15 +98,33 @@ def reconstruction(real: Tensor, generated: Tensor) -> dict[str, np.ndarray]:
     return values
 
 
-def shapes(discriminator: nn.Module) -> np.ndarray:
+def speakers() -> dict[str, np.ndarray]:
+    """A narrow speaker encoder's embeddings and consistency loss, and what its full size is called."""
+    encoder = modules.ResNetSpeakerEncoder(
+        layers=SPEAKER_BLOCKS, num_filters=SPEAKER_CHANNELS, proj_dim=SPEAKER_SIZE
+    ).eval()
+    encoder.load_state_dict(seeded_state(encoder.state_dict()))
+    real, generated = (torch.stack([seeded_audio(SPEAKER_SAMPLES, seed=seed) for seed in seeds]) for seeds in SEEDS)
+    audio = torch.cat([real, generated]).requires_grad_()
+    embeddings = encoder(audio * 1.0, l2_norm=True)
+    loss = -torch.nn.functional.cosine_similarity(*embeddings.unsqueeze(-1).chunk(2)).mean()
+    (gradient,) = torch.autograd.grad(loss, audio)
+    return {
+        "embeddings": encoder(audio * 1.0).detach().numpy(),
+        "loss": loss.detach().numpy(),
+        "gradient": spaced(gradient[2:]),
+        "shapes": shapes(modules.ResNetSpeakerEncoder()),
+    }
+
+
+def shapes(module: nn.Module) -> np.ndarray:
     """Every name and shape of upstream's default widths, as the bytes of a JSON object."""
-    state = {name: list(tensor.shape) for name, tensor in discriminator.state_dict().items()}
+    state = {name: list(tensor.shape) for name, tensor in module.state_dict().items()}
     return np.frombuffer(json.dumps(state).encode(), np.uint8)
 
 
 def main() -> None:
-    real = torch.stack([seeded_audio(SAMPLES, seed=seed) for seed in (0, 1)])
-    generated = torch.stack([seeded_audio(SAMPLES, seed=seed) for seed in (2, 3)])
+    real, generated = (torch.stack([seeded_audio(SAMPLES, seed=seed) for seed in seeds]) for seeds in SEEDS)
     narrow = narrow_discriminator()
     narrow.load_state_dict(seeded_state(narrow.state_dict()))
     golden = {f"narrow.{key}": value for key, value in judged(narrow, real, generated).items()}
@@ -124,6 +144,7 @@ def main() -> None:
     slm.eval()
     heard = judged(slm, real[:, :SLM_SAMPLES], generated[:, :SLM_SAMPLES])
     golden |= {f"slm.{key}": value for key, value in heard.items()}
+    golden |= {f"speaker.{key}": value for key, value in speakers().items()}
     path = Path(sys.argv[1]) / "upstream-training.npz"
     with path.open("wb") as file:
         np.savez_compressed(file, **golden)
