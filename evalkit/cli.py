@@ -293,6 +293,10 @@ def _common(command: argparse.ArgumentParser) -> None:
         "--executor", default="processes", choices=["processes", "ray"],
         help="score on this machine, or on the Ray cluster that RAY_ADDRESS names; default: %(default)s",
     )  # fmt: skip
+    command.add_argument(
+        "--batch", type=_positive, default=1, metavar="N",
+        help="recordings that a metric's model hears at once, for GPUs; default: %(default)s",
+    )  # fmt: skip
     command.add_argument("--shard", metavar="i/n", help="do part i of n; `evalkit merge` joins the parts")
     _allowance(command)
 
@@ -351,6 +355,7 @@ def _run(args: argparse.Namespace) -> int:
         save_audio=args.save_audio,
         overwrite=args.overwrite,
         workers=workers,
+        batch=args.batch,
         coder=getattr(workers, "coder", Here),
         shard=_shard(args),
     )
@@ -405,7 +410,7 @@ def _score(args: argparse.Namespace) -> int:
     with _cache(args) as cache, Progress(len(files), "pairs") as progress:
         rows = pairs.score_pairs(
             files, dataset, scored, output, cache, progress.advance,
-            overwrite=args.overwrite, workers=_workers(args), shard=_shard(args),
+            overwrite=args.overwrite, workers=_workers(args), batch=args.batch, shard=_shard(args),
         )  # fmt: skip
     return _conclude(rows, output, args.max_failed)
 

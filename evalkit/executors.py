@@ -9,8 +9,8 @@ import os
 import signal
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
-from dataclasses import dataclass
-from itertools import chain
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from multiprocessing.context import BaseContext
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
@@ -58,7 +58,12 @@ class Workers(Protocol):
         ...
 
     def collect(self, handles: Collection[Any]) -> Iterator[tuple[Any, Any]]:
-        """Wait until one of `handles` or more are done; each of these with its result, or Lost."""
+        """Wait until one of `handles` or more are done, of these workers or others of their kind; each of these with
+        its result, or Lost."""
+        ...
+
+    def models(self, device: str) -> "Workers":
+        """Workers of this kind that hold a model on `device`, to work beside these."""
         ...
 
 
@@ -69,38 +74,58 @@ def default_workers() -> int:
 
 def run_isolated(
     function: Callable[[Job], Result],
-    jobs: Iterable[Job],
     split: Callable[[Job], Sequence[Job]],
-    workers: Workers,
+    *lanes: tuple[Iterable[Job], Workers],
 ) -> Iterator[Result | Death[Job]]:
-    """Results of `function` over `jobs`, in the order in which they are done.
+    """Results of `function` over the jobs of all `lanes`, in the order in which they are done. Lanes run beside each
+    other, each with its own workers, all of one kind.
 
     `split(job)` gives the smaller jobs to try when a worker died on `job`: one job means that it cannot be split.
-    `jobs` is drawn from lazily, a window of the workers at a time.
+    Jobs are drawn lazily, a window of the workers at a time.
     """
-    pending: dict[Any, Job] = {}
-    source = iter(jobs)
-    first = next(source, None)
-    if first is None:  # nothing to do is not worth a process
-        return
-    source = chain([first], source)
-    exhausted = False
-    with workers:
-        while pending or not exhausted:
-            while not exhausted and len(pending) < workers.window:
-                job = next(source, None)
-                if job is None:
-                    exhausted = True
-                else:
-                    pending[workers.submit(function, job)] = job
-            for handle, result in workers.collect(pending):
-                job = pending.pop(handle)
+    pending: dict[Any, tuple[_Lane[Job], Job]] = {}
+    with ExitStack() as stack:
+        running = [_Lane(iter(jobs), workers, stack) for jobs, workers in lanes]
+        while True:
+            for lane in running:
+                while (job := lane.draw()) is not None:
+                    pending[lane.workers.submit(function, job)] = (lane, job)
+            if not pending:
+                return
+            for handle, result in next(iter(pending.values()))[0].workers.collect(pending):
+                lane, job = pending.pop(handle)
+                lane.under_way -= 1
                 if not isinstance(result, Lost):
                     yield result
                 elif len(parts := split(job)) > 1:
-                    pending |= {workers.submit(function, part): part for part in parts}
+                    lane.again += parts
                 else:
                     yield Death(job, result.reason)
+
+
+@dataclass
+class _Lane(Generic[Job]):
+    """Jobs and who does them. Nothing to do is not worth a process: workers start with the first job."""
+
+    jobs: Iterator[Job]
+    workers: Workers
+    stack: ExitStack
+    started: bool = False
+    under_way: int = 0
+    again: list[Job] = field(default_factory=list)
+    """Parts of jobs that were lost."""
+
+    def draw(self) -> Job | None:
+        """The next job, where there is one and room for it."""
+        if self.started and self.under_way >= self.workers.window:
+            return None
+        job = self.again.pop(0) if self.again else next(self.jobs, None)
+        if job is not None:
+            if not self.started:
+                self.stack.enter_context(self.workers)
+                self.started = True
+            self.under_way += 1
+        return job
 
 
 class Processes:
@@ -142,6 +167,10 @@ class Processes:
             except ProcessExpired as error:
                 result = Lost(_cause(error.exitcode))
             yield future, result
+
+    def models(self, device: str) -> "Processes":
+        """One: there is one device, and each process would hold a copy of the model."""
+        return Processes(1, self._preload)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

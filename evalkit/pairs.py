@@ -7,7 +7,6 @@ and, optionally, `system`, `language`, `speaker`, `transcript`, `bitrate_kbps` a
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 
 from evalkit import provenance
@@ -18,7 +17,7 @@ from evalkit.errors import MissingError, UsageError
 from evalkit.executors import Workers
 from evalkit.plan import missing_metrics
 from evalkit.run import Advance
-from evalkit.score import Candidate, Job, Source, model_metrics, pair_metrics, score_all, score_models
+from evalkit.score import Candidate, Job, Source, model_metrics, pair_metrics, score_all
 from evalkit.shards import Shard
 from evalkit.store import COLUMNS, Row, RunWriter
 
@@ -137,10 +136,11 @@ def score_pairs(
     *,
     overwrite: bool = False,
     workers: Workers | None = None,
+    batch: int = 1,
     shard: Shard | None = None,
 ) -> list[Row]:
     """Score `pairs`, or the part that `shard` takes (by reference), and write a run directory; the rows are returned
-    as well. `advance` counts pairs."""
+    as well. `batch` recordings are heard by a metric's model at once; `advance` counts pairs."""
     languages = tuple(dict.fromkeys(pair.language for pair in pairs if pair.language))
     if problems := missing_metrics(metrics, languages):
         raise MissingError("\n".join(problems))
@@ -167,9 +167,8 @@ def score_pairs(
                 writer.add(row(pair, metric, None, reason) for metric in metrics)
                 advance(pair.system, 1)
         unfinished = dict.fromkeys(range(len(pairs)), len(metrics))
-        light, models = pair_metrics(metrics), model_metrics(metrics)
-        scored = score_all(_jobs(pairs, light) if light else (), cache, workers)
-        for answers in chain(scored, score_models(list(_jobs(pairs, models)) if models else (), cache)):
+        scored = (*pair_metrics(metrics), *model_metrics(metrics))
+        for answers in score_all(list(_jobs(pairs, scored)), cache, workers, batch):
             writer.add(row(pairs[a.key], a.metric, a.value, a.reason) for a in answers)
             for answer in answers:
                 unfinished[answer.key] -= answer.metric in metrics

@@ -35,6 +35,8 @@ class Plan:
     """Where waveforms are scored; None for processes on this machine."""
     coder: Callable[[CodecChoice, Codec, str], Coder] = Here
     """Where codecs run."""
+    batch: int = 1
+    """Recordings that a metric's model hears at once."""
     shard: "Shard | None" = None
     """The part of the dataset that this run does; None for all of it."""
 

@@ -1,5 +1,8 @@
 """Codecs and metrics on an existing Ray cluster: `--executor ray` (the extra `ray`).
 
+Metrics without a model run as tasks, one a CPU. Codecs and models of metrics run in actors, one a GPU where the run is
+on `cuda` and the cluster has any, else one a node: each is built or opened once in each of them.
+
 The cluster is the one that RAY_ADDRESS names, or that runs on this machine; evalkit starts none. Its nodes need the
 same evalkit, and files that are named by path must lie at the same path on all of them. A node that is lost costs
 nothing: its jobs are done again elsewhere. A job that kills its worker wherever it runs is what evalkit/executors.py
@@ -23,7 +26,7 @@ RETRIES = 3
 
 
 class RayWorkers:
-    """One worker for each CPU of the cluster."""
+    """Tasks, one for each CPU of the cluster."""
 
     def __init__(self) -> None:
         """Raises MissingError where Ray is not installed, or there is no cluster to join."""
@@ -41,7 +44,10 @@ class RayWorkers:
                     f"there is no Ray cluster at {address}: start one with `ray start --head`, or set RAY_ADDRESS"
                 ) from error
         self._ray = ray
+        self._ray = ray
         self._functions: dict[Callable[[Any], Any], Any] = {}
+        self.holders: dict[Any, RayModels] = {}
+        """Of the jobs that run in an actor, by handle."""
         self.window = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
 
     def __enter__(self) -> "RayWorkers":
@@ -53,17 +59,22 @@ class RayWorkers:
         return self._functions[function].remote(job)
 
     def collect(self, handles: Collection[Any]) -> Iterator[tuple[Any, Any]]:
+        errors = self._ray.exceptions
+        gone = (errors.TaskCancelledError, errors.WorkerCrashedError, errors.NodeDiedError, errors.RayActorError)
         done, _ = self._ray.wait(list(handles), num_returns=1, timeout=TIMEOUT)
         for handle in done or list(handles):
-            if not done:
+            if (holder := self.holders.pop(handle, None)) is not None:
+                holder.release(handle, hung=not done)
+            elif not done:
                 self._ray.cancel(handle, force=True)
             try:
                 result = self._ray.get(handle)
-            except self._ray.exceptions.TaskCancelledError:
-                result = Lost(f"took longer than {TIMEOUT:.0f} s")
-            except (self._ray.exceptions.WorkerCrashedError, self._ray.exceptions.NodeDiedError):
-                result = Lost("its process died")
+            except gone:
+                result = Lost("its process died" if done else f"took longer than {TIMEOUT:.0f} s")
             yield handle, result
+
+    def models(self, device: str) -> "RayModels":
+        return RayModels(self._ray, device, self)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -71,21 +82,67 @@ class RayWorkers:
         """The cluster goes on without us."""
 
     def coder(self, choice: CodecChoice, codec: Codec, device: str) -> "RayCoder":
-        """Where `choice` runs: one actor a GPU where `device` is one, else one a node."""
+        """Where `choice` runs."""
         return RayCoder(self._ray, choice, device)
 
 
+def _actor(ray: Any, kind: type, device: str) -> tuple[Any, int]:
+    """Makes actors of `kind`, and how many there are to be: one a GPU where `device` is one, else one a node. A lost
+    actor is made again where there is room."""
+    gpus = int(ray.cluster_resources().get("GPU", 0)) if device.startswith("cuda") else 0
+    # They claim no CPU: they would hold it while the scores that wait for them need it.
+    share = {"num_gpus": 1 if gpus else 0, "num_cpus": 0, "scheduling_strategy": "SPREAD"}
+    remote = ray.remote(**share, max_restarts=-1, max_task_retries=RETRIES)(kind)
+    return remote, gpus or len([node for node in ray.nodes() if node["Alive"]])
+
+
+class RayModels:
+    """Models of metrics in actors, one job at a time in each: what kills its process takes no other job along."""
+
+    def __init__(self, ray: Any, device: str, beside: RayWorkers) -> None:
+        self._ray, self._beside = ray, beside
+        self._remote, self.window = _actor(ray, _Models, device)
+        self._idle: list[Any] = []
+        self._busy: dict[Any, Any] = {}
+
+    def __enter__(self) -> "RayModels":
+        self._idle = [self._remote.remote() for _ in range(self.window)]
+        return self
+
+    def submit(self, function: Callable[[Any], Any], job: Any) -> Any:
+        actor = self._idle.pop(0)
+        handle = actor.run.remote(function, job)
+        self._busy[handle] = actor
+        self._beside.holders[handle] = self
+        return handle
+
+    def release(self, handle: Any, hung: bool) -> None:
+        """The job of `handle` is done or, with `hung`, given up."""
+        actor = self._busy.pop(handle)
+        if hung:
+            self._ray.kill(actor)
+        self._idle.append(self._remote.remote() if hung else actor)
+
+    def collect(self, handles: Collection[Any]) -> Iterator[tuple[Any, Any]]:
+        return self._beside.collect(handles)
+
+    def models(self, device: str) -> "RayModels":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._idle.clear()  # ends the actors
+        self._busy.clear()
+
+
 class RayCoder:
-    """A codec in actors, each of which builds it once; a lost actor is built again where there is room."""
+    """A codec in actors."""
 
     def __init__(self, ray: Any, choice: CodecChoice, device: str) -> None:
         self._ray = ray
-        gpus = int(ray.cluster_resources().get("GPU", 0)) if device.startswith("cuda") else 0
-        count = gpus or len([node for node in ray.nodes() if node["Alive"]])
-        # Actors claim no CPU: they would hold it while the scores that wait for them need it.
-        share = {"num_gpus": 1 if gpus else 0, "num_cpus": 0, "scheduling_strategy": "SPREAD"}
-        actor = ray.remote(**share, max_restarts=-1, max_task_retries=RETRIES)(_Actor)
-        self._actors = cycle([actor.remote(choice, device) for _ in range(count)])
+        remote, count = _actor(ray, _Codec, device)
+        self._actors = cycle([remote.remote(choice, device) for _ in range(count)])
         self.ahead = 2 * count
 
     def start(self, wav: Wave) -> Callable[[], tuple[Codes, Wave]]:
@@ -103,7 +160,14 @@ class RayCoder:
         return finish
 
 
-class _Actor:
+class _Models:
+    """A process of the cluster that keeps the model open which it used last (evalkit/score.py)."""
+
+    def run(self, function: Callable[[Any], Any], job: Any) -> Any:
+        return function(job)
+
+
+class _Codec:
     """A codec in a process of the cluster."""
 
     def __init__(self, choice: CodecChoice, device: str) -> None:

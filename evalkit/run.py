@@ -22,7 +22,7 @@ from evalkit.coding import Passage, describe_codec, is_narrow, kbps, narrow_note
 from evalkit.corpus import corpus_rows, pooled_rows
 from evalkit.datasets.base import Dataset, Utterance
 from evalkit.plan import Plan, rows_of, with_texts
-from evalkit.score import Answer, Candidate, Job, Source, model_metrics, pair_metrics, score_all, score_models
+from evalkit.score import Answer, Candidate, Job, Source, model_metrics, pair_metrics, score_all
 from evalkit.store import REFERENCE_FOLDER, Coded, Row, RunWriter, slug
 
 Advance = Callable[[str, int], None]
@@ -47,9 +47,10 @@ def execute(plan: Plan, cache: Cache, advance: Advance) -> list[Row]:
     )
     with RunWriter(plan.output, names, description, plan.overwrite) as writer, Shelf() as shelf:
         course = Course(plan, codecs, cache, writer, shelf, advance)
-        for answers in score_all(course.jobs(), cache, plan.workers):
-            course.record(answers)
-        for answers in score_models(course.for_models(), cache):
+        jobs: Iterable[Job] = course.jobs()
+        if model_metrics(plan.metrics):  # which hear what all codecs made: codecs first, then all metrics at once
+            jobs = list(jobs)
+        for answers in score_all(jobs, cache, plan.workers, plan.batch):
             course.record(answers)
             advance(answers[0].metric, 0)
         writer.add(pooled_rows(plan.metrics, names, plan.dataset.name, writer.rows))
@@ -89,38 +90,39 @@ class Course:
     ) -> None:
         self._plan, self._codecs, self._cache = plan, codecs, cache
         self._writer, self._shelf, self._advance = writer, shelf, advance
-        self._pairs, self._models = pair_metrics(plan.metrics), model_metrics(plan.metrics)
+        self._scored = (*pair_metrics(plan.metrics), *model_metrics(plan.metrics))
         self._trips: list[Trip] = []
-        self._later: dict[str, Job] = {}
+        self._later: dict[str, Job] | None = {} if model_metrics(plan.metrics) else None
         self.narrow: dict[str, list[int]] = {}
         """Sampling rates of the utterances that lack a part of a codec's band, by codec."""
 
     def jobs(self) -> Iterator[Job]:
-        """Take every utterance through every codec; what came out, to be scored by the metrics without a model."""
+        """Take every utterance through every codec. What came out is to be scored: at once or, with metrics that hold a
+        model, in the end, one job an utterance with the versions of all codecs."""
         plan = self._plan
         for choice, codec in zip(plan.codecs, self._codecs, strict=True):
             coder = None if isinstance(codec, Rendered) else plan.coder(choice, codec, plan.device)
             for utterance, passage in passages(codec, coder, plan.utterances, plan.device, self._cache):
                 key = len(self._trips)
                 if isinstance(passage, Passage):
-                    self._trips.append(self._passed(codec, utterance, passage, key))
-                    if self._pairs:
+                    self._trips.append(self._passed(codec, utterance, passage))
+                    if self._later is not None:
+                        self._put_off(utterance, passage, key)
+                    elif self._scored:
                         source = Source(passage.reference, passage.reference.pcm_hash())
-                        candidate = Candidate(key, passage.decoded, self._pairs)
+                        candidate = Candidate(key, passage.decoded, self._scored)
                         yield Job(source, (candidate,), utterance.transcript, utterance.language)
                 else:  # costs this utterance, not the run
                     self._trips.append(Trip(codec.name, utterance))
                     self.record(Answer(key, row, None, str(passage)) for row in rows_of(plan.metrics))
                 self._advance(codec.name, 1)
-
-    def for_models(self) -> list[Job]:
-        """What the metrics with a model score, once `jobs` is through: one job an utterance."""
-        return list(self._later.values())
+        if self._later is not None:
+            yield from self._later.values()
 
     def record(self, answers: Iterable[Answer]) -> None:
         self._writer.add(self._trips[a.key].row(self._plan.dataset.name, a) for a in answers)
 
-    def _passed(self, codec: Codec | Rendered, utterance: Utterance, passage: Passage, key: int) -> Trip:
+    def _passed(self, codec: Codec | Rendered, utterance: Utterance, passage: Passage) -> Trip:
         reference, codes = passage.reference, passage.codes
         if self._plan.save_audio:
             self._save(codec.name, utterance, passage)
@@ -129,13 +131,18 @@ class Course:
         if codes is not None:
             coded = Coded(codec.name, self._plan.dataset.name, utterance.id, reference.seconds, codes)
             self._writer.add_codes(coded)
-        if self._models:
-            source = Source(utterance.source, reference.pcm_hash())
-            empty = Job(source, (), utterance.transcript, utterance.language, self._plan.device)
-            job = self._later.get(utterance.id, empty)
-            candidate = Candidate(key, self._shelf.keep(passage.decoded), self._models)
-            self._later[utterance.id] = replace(job, candidates=(*job.candidates, candidate))
         return Trip(codec.name, utterance, kbps(codec, codes, reference.seconds))
+
+    def _put_off(self, utterance: Utterance, passage: Passage, key: int) -> None:
+        assert self._later is not None
+        reference = passage.reference
+        empty = Job(
+            Source(utterance.source, reference.pcm_hash()), (), utterance.transcript, utterance.language,
+            self._plan.device, reference.seconds,
+        )  # fmt: skip
+        job = self._later.get(utterance.id, empty)
+        candidate = Candidate(key, self._shelf.keep(passage.decoded), self._scored)
+        self._later[utterance.id] = replace(job, candidates=(*job.candidates, candidate))
 
     def _save(self, codec: str, utterance: Utterance, passage: Passage) -> None:
         folder, file = self._plan.output / "audio", f"{slug(utterance.id)}.wav"
@@ -145,7 +152,7 @@ class Course:
 
 
 class Shelf:
-    """Decoded audio that waits for the models, on disk: what is not in a file yet goes to a folder that is removed in
+    """Decoded audio that waits to be scored, on disk: what is not in a file yet goes to a folder that is removed in
     the end. Used in a `with` statement."""
 
     def __enter__(self) -> "Shelf":

@@ -1,11 +1,13 @@
 """Scoring: a reference, what codecs made of it, and what the metrics say.
 
-The main process looks up what is known already (evalkit/cache.py); the rest runs in worker processes. Metrics that hold
-a model run apart from the others, in one process for each model (`score_models`): it is opened once, scores what all
-codecs made, and is gone before the next one is opened, so that never two of them are in memory.
+The main process looks up what is known already (evalkit/cache.py); the rest runs in worker processes. Metrics that
+hold a model run beside the others, in a process of their own, one model after the other: each is opened once, scores
+what all codecs made, and is closed before the next one is opened, so that never two of them are in memory.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import gc
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import file_digest
 from pathlib import Path
@@ -55,6 +57,12 @@ class Job:
     language: str | None = None
     device: str = "cpu"
     """Where metrics that hold a model run."""
+    seconds: float = 0.0
+    """Of the reference, where known: a model takes those of like length together."""
+    batch: int = 1
+    """Recordings that a model hears at once."""
+    kept: Path | None = None
+    """Folder of the cache, for what a model says of originals."""
 
 
 @dataclass(frozen=True)
@@ -77,25 +85,36 @@ class Scored:
     pcm: dict[Path, str] = field(default_factory=dict)
 
 
-def score_all(jobs: Iterable[Job], kept: Cache, workers: Workers | None = None) -> Iterator[list[Answer]]:
+def score_all(
+    jobs: Iterable[Job], kept: Cache, workers: Workers | None = None, batch: int = 1
+) -> Iterator[list[Answer]]:
     """Answers of all jobs, in the order in which they are done; a crash costs the one answer that caused it. Without
-    `workers`, processes on this machine."""
+    `workers`, processes on this machine. A list of jobs may have metrics that hold a model, which are scored beside the
+    others, `batch` recordings at once; jobs that are still to come may not.
+    """
+    workers = workers or scoring_processes()
     memory = Memory(kept)
     known: list[list[Answer]] = []
 
-    def unknown() -> Iterator[Job]:
-        for job in jobs:
+    def unknown(parts: Iterable[Job]) -> Iterator[Job]:
+        for job in parts:
             answers, rest = memory.recall(job)
             if answers:
                 known.append(answers)
             if rest is not None:
                 yield rest
 
-    for result in run_isolated(score_job, unknown(), split_job, workers or scoring_processes()):
+    light = unknown(part for job in jobs for part in _only(job, pair_metrics))
+    lanes: list[tuple[Iterable[tuple[Job, ...]], Workers]] = [(((job,) for job in light), workers)]
+    if isinstance(jobs, Sequence) and (heavy := _by_model(jobs)):
+        groups = (group for parts in heavy for group in _groups(unknown(parts), batch, kept.folder))
+        lanes.append((groups, workers.models(jobs[0].device)))
+    for result in run_isolated(score_jobs, split_jobs, *lanes):
         yield from known
         known.clear()
         if isinstance(result, Death):
-            (candidate,) = result.job.candidates
+            (job,) = result.job
+            (candidate,) = job.candidates
             yield _without_value(candidate.key, candidate.metrics[0], result.reason, settled=False)
         else:
             memory.keep(result)
@@ -108,25 +127,42 @@ def scoring_processes(count: int | None = None) -> Processes:
     return Processes(count, PRELOAD)
 
 
-def score_models(jobs: Sequence[Job], kept: Cache) -> Iterator[list[Answer]]:
-    """Answers of metrics that hold a model. One model after the other, each in a process of its own over all jobs,
-    those in one language together; a process that dies costs the answer that killed it, and the model is opened again.
-    """
-    metrics = dict.fromkeys(m for job in jobs for candidate in job.candidates for m in candidate.metrics)
-    models: dict[str, list[str]] = {}
-    for name in metrics:
-        models.setdefault(_model_metric(name).model, []).append(name)
-    ordered = sorted(jobs, key=lambda job: job.language or "")
-    for names in models.values():
-        yield from score_all((part for job in ordered for part in _only(job, names)), kept, scoring_processes(1))
+def _by_model(jobs: Sequence[Job]) -> list[Iterator[Job]]:
+    """For each model that `jobs` need, the jobs with its metrics alone: those in one language together, the longest
+    first, so that what is too long for the memory is known soon and neighbours differ little in length."""
+    models: dict[str, set[str]] = {}
+    for name in model_metrics(list(dict.fromkeys(m for job in jobs for c in job.candidates for m in c.metrics))):
+        models.setdefault(_model_metric(name).model, set()).add(name)
+    ordered = sorted(jobs, key=lambda job: (job.language or "", -job.seconds))
+
+    def parts(mine: set[str]) -> Iterator[Job]:
+        for job in ordered:
+            yield from _only(job, lambda names: tuple(name for name in names if name in mine))
+
+    return [parts(mine) for mine in models.values()]
 
 
-def _only(job: Job, metrics: Sequence[str]) -> Iterator[Job]:
-    """`job` with `metrics` alone, if it has any of them."""
-    wanted = [(c, tuple(m for m in c.metrics if m in metrics)) for c in job.candidates]
-    candidates = tuple(replace(c, metrics=mine) for c, mine in wanted if mine)
-    if candidates:
+def _only(job: Job, choose: Callable[[Sequence[str]], tuple[str, ...]]) -> Iterator[Job]:
+    """`job` with those metrics alone that `choose` takes, if it has any of them."""
+    wanted = [(c, choose(c.metrics)) for c in job.candidates]
+    if candidates := tuple(replace(c, metrics=mine) for c, mine in wanted if mine):
         yield replace(job, candidates=candidates)
+
+
+def _groups(jobs: Iterable[Job], batch: int, kept: Path | None) -> Iterator[tuple[Job, ...]]:
+    """`jobs` of one model as it hears them: together, up to `batch` recordings in one language, where it may hear
+    recordings of different length at once; else one by one."""
+    group: list[Job] = []
+    for job in jobs:
+        job = replace(job, batch=batch, kept=kept)
+        pads = _model_metric(job.candidates[0].metrics[0]).pads
+        recordings = sum(len(one.candidates) for one in (*group, job))
+        if group and (not pads or recordings > batch or job.language != group[0].language):
+            yield tuple(group)
+            group = []
+        group.append(job)
+    if group:
+        yield tuple(group)
 
 
 class Memory:
@@ -220,43 +256,59 @@ def score_key(
     )
 
 
-def split_job(job: Job) -> list[Job]:
-    """First one job a candidate, then one a metric: the least work done twice to find which of them crashes."""
+def split_jobs(jobs: tuple[Job, ...]) -> list[tuple[Job, ...]]:
+    """First each job alone, then one job a candidate, then one a metric: the least work done twice to find which of
+    them crashes."""
+    if len(jobs) > 1:
+        return [(job,) for job in jobs]
+    (job,) = jobs
     if len(job.candidates) > 1:
-        return [replace(job, candidates=(candidate,)) for candidate in job.candidates]
+        return [(replace(job, candidates=(candidate,)),) for candidate in job.candidates]
     (candidate,) = job.candidates
-    return [replace(job, candidates=(replace(candidate, metrics=(metric,)),)) for metric in candidate.metrics]
+    return [(replace(job, candidates=(replace(candidate, metrics=(metric,)),)),) for metric in candidate.metrics]
 
 
-def score_job(job: Job) -> Scored:
-    """Every metric for every candidate of `job`. Runs in a worker process."""
+def score_jobs(jobs: tuple[Job, ...]) -> Scored:
+    """Every metric for every candidate of `jobs`. Runs in a worker process."""
     scored = Scored([])
+    pairs = [(candidate, pair) for job in jobs for candidate, pair in _pairs(job, scored)]
+    for name in dict.fromkeys(name for candidate, _ in pairs for name in candidate.metrics):
+        mine = [(candidate.key, pair) for candidate, pair in pairs if name in candidate.metrics]
+        score = _score_function(name, [pair for _, pair in mine], jobs[0])
+        scored.answers.extend(answer for key, pair in mine for answer in _answer(key, name, score, pair))
+    return scored
+
+
+def _pairs(job: Job, scored: Scored) -> Iterator[tuple[Candidate, Pair]]:
+    """The candidates of `job` that can be read, each with its pair; the others are answered in `scored`."""
     try:
         reference = _load(job.reference, "reference", scored)
     except AudioError as error:
         for candidate in job.candidates:
             scored.answers.extend(_refuse(candidate, error))
-        return scored
+        return
     for candidate in job.candidates:
         try:
             decoded = _load(candidate.source, "decoded audio", scored)
-            pair = Pair(*_same_length(reference, decoded), job.transcript, job.language)
+            yield candidate, Pair(*_same_length(reference, decoded), job.transcript, job.language)
         except AudioError as error:
             scored.answers.extend(_refuse(candidate, error))
-        else:
-            for metric in candidate.metrics:
-                scored.answers.extend(_answer(candidate.key, metric, pair, job.device))
-    return scored
 
 
-def _answer(key: int, name: str, pair: Pair, device: str) -> list[Answer]:
+def _score_function(name: str, pairs: Sequence[Pair], job: Job) -> Callable[[Pair], Mapping[str, float]]:
+    """What scores each of `pairs` by the metric `name`."""
     metric = load_metric(name)
+    if isinstance(metric, PairMetric):
+        return lambda pair: {name: float(metric.score(pair))}
+    assert isinstance(metric, ModelMetric)
+    with suppress(Exception):  # it comes again where it costs a row: too little memory for the batch may do for one
+        _opened(metric, job).prepare(metric, pairs, job.batch)
+    return lambda pair: _opened(metric, job).score(metric, pair)
+
+
+def _answer(key: int, name: str, score: Callable[[Pair], Mapping[str, float]], pair: Pair) -> list[Answer]:
     try:
-        if isinstance(metric, ModelMetric):
-            values = dict(_opened(metric, device).score(metric, pair))
-        else:
-            assert isinstance(metric, PairMetric)
-            values = {name: float(metric.score(pair))}
+        values = score(pair)
         for value in values.values():
             if not np.isfinite(value):
                 raise UndefinedScore(f"the metric returned {value}")
@@ -271,15 +323,18 @@ _OPEN: dict[tuple[str, str], Scorer] = {}
 """The model that this process has open: one, or none yet."""
 
 
-def _opened(metric: ModelMetric, device: str) -> Scorer:
+def _opened(metric: ModelMetric, job: Job) -> Scorer:
     """The open model of `metric`; another one is closed for it."""
-    which = (metric.model, device)
+    which = (metric.model, job.device)
     if which not in _OPEN:
         import torch
 
-        torch.set_num_threads(default_workers())  # its process is the only one at work then
+        torch.set_num_threads(default_workers())  # all of them, whatever else runs: the count may change last digits
         _OPEN.clear()
-        _OPEN[which] = metric.open(device)
+        gc.collect()
+        _OPEN[which] = metric.open(job.device)
+        _OPEN[which].device = job.device
+        _OPEN[which].originals = None if job.kept is None else Cache(job.kept)
     return _OPEN[which]
 
 

@@ -5,14 +5,20 @@ point group `evalkit.metrics`. Its name carries the variant, so that no two defi
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from importlib.util import find_spec
-from typing import Any, Literal, Protocol
+from itertools import groupby
+from typing import Any, ClassVar, Literal, Protocol
 
+from numpy.typing import NDArray
+
+from evalkit import hub
+from evalkit.cache import content_key
 from evalkit.codecs import READY, Codes, State, Wave
 from evalkit.errors import MissingError, UsageError
-from evalkit.hub import File, describe, sha256
+from evalkit.hub import File, describe
 
 SCORE_RATE = 16_000
 """Hz. Every pair is resampled to this rate before it is scored, as in the NanoCodec paper's protocol."""
@@ -90,24 +96,100 @@ class CodesMetric(Metric):
         """
 
 
-class Scorer(Protocol):
-    """An open model."""
+class Originals(Protocol):
+    """Where it is kept what models say of originals, for later runs (evalkit/cache.py)."""
 
+    def original(self, key: str) -> NDArray[Any] | None: ...
+
+    def keep_original(self, key: str, heard: NDArray[Any]) -> None: ...
+
+
+class Scorer(ABC):
+    """An open model. All its work is hearing recordings, each by itself; scores follow from what it heard.
+
+    What it heard is remembered, for other rows of the same pair and the next codec's version of the same original.
+    Nothing else may depend on what was scored before.
+    """
+
+    device = "cpu"
+    """Where it was opened."""
+    originals: Originals | None = None
+
+    def __init__(self) -> None:
+        self._memory: dict[str, NDArray[Any]] = {}
+
+    @abstractmethod
+    def hear(self, wavs: Sequence[Wave], language: str) -> Sequence[NDArray[Any]]:
+        """What the model says of each of `wavs` [T] at SCORE_RATE, which have one length unless the metric `pads`."""
+
+    @abstractmethod
     def score(self, metric: Any, pair: Pair) -> Mapping[str, float]:
-        """Values by row name for `metric`, one of those that share the model; UndefinedScore where there is none.
+        """Values by row name for `metric`, one of those that share the model; UndefinedScore where there is none."""
 
-        What depends on the reference alone is kept for the next pair, which most often has the same one. Nothing else
-        may depend on what was scored before.
-        """
-        ...
+    def original(self, metric: Any, pair: Pair) -> Wave | None:
+        """What `score` needs heard beside the decoded audio, if anything."""
+        return None
+
+    def heard(self, wav: Wave, language: str = "") -> NDArray[Any]:
+        """What the model says of `wav` [T]."""
+        key = _recording(wav, language)
+        if key not in self._memory:
+            self._remember(key, self.hear([wav], language)[0])
+        return self._memory[key]
+
+    def prepare(self, metric: "ModelMetric", pairs: Sequence[Pair], batch: int) -> None:
+        """Hear what `score` will need of `pairs`, all in one language where that plays a part, `batch` recordings at
+        once. What is known of originals from earlier runs is taken from there."""
+        language = (pairs[0].language or "") if metric.uses_text else ""
+        waiting = {_recording(pair.decoded, language): pair.decoded for pair in pairs}
+        names: dict[str, str] = {}
+        for wav in (self.original(metric, pair) for pair in pairs):
+            if wav is None or (key := _recording(wav, language)) in self._memory:
+                continue
+            waiting[key] = wav
+            if self.originals is not None and key not in names:
+                names[key] = content_key(**metric.identity(language or None), device=self.device, original=key)
+                if (found := self.originals.original(names[key])) is not None:
+                    self._remember(key, found)
+        unheard = {key: wav for key, wav in waiting.items() if key not in self._memory}
+        for keys in _batches(unheard, batch, metric.pads):
+            for key, heard in zip(keys, self.hear([unheard[key] for key in keys], language), strict=True):
+                self._remember(key, heard)
+                if self.originals is not None and key in names:
+                    self.originals.keep_original(names[key], heard)
+
+    def _remember(self, key: str, heard: NDArray[Any]) -> None:
+        self._memory[key] = heard
+        while len(self._memory) > MEMORY:
+            del self._memory[next(iter(self._memory))]
+
+
+MEMORY = 256
+"""Recordings of which a model remembers what it heard: some kilobytes each."""
+
+
+def _recording(wav: Wave, language: str) -> str:
+    return content_key(samples=sha256(wav.tobytes()).hexdigest(), language=language)
+
+
+def _batches(wavs: Mapping[str, Wave], size: int, pads: bool) -> Iterator[list[str]]:
+    """Keys of `wavs`, `size` or fewer at once: of equal lengths or, with `pads`, of neighbouring ones."""
+    ordered = sorted(wavs, key=lambda key: len(wavs[key]))
+    for _, group in groupby(ordered, key=lambda key: 0 if pads else len(wavs[key])):
+        keys = list(group)
+        yield from (keys[start : start + size] for start in range(0, len(keys), size))
 
 
 @dataclass(frozen=True)
 class ModelMetric(Metric):
-    """A metric that needs a trained model, which is opened once and scores every codec's audio (evalkit/models.py).
+    """A metric that needs a trained model, which is opened once and scores every codec's audio (evalkit/score.py).
 
-    Pairs are scored one at a time: padding changes what most of these models say, and on a CPU batches gain nothing.
+    Unless asked otherwise a model hears one recording at a time: on a CPU batches gain nothing (benchmarks/batches.py),
+    and the last digits of a score may depend on what else is in its batch.
     """
+
+    pads: ClassVar[bool] = False
+    """Whether recordings of different length may be heard at once: padding changes what most models say."""
 
     files: tuple[File, ...] = field(kw_only=True)
     """The model's weights."""
@@ -162,7 +244,7 @@ class ModelMetric(Metric):
     def identity(self, language: str | None = None) -> dict[str, Any]:
         """The metric with the sha256 of its weights, so that other weights never meet what was kept of these."""
         found = {str(file): file.find() for file in self.files_for([language] if language else [])}
-        return {"metric": repr(self), "weights": {name: path and sha256(path) for name, path in found.items()}}
+        return {"metric": repr(self), "weights": {name: path and hub.sha256(path) for name, path in found.items()}}
 
     def configured(self, name: str, options: Mapping[str, str]) -> "ModelMetric":
         """With `options` that are among its `choices`."""

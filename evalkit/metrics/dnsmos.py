@@ -4,12 +4,15 @@ decoded audio alone, by Microsoft's models as the package `speechmos` ships them
 Made for noise suppression: they rate silence 1.8 and may rate added noise up. Not SQMOS, and no stand-in for it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from evalkit.metrics.base import SCORE_RATE, ModelMetric, Pair, require_package
+from evalkit.codecs import Wave
+from evalkit.metrics.base import SCORE_RATE, ModelMetric, Pair, Scorer, require_package
 from evalkit.metrics.checks import require_length, require_sound
 
 HEADS = {"ovrl": "ovrl_mos", "sig": "sig_mos", "bak": "bak_mos", "p808": "p808_mos"}
@@ -18,21 +21,23 @@ SHORTEST = 1_600
 """Samples: a tenth of a second."""
 
 
-class Raters:
-    """The models, open; what they said last is kept for the other heads."""
+class Raters(Scorer):
+    """The models, open."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._run = require_package("speechmos.dnsmos", "dnsmos").run
-        self._last: tuple[bytes, Mapping[str, float]] = (b"", {})
+
+    def hear(self, wavs: Sequence[Wave], language: str) -> Sequence[NDArray[Any]]:
+        """The ratings [4]; samples beyond full scale are clipped, as in any player."""
+        rated = (self._run(np.clip(wav, -1, 1), sr=SCORE_RATE) for wav in wavs)
+        return [np.array([one[name] for name in HEADS.values()], np.float64) for one in rated]
 
     def score(self, metric: "Dnsmos", pair: Pair) -> Mapping[str, float]:
-        """One of the four ratings; samples beyond full scale are clipped, as in any player."""
+        """One of the four ratings."""
         require_length(pair, SHORTEST)
         require_sound(pair)
-        key = pair.decoded.tobytes()
-        if self._last[0] != key:
-            self._last = (key, self._run(np.clip(pair.decoded, -1, 1), sr=SCORE_RATE))
-        return {metric.name: float(self._last[1][HEADS[metric.head]])}
+        return {metric.name: float(self.heard(pair.decoded)[list(HEADS).index(metric.head)])}
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from evalkit.codecs import Wave
 from evalkit.datasets.languages import NAMES, code
 from evalkit.errors import UndefinedScore, UsageError
 from evalkit.hub import File
-from evalkit.metrics.base import SCORE_RATE, ModelMetric, Pair, require_package
+from evalkit.metrics.base import SCORE_RATE, ModelMetric, Pair, Scorer, require_package
 from evalkit.metrics.checks import require_length
 from evalkit.metrics.text import NORMALIZER, character_errors
 from evalkit.metrics.torchaudio_import import load_torchaudio
@@ -41,10 +44,11 @@ ADAPTERS = {iso: _file(f"adapter.{names[1]}.safetensors", 8_900_000) for iso, na
 """ISO 639-1 -> what the model needs for that language: those of MLS."""
 
 
-class Recognizer:
-    """MMS, open: one language at a time, one recording at a time."""
+class Recognizer(Scorer):
+    """MMS, open: one language at a time."""
 
     def __init__(self, folder: Path, device: str, dtype: str) -> None:
+        super().__init__()
         if find_spec("torchaudio"):  # transformers imports it where it is installed, and it may not load by itself
             load_torchaudio()
         transformers = require_package("transformers", "models")
@@ -65,12 +69,12 @@ class Recognizer:
         self._model = self._model.to(device).eval()
         self._device, self._dtype = device, dtype
         self._language = ""
-        self._heard: tuple[bytes, str, str] = (b"", "", "")
 
-    def transcribe(self, wav: Wave, language: str) -> str:
-        """What is heard in `wav` [T] at 16 kHz, in the language's own characters; the last original is remembered."""
+    def hear(self, wavs: Sequence[Wave], language: str) -> Sequence[NDArray[np.str_]]:
+        """The texts, each of shape [], in the language's own characters."""
         import torch
 
+        language = code(language) or language
         if language not in ADAPTERS:
             raise UndefinedScore(f"the language is {language or 'not known'}: MMS is set up for {', '.join(NAMES)}")
         if language != self._language:
@@ -79,31 +83,32 @@ class Recognizer:
             self._model.load_adapter(adapter, local_files_only=True, use_safetensors=True)
             self._model.to(device=self._device, dtype=getattr(torch, self._dtype)).eval()
             self._language = language
-        given = self._features(wav, sampling_rate=SCORE_RATE, return_tensors="pt").input_values
+        # One recording needs no mask. Padding is masked after the convolutions, which see none of it in valid frames.
+        several = {"padding": True, "return_attention_mask": True} if len(wavs) > 1 else {}
+        given = self._features(list(wavs), sampling_rate=SCORE_RATE, return_tensors="pt", **several)
+        mask = given.attention_mask.to(self._device) if several else None
         with torch.inference_mode():
-            logits = self._model(given.to(self._device, getattr(torch, self._dtype))).logits
-        return str(self._tokenizer.decode(logits[0].argmax(-1).cpu()))
+            values = given.input_values.to(self._device, getattr(torch, self._dtype))
+            best = self._model(values, attention_mask=mask).logits.argmax(-1).cpu()
+        frames = self._model._get_feat_extract_output_lengths(torch.tensor([len(wav) for wav in wavs]))
+        return [np.array(self._tokenizer.decode(ids[:n])) for ids, n in zip(best, frames, strict=True)]
 
-    def original(self, wav: Wave, language: str) -> str:
-        """`transcribe`, remembered for the next codec's version of the same recording."""
-        key = wav.tobytes()
-        if self._heard[:2] != (key, language):
-            self._heard = (key, language, self.transcribe(wav, language))
-        return self._heard[2]
+    def original(self, metric: "MmsCer", pair: Pair) -> Wave | None:
+        return None if metric.reference == "transcript" else pair.reference
 
     def score(self, metric: "MmsCer", pair: Pair) -> Mapping[str, float]:
         """The rows of `metric`."""
         require_length(pair, SHORTEST, "MMS needs 25 ms")
-        language = code(pair.language or "") or pair.language or ""
+        language = pair.language or ""
         if metric.reference == "transcript":
             if pair.transcript is None:
                 raise UndefinedScore("there is no transcript (dcer-mms needs none)")
             spoken = pair.transcript
         else:
-            spoken = self.original(pair.reference, language)
+            spoken = self.heard(pair.reference, language).item()
             if not NORMALIZER(spoken):
                 raise UndefinedScore("MMS hears no speech in the original")
-        errors, characters = character_errors(spoken, self.transcribe(pair.decoded, language))
+        errors, characters = character_errors(spoken, self.heard(pair.decoded, language).item())
         return {metric.name: 100 * errors / characters, metric.rows[1]: float(characters)}
 
 
@@ -128,6 +133,8 @@ class MmsCer(ModelMetric):
     reference: str = "transcript"
     """"transcript" or "original"."""
     normalizer: str = NORMALIZER.version
+
+    pads = True
 
     @property
     def rows(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """SECS: whether the decoded voice is still the speaker's, as a speaker recognition model sees it."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,29 +11,33 @@ from numpy.typing import NDArray
 from evalkit.codecs import Wave
 from evalkit.errors import MissingError, UndefinedScore
 from evalkit.hub import File
-from evalkit.metrics.base import ModelMetric, Pair
+from evalkit.metrics.base import ModelMetric, Pair, Scorer
 from evalkit.metrics.checks import require_length, require_sound
 
 SHORTEST = 1_600
 """Samples: a tenth of a second, below which there is no voice to recognise."""
-Embed = Callable[[Wave], NDArray[np.float64]]
+Embed = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 
 
-class Voices:
-    """A speaker model, open: `embed` gives the embedding [D] of audio [T] at 16 kHz."""
+class Voices(Scorer):
+    """A speaker model, open: `embed` gives the embeddings [B, D] of audio [B, T] at 16 kHz."""
 
     def __init__(self, embed: Embed) -> None:
+        super().__init__()
         self._embed = embed
-        self._original: tuple[bytes, Any] = (b"", None)
+
+    def hear(self, wavs: Sequence[Wave], language: str) -> Sequence[NDArray[np.float64]]:
+        """Embeddings [D]."""
+        return list(self._embed(np.stack(wavs)))
+
+    def original(self, metric: "SpeakerSimilarity", pair: Pair) -> Wave:
+        return pair.reference
 
     def score(self, metric: "SpeakerSimilarity", pair: Pair) -> Mapping[str, float]:
-        """The cosine of the two embeddings; the original's is kept for the next codec's version of it."""
+        """The cosine of the two embeddings."""
         require_length(pair, SHORTEST)
         require_sound(pair)
-        key = pair.reference.tobytes()
-        if self._original[0] != key:
-            self._original = (key, self._embed(pair.reference))
-        a, b = self._original[1], self._embed(pair.decoded)
+        a, b = self.heard(pair.reference), self.heard(pair.decoded)
         lengths = float(np.linalg.norm(a) * np.linalg.norm(b))
         if not np.isfinite(lengths) or lengths == 0:
             raise UndefinedScore("the speaker model gives no embedding")
@@ -75,9 +79,9 @@ class Ecapa2(SpeakerSimilarity):
         except RuntimeError as error:
             raise MissingError(f"{path} cannot be opened as TorchScript: {str(error).splitlines()[0]}") from error
 
-        def embed(wav: Wave) -> NDArray[np.float64]:
+        def embed(wavs: NDArray[np.float32]) -> NDArray[np.float64]:
             with torch.inference_mode(), torch.jit.optimized_execution(False):
-                return model(torch.from_numpy(wav)[None].to(device)).reshape(-1).double().cpu().numpy()
+                return model(torch.from_numpy(wavs).to(device)).reshape(len(wavs), -1).double().cpu().numpy()
 
         return Voices(embed)
 
@@ -113,11 +117,11 @@ class EcapaTdnn(SpeakerSimilarity):
         model = model.to(device).eval()
         features = features.to(device).eval()
 
-        def embed(wav: Wave) -> NDArray[np.float64]:
-            whole = torch.ones(1, device=device)
+        def embed(wavs: NDArray[np.float32]) -> NDArray[np.float64]:
+            whole = torch.ones(len(wavs), device=device)
             with torch.inference_mode():
-                bands = centre(features(torch.from_numpy(wav)[None].to(device)), whole)
-                return model(bands, whole)[0, 0].double().cpu().numpy()
+                bands = centre(features(torch.from_numpy(wavs).to(device)), whole)
+                return model(bands, whole)[:, 0].double().cpu().numpy()
 
         return Voices(embed)
 

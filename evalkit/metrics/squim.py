@@ -7,14 +7,17 @@ the paper took is not known. `squim-stoi`, `squim-pesq` and `squim-si-sdr` are t
 metrics from the decoded audio alone: estimates, and no stand-ins for the metrics.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from evalkit.codecs import Wave
 from evalkit.errors import UsageError
 from evalkit.hub import File
-from evalkit.metrics.base import SCORE_RATE, ModelMetric, Pair
+from evalkit.metrics.base import SCORE_RATE, ModelMetric, Pair, Scorer
 from evalkit.metrics.checks import require_length
 
 SHORTEST = 1_600
@@ -24,33 +27,34 @@ HEADS = ("stoi", "pesq", "si-sdr")
 """Of the objective model, in its order."""
 
 
-class Subjective:
+class Subjective(Scorer):
     """SQUIM's subjective model, open."""
 
     def __init__(self, model: Any, fixed: Wave | None, device: str) -> None:
+        super().__init__()
         self._model, self._fixed, self._device = model.to(device).eval(), fixed, device
-        self._reference: tuple[bytes, int, Any] = (b"", 0, None)
+
+    def hear(self, wavs: Sequence[Wave], language: str) -> Sequence[NDArray[Any]]:
+        """Features [N, 32]."""
+        import torch
+
+        with torch.inference_mode():
+            layers, _ = self._model.ssl_model.extract_features(torch.from_numpy(np.stack(wavs)).to(self._device))
+            return list(self._model.projector(layers[-1]).cpu().numpy())
+
+    def original(self, metric: "Sqmos", pair: Pair) -> Wave:
+        """The clean recording, repeated or cut to the length of the decoded audio."""
+        return np.resize(pair.reference if self._fixed is None else self._fixed, len(pair.decoded))
 
     def score(self, metric: "Sqmos", pair: Pair) -> Mapping[str, float]:
-        """5 minus the predicted difference. The reference's features depend on it and the length alone: they are kept
-        for the next codec's version of the same recording."""
+        """5 minus the predicted difference."""
         import torch
 
         require_length(pair, SHORTEST)
-        reference = pair.reference if self._fixed is None else self._fixed
-        key, length = reference.tobytes(), len(pair.decoded)
+        sides = (self.heard(self.original(metric, pair)), self.heard(pair.decoded))
         with torch.inference_mode():
-            if self._reference[:2] != (key, length):
-                repeated = torch.from_numpy(reference).repeat(-(-length // len(reference)))[:length]
-                self._reference = (key, length, self._features(repeated))
-            decoded = self._features(torch.from_numpy(pair.decoded))
-            difference = self._model.predictor(torch.cat((self._reference[2], decoded), dim=2))
-        return {metric.name: float(5 - difference[0])}
-
-    def _features(self, wav: Any) -> Any:
-        """[1, N, 32] of audio [T]."""
-        layers, _ = self._model.ssl_model.extract_features(wav[None].to(self._device))
-        return self._model.projector(layers[-1])
+            features = torch.from_numpy(np.concatenate(sides, axis=1))[None].to(self._device)
+            return {metric.name: float(5 - self._model.predictor(features)[0])}
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,8 @@ class Sqmos(ModelMetric):
     that SQUIM's subjective model predicts. The recording is the original, or one clip with `reference=PATH` (resampled
     to 16 kHz), repeated or cut to the length of the decoded audio.
 
-    Utterances are scored one by one: padding changes the features of all frames. Undefined for less than 0.1 s.
+    Padding changes the features of all frames: only recordings of one length are heard at once. Undefined for less than
+    0.1 s.
     """
 
     @property
@@ -81,24 +86,25 @@ class Sqmos(ModelMetric):
         return Subjective(model, None if clip is None else read(clip).at(SCORE_RATE).wav, device)
 
 
-class Objective:
-    """SQUIM's objective model, open; what it said last is kept for the other two heads."""
+class Objective(Scorer):
+    """SQUIM's objective model, open."""
 
     def __init__(self, model: Any, device: str) -> None:
+        super().__init__()
         self._model, self._device = model.to(device).eval(), device
-        self._last: tuple[bytes, tuple[float, ...]] = (b"", ())
+
+    def hear(self, wavs: Sequence[Wave], language: str) -> Sequence[NDArray[Any]]:
+        """The three estimates [3]."""
+        import torch
+
+        with torch.inference_mode():
+            heads = self._model(torch.from_numpy(np.stack(wavs)).to(self._device))
+            return list(torch.stack(heads, dim=1).cpu().numpy())
 
     def score(self, metric: "SquimObjective", pair: Pair) -> Mapping[str, float]:
         """One of the three estimates."""
-        import torch
-
         require_length(pair, SHORTEST)
-        key = pair.decoded.tobytes()
-        if self._last[0] != key:
-            with torch.inference_mode():
-                heads = self._model(torch.from_numpy(pair.decoded)[None].to(self._device))
-            self._last = (key, tuple(float(head[0]) for head in heads))
-        return {metric.name: self._last[1][HEADS.index(metric.head)]}
+        return {metric.name: float(self.heard(pair.decoded)[HEADS.index(metric.head)])}
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("this was computed before")
 
     monkeypatch.setattr(OpusCodec, "encode", fail)
-    monkeypatch.setattr(score, "run_isolated", lambda _, jobs, *__: [fail() for _ in jobs])
+    monkeypatch.setattr(score, "run_isolated", lambda _, __, *lanes: [fail() for jobs, _ in lanes for _ in jobs])
 
 
 def test_a_second_run_computes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,12 +60,15 @@ def test_a_metric_that_changed_is_computed_alone(tmp_path: Path, monkeypatch: py
     run(tmp_path / "one")
     jobs: list[score.Job] = []
     isolated = score.run_isolated
-    monkeypatch.setattr(score, "run_isolated", lambda f, source, *rest: isolated(f, spy(source), *rest))
 
-    def spy(source: object) -> object:
-        for job in source:  # type: ignore[attr-defined]
-            jobs.append(job)
-            yield job
+    def spy(source: Iterable[tuple[score.Job, ...]]) -> Iterator[tuple[score.Job, ...]]:
+        for group in source:
+            jobs.extend(group)
+            yield group
+
+    monkeypatch.setattr(
+        score, "run_isolated", lambda f, split, *lanes: isolated(f, split, *((spy(g), w) for g, w in lanes))
+    )
 
     changed = replace(score.load_metric("si-sdr"), version="another")
     real = score.load_metric
