@@ -239,12 +239,14 @@ class DiscriminatorConfig:
 
     @classmethod
     def small(cls) -> DiscriminatorConfig:
-        """A pair for a CPU: costs about as much as a step of the 4 M parameter codec it judges."""
+        """A pair for a CPU, which costs about as much as the 4 M parameter codec it judges.
+
+        That is 0.19 CPU seconds per second of audio and generator step, if the discriminators learn at every second
+        one; the default pair costs 3.6, and WavLM 1.1 more.
+        """
         return cls(
-            periods=(2, 3, 5),
             period_channels=(8, 16, 32, 64, 64),
-            resolutions=(1024, 256),
-            bands=((0.0, 0.25), (0.25, 1.0)),
+            bands=((0.0, 0.1), (0.1, 0.4), (0.4, 1.0)),
             stft_channels=8,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import scipy.signal
 import torch
+import yaml
 from torch import Tensor, nn
 
 from nanocodec.testing import seeded_audio, seeded_state, tiny_wavlm
@@ -291,6 +293,25 @@ def test_resampling_keeps_a_tone_and_refuses_parts_of_samples() -> None:
 def test_a_wrong_config_is_named(data: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         DiscriminatorConfig.from_dict(data)
+
+
+@pytest.mark.parametrize("config", [DiscriminatorConfig(), DiscriminatorConfig.small()])
+def test_a_config_is_plain_yaml(config: DiscriminatorConfig) -> None:
+    lists = json.loads(json.dumps(asdict(config)))
+    assert DiscriminatorConfig.from_dict(yaml.safe_load(yaml.safe_dump(lists))) == config
+
+
+def test_everything_follows_the_audio_to_its_device(wavlm: Path) -> None:
+    config = DiscriminatorConfig(**asdict(NARROW) | {"slm": str(wavlm)})
+    audio = torch.zeros(2, SAMPLES, device="meta")  # where a tensor left on the CPU raises as it does on a GPU
+    scores, maps = build_discriminators(config, RATE).to("meta")(audio)
+    losses = [
+        stft_loss(audio, audio),
+        discriminator_loss(scores, scores),
+        feature_matching_loss(maps, maps),
+        resample_fft(audio, RATE, 16_000),
+    ]
+    assert {loss.device.type for loss in losses} == {"meta"}
 
 
 def test_a_band_without_bins_is_named() -> None:
