@@ -4,6 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
+ORACLE_VENV ?= .venv-oracle
+ORACLE_PIP = $(ORACLE_VENV)/bin/python -m pip --disable-pip-version-check install --quiet
+UPSTREAM := $(ORACLE_VENV)/upstream
+WAVTOKENIZER ?= $(UPSTREAM)/WavTokenizer
+STABLE_AUDIO_TOOLS ?= $(UPSTREAM)/stable-audio-tools
+STABLE_CODEC ?= $(UPSTREAM)/stable-codec
+
 .PHONY: help demo test gate test-slow lint format bench oracle oracle-training oracle-wavtokenizer clean
 
 help: ## this list
@@ -37,22 +44,34 @@ bench: $(VENV)/.test-ready ## scoring beside calling the metric packages directl
 	$(BIN)/python benchmarks/scoring.py
 	$(BIN)/python benchmarks/reruns.py
 
-oracle: .venv-oracle/.ready ## NVIDIA NeMo's own codec beside ours: same tokens, same samples? (its own environment)
-	PYTHONPATH=. .venv-oracle/bin/python tests/oracle/compare.py $(ORACLE)
+oracle: oracle-nemo oracle-wavtokenizer oracle-taae ## upstream's own code beside ours: same tokens, same samples? (own environment)
 
-oracle-training: .venv-oracle/.ready ## NeMo's losses and discriminators, written down for the tests
-	PYTHONPATH=. .venv-oracle/bin/python tests/oracle/training.py tests/nanocodec/golden
+oracle-nemo: $(ORACLE_VENV)/.ready ## NVIDIA NeMo's codec
+	PYTHONPATH=. $(ORACLE_VENV)/bin/python tests/oracle/compare.py $(ORACLE)
 
-oracle-wavtokenizer: $(VENV)/.test-ready ## WavTokenizer's own code beside ours: make … WAVTOKENIZER=CHECKOUT
-	$(BIN)/python tests/oracle/wavtokenizer.py $(WAVTOKENIZER)
+oracle-wavtokenizer: $(ORACLE_VENV)/.ready $(WAVTOKENIZER) ## … WAVTOKENIZER=CHECKOUT, else it is cloned
+	$(ORACLE_VENV)/bin/python tests/oracle/wavtokenizer.py $(WAVTOKENIZER)
 
-.venv-oracle/.ready: tests/oracle/requirements.txt
-	@test -x .venv-oracle/bin/python || $(PYTHON) -m venv .venv-oracle
-	@echo "Installing NeMo into .venv-oracle: a few minutes"
-	@.venv-oracle/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt torch
-	@.venv-oracle/bin/python -m pip --disable-pip-version-check install --quiet --no-deps nemo-toolkit==3.0.0
-	@.venv-oracle/bin/python -m pip --disable-pip-version-check install --quiet --requirement tests/oracle/requirements.txt
+oracle-taae: $(ORACLE_VENV)/.ready $(STABLE_AUDIO_TOOLS) $(STABLE_CODEC) ## … STABLE_AUDIO_TOOLS=, STABLE_CODEC=CHECKOUT
+	$(ORACLE_VENV)/bin/python tests/oracle/taae.py $(STABLE_AUDIO_TOOLS) $(STABLE_CODEC)
+
+$(ORACLE_VENV)/.ready: tests/oracle/requirements.txt
+	@test -x $(ORACLE_VENV)/bin/python || $(PYTHON) -m venv $(ORACLE_VENV)
+	@echo "Installing NeMo into $(ORACLE_VENV): a few minutes"
+	@$(ORACLE_PIP) --constraint constraints.txt torch
+	@$(ORACLE_PIP) --no-deps nemo-toolkit==3.0.0
+	@$(ORACLE_PIP) --requirement tests/oracle/requirements.txt
+	@$(ORACLE_PIP) --no-deps --editable .
 	@touch $@
+
+$(UPSTREAM)/WavTokenizer: AT := jishengpeng/WavTokenizer 5cf440d91ac420ca338f117b7003a77450d64730
+$(UPSTREAM)/stable-audio-tools: AT := Stability-AI/stable-audio-tools 50049e379e2fe8e35bffc99e57f23ade1c3471b7
+$(UPSTREAM)/stable-codec: AT := Stability-AI/stable-codec 853554419944dbec11c39a29cf803e492aade836
+$(UPSTREAM)/%:
+	@rm -rf $@.part && git init --quiet $@.part && cd $@.part && \
+		git fetch --quiet --depth 1 https://github.com/$(firstword $(AT)) $(lastword $(AT)) && \
+		git checkout --quiet FETCH_HEAD && mv ../$(@F).part ../$(@F) || \
+		{ echo "Cannot clone $(AT): 'make help' shows how to give a checkout instead"; exit 1; }
 
 clean: ## remove the virtual environment, runs and caches
 	rm -rf $(VENV) .venv-oracle runs .pytest_cache .mypy_cache .ruff_cache *.egg-info
