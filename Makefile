@@ -11,7 +11,8 @@ WAVTOKENIZER ?= $(UPSTREAM)/WavTokenizer
 STABLE_AUDIO_TOOLS ?= $(UPSTREAM)/stable-audio-tools
 STABLE_CODEC ?= $(UPSTREAM)/stable-codec
 
-.PHONY: help demo test gate test-slow lint format bench oracle oracle-training oracle-wavtokenizer clean
+.PHONY: help demo test gate test-slow lint format bench oracle oracle-nemo \
+	oracle-wavtokenizer oracle-taae oracle-training clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -54,6 +55,9 @@ oracle-wavtokenizer: $(ORACLE_VENV)/.ready $(WAVTOKENIZER) ## … WAVTOKENIZER=C
 
 oracle-taae: $(ORACLE_VENV)/.ready $(STABLE_AUDIO_TOOLS) $(STABLE_CODEC) ## … STABLE_AUDIO_TOOLS=, STABLE_CODEC=CHECKOUT
 	$(ORACLE_VENV)/bin/python tests/oracle/taae.py $(STABLE_AUDIO_TOOLS) $(STABLE_CODEC)
+
+oracle-training: $(ORACLE_VENV)/.ready ## NeMo's losses and discriminators, written down for the tests
+	PYTHONPATH=. $(ORACLE_VENV)/bin/python tests/oracle/training.py tests/nanocodec/golden
 
 $(ORACLE_VENV)/.ready: tests/oracle/requirements.txt
 	@test -x $(ORACLE_VENV)/bin/python || $(PYTHON) -m venv $(ORACLE_VENV)
