@@ -1,33 +1,46 @@
-"""A real Ray cluster of two nodes on this machine, one of which is killed in the middle."""
+"""Real Ray clusters on this machine: seven nodes; two, one of which is killed in the middle; two with a GPU each, as
+far as Ray knows."""
 
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from evalkit import ray_workers
 from evalkit.cli import main
+from evalkit.executors import Death, run_isolated
 from evalkit.store import read_run
 
 pytestmark = pytest.mark.slow
 COMMAND = ["--codec", "opus@6k", "--codec", "pcm", "--metrics", "estoi,mel-2048-80-ln1p,bitrate", "--no-cache"]
 
 
-@pytest.fixture
-def cluster() -> Iterator[Any]:
-    """Two nodes of one CPU each; the second is `cluster.second`."""
+@contextmanager
+def nodes(count: int, **more: int) -> Iterator[Any]:
+    """A cluster of `count` nodes of one CPU each; the last one is `cluster.last`."""
     pytest.importorskip("ray", reason="Ray is not installed (the extra `ray`)")
     from ray.cluster_utils import Cluster
 
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    nodes.second = nodes.add_node(num_cpus=1)
-    yield nodes
-    nodes.shutdown()
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1} | more)
+    try:
+        for _ in range(count - 1):
+            cluster.last = cluster.add_node(num_cpus=1, **more)
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    with nodes(2) as two:
+        yield two
 
 
 def start(cluster: Any, arguments: list[str], output: Path) -> subprocess.Popen[str]:
@@ -45,11 +58,59 @@ def test_a_node_that_dies_costs_nothing(cluster: Any, tmp_path: Path) -> None:
     while not (journal.exists() and len(journal.read_text().splitlines()) > 8) and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
-    cluster.remove_node(cluster.second, allow_graceful=False)
+    cluster.remove_node(cluster.last, allow_graceful=False)
     _, error = process.communicate(timeout=300)
     assert process.returncode == 0, error
     for name in ("rows.parquet", "codes.parquet", "summary.csv"):
         assert (output / name).read_bytes() == (tmp_path / "here" / name).read_bytes(), name
+
+
+def test_seven_nodes_give_the_same_bytes_and_open_a_model_once_each(ear_log: Path, tmp_path: Path) -> None:
+    command = ["run", *COMMAND, "--metrics", "ear,estoi,mel-2048-80-ln1p,bitrate"]
+    here = [sys.executable, "-m", "evalkit.cli", *command, "--output", str(tmp_path / "here")]
+    assert subprocess.run(here, capture_output=True).returncode == 0
+    ear_log.unlink()
+    with nodes(7) as seven:
+        process = start(seven, command, tmp_path / "ray")
+        _, error = process.communicate(timeout=500)
+    assert process.returncode == 0, error
+    for name in ("rows.parquet", "codes.parquet", "summary.csv"):
+        assert (tmp_path / "ray" / name).read_bytes() == (tmp_path / "here" / name).read_bytes(), name
+    opened = [line.split()[0] for line in ear_log.read_text().splitlines() if " opened " in line]
+    assert len(opened) == len(set(opened)) == 7, "one actor a node, in each of which the model was opened once"
+
+
+def devices(_: object) -> tuple[int, list[str]]:
+    """Process, and the GPUs that it was given."""
+    import ray
+
+    time.sleep(0.5)
+    return os.getpid(), ray.get_runtime_context().get_accelerator_ids()["GPU"]
+
+
+def test_models_run_in_actors_with_a_gpu_each_and_hung_ones_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    with nodes(2, num_gpus=1) as cluster:
+        import ray
+
+        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+        workers = ray_workers.RayWorkers()
+        try:
+            results = list(run_isolated(devices, lambda job: [job], (range(6), workers.models("cuda"))))
+            assert len({process for process, _ in results}) == 2 and all(gpus == ["0"] for _, gpus in results)
+            (light,) = run_isolated(devices, lambda job: [job], ([0], workers))
+            assert light[1] == [], "tasks take no GPU"
+            monkeypatch.setattr(ray_workers, "TIMEOUT", 15.0)
+            naps = [1, 600, 1, 1]
+            done = list(run_isolated(nap, lambda job: [job], (naps, workers.models("cuda"))))
+            assert sorted(one for one in done if not isinstance(one, Death)) == [1, 1, 1]
+            assert [one.reason for one in done if isinstance(one, Death)] == ["took longer than 15 s"]
+        finally:
+            ray.shutdown()
+
+
+def nap(seconds: int) -> int:
+    time.sleep(seconds)
+    return seconds
 
 
 def test_a_crash_costs_one_row(cluster: Any, speech: np.ndarray, bursts: np.ndarray, tmp_path: Path) -> None:
