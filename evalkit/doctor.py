@@ -23,6 +23,7 @@ OPTIONAL = {
     "models": ("transformers", "torchaudio", "speechbrain", "datasets", "jiwer"),
     "hub": ("huggingface_hub",),
     "dnsmos": ("speechmos", "onnxruntime"),
+    "nisqa": ("torchmetrics", "librosa", "requests"),
 }
 """Extra -> what it brings."""
 

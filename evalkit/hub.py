@@ -42,7 +42,8 @@ class File:
     url: str = ""
     """Of a file on no hub."""
     kept: str = ""
-    """Where such a file is kept: `torch:` and a path below `torch_hub()`, or a path below the data folder."""
+    """Where such a file is kept: a path below the data folder; with `torch:` before it, below `torch_hub()`; with
+    `home:`, below the user's own folder."""
     sha256: str | None = None
     code: bool = False
     """Whether opening the file runs what is in it."""
@@ -125,7 +126,7 @@ class File:
 
     def _kept_at(self) -> Path:
         place, colon, rest = self.kept.partition(":")
-        return torch_hub() / rest if colon and place == "torch" else data_folder() / self.kept
+        return {"torch": torch_hub(), "home": Path.home()}[place] / rest if colon else data_folder() / self.kept
 
 
 def hub_folder() -> Path:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from evalkit.codecs import Wave
 from evalkit.datasets import load_dataset
 from evalkit.errors import MissingError, UndefinedScore, UsageError
 from evalkit.hub import File
-from evalkit.metrics import mms, secs, squim
+from evalkit.metrics import mms, nisqa, secs, squim
 from evalkit.metrics.base import ModelMetric, Pair
 from evalkit.metrics.load import load_metric
 from evalkit.metrics.text import NORMALIZER, character_errors
@@ -437,6 +438,51 @@ def test_damaged_weights_are_refused(tiny_squim: torch.nn.Module) -> None:
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(Exception, match=r".+"):
         squim.SQMOS.open("cpu")
+
+
+# --- nisqa -------------------------------------------------------------------------------------------------------
+
+NISQA_SHAPE = {
+    "ms_fmax": 20_000, "ms_n_fft": 4096, "ms_hop_length": 0.01, "ms_win_length": 0.02, "ms_n_mels": 48,
+    "ms_seg_length": 15, "ms_seg_hop_length": 4, "ms_max_segments": 1300, "cnn_c_out_1": 16, "cnn_c_out_2": 32,
+    "cnn_c_out_3": 64, "cnn_kernel_size": (3, 3), "cnn_dropout": 0.2, "cnn_pool_1": [24, 7], "cnn_pool_2": [12, 5],
+    "cnn_pool_3": [6, 3], "td_sa_d_model": 64, "td_sa_nhead": 1, "td_sa_num_layers": 2, "td_sa_h": 64,
+    "td_sa_dropout": 0.1, "pool_att_h": 128, "pool_att_dropout": 0,
+}  # fmt: skip
+"""What the public checkpoint says of the model."""
+
+
+@pytest.fixture
+def upstream_nisqa(own_places: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """torchmetrics' NISQA, which finds random weights in the public format where it looks for its own."""
+    upstream = pytest.importorskip("torchmetrics.functional.audio.nisqa", reason="torchmetrics has no NISQA")
+    pytest.importorskip("librosa", reason="librosa is not installed")
+    monkeypatch.setenv("HOME", str(own_places))
+    path = own_places / ".torchmetrics" / "NISQA" / "nisqa.tar"
+    path.parent.mkdir(parents=True)
+    torch.save({"args": NISQA_SHAPE, "model_state_dict": upstream._NISQADIM(NISQA_SHAPE).state_dict()}, path)
+    monkeypatch.setattr(upstream, "_download_weights", lambda: pytest.fail("torchmetrics would download by itself"))
+    upstream._load_nisqa_model.cache_clear()
+    yield upstream
+    upstream._load_nisqa_model.cache_clear()
+
+
+def test_nisqa_is_what_torchmetrics_gives_on_verified_weights_alone(upstream_nisqa: ModuleType) -> None:
+    with pytest.raises(MissingError, match="is not what was pinned"):
+        nisqa.MOS.open("cpu")
+    path = nisqa.WEIGHTS.find()
+    assert path is not None and "CC BY-NC-SA 4.0" in nisqa.WEIGHTS.license
+    metric = replace(nisqa.MOS, files=(replace(nisqa.WEIGHTS, sha256=hub.sha256(path)),))
+    pairs = pairs_of(Pair)
+    expected = upstream_nisqa.non_intrusive_speech_quality_assessment(torch.from_numpy(pairs[0].decoded), 16_000)
+    scorer = metric.open("cpu")
+    for head, value in zip(nisqa.HEADS, expected.tolist(), strict=True):
+        one = load_metric(f"nisqa-{head}")
+        assert scorer.score(one, pairs[0])[one.name] == pytest.approx(value, abs=TOLERANCE)
+    check_independence(metric, pairs)
+    for seconds, reason in ((0.1, "NISQA's window"), (53, "52 s")):
+        with pytest.raises(UndefinedScore, match=reason):
+            scorer.score(metric, Pair(noise(seconds, 1), noise(seconds, 2)))
 
 
 # --- runs --------------------------------------------------------------------------------------------------------

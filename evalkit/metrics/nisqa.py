@@ -1,0 +1,96 @@
+"""NISQA (Mittag et al. 2021, arXiv 2104.09494): opinion scores predicted from the decoded audio alone, by torchmetrics
+with the authors' weights (CC BY-NC-SA 4.0).
+
+Made for speech up to 20 kHz; here it hears 16 kHz, like every metric. Not SQMOS, and no stand-in for it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evalkit.codecs import Wave
+from evalkit.errors import UndefinedScore
+from evalkit.hub import File
+from evalkit.metrics.base import SCORE_RATE, ModelMetric, Pair, Scorer, require_package
+from evalkit.metrics.checks import require_length, require_sound
+
+HEADS = ("mos", "noisiness", "discontinuity", "coloration", "loudness")
+"""In the model's order."""
+SHORTEST = 2_400
+"""Samples: 15 frames of 10 ms, the model's window."""
+WEIGHTS = File(
+    "nisqa.tar",
+    "CC BY-NC-SA 4.0 (non-commercial)",
+    1_051_663,
+    url="https://github.com/gabrielmittag/NISQA/raw/fe84f0f252abec382b24367d5b22498a7ce34dbb/weights/nisqa.tar",
+    kept="home:.torchmetrics/NISQA/nisqa.tar",
+    sha256="7ec4cf937514dd3f8860b21e66fabd8ca87a168572675ef8d979c4c4ad2e805c",
+)
+"""Kept where torchmetrics looks for it, which would download what is not there, and verify nothing."""
+
+
+class Listener(Scorer):
+    """NISQA, open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        package = require_package("torchmetrics.functional.audio.nisqa", "nisqa")
+        self._rate = package.non_intrusive_speech_quality_assessment
+
+    def hear(self, wavs: Sequence[Wave], language: str) -> Sequence[NDArray[Any]]:
+        """The ratings [5]."""
+        import torch
+
+        try:
+            return list(self._rate(torch.from_numpy(np.stack(wavs)), SCORE_RATE).numpy())
+        except RuntimeError as error:
+            if "Maximum number of mel spectrogram windows" in str(error):
+                raise UndefinedScore("longer than the 52 s that NISQA takes") from error
+            raise
+
+    def score(self, metric: "Nisqa", pair: Pair) -> Mapping[str, float]:
+        """One of the five ratings."""
+        require_length(pair, SHORTEST, "NISQA's window")
+        require_sound(pair)
+        return {metric.name: float(self.heard(pair.decoded)[HEADS.index(metric.head)])}
+
+
+@dataclass(frozen=True)
+class Nisqa(ModelMetric):
+    """Predicted mean opinion score, 1 to 5, by head: `mos` (overall), `noisiness`, `discontinuity`, `coloration` and
+    `loudness`, where 5 is free of the fault. The original plays no part. Runs on the CPU. Undefined for silence, for
+    less than 0.15 s and for more than 52 s.
+    """
+
+    head: str = "mos"
+
+    @property
+    def model(self) -> str:
+        return "nisqa"
+
+    def open(self, device: str) -> Listener:
+        self.files[0].open()
+        return Listener()
+
+
+def _metric(head: str) -> Nisqa:
+    return Nisqa(
+        name=f"nisqa-{head}",
+        label=f"NISQA {head.upper() if head == 'mos' else head}",
+        direction="up",
+        unit="MOS",
+        low=1.0,
+        high=5.0,
+        version="1",
+        decimals=2,
+        files=(WEIGHTS,),
+        packages=("torchmetrics", "librosa", "requests"),
+        extra="nisqa",
+        head=head,
+    )
+
+
+MOS, NOISINESS, DISCONTINUITY, COLORATION, LOUDNESS = (_metric(head) for head in HEADS)
