@@ -5,11 +5,15 @@ import io
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import yaml
 
 import evalkit.reports
+from evalkit.audio import Audio
 from evalkit.cli import main
+from evalkit.datasets import Dataset, Selection, Utterance, load_dataset
 from evalkit.errors import UsageError
 from evalkit.reports.against import build_against_paper
 from evalkit.reports.published import KINDS, names, place_of, published, system_of
@@ -150,7 +154,9 @@ def test_a_suite_that_cannot_run_names_all_it_lacks(
     assert "pcm" not in error and "si-sdr" not in error and not (tmp_path / "run").exists()
 
 
-def test_a_suite_runs_each_of_its_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_suite_runs_each_of_its_datasets_or_the_one_that_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import evalkit.suites as module
 
     suite = module.Suite("s", "T", ("pcm", "codec2@1.2k"), ("builtin",), ("si-sdr",))
@@ -158,3 +164,19 @@ def test_a_suite_runs_each_of_its_datasets(tmp_path: Path, monkeypatch: pytest.M
     assert main(["run", "--suite", "s", "--limit", "2", "--no-cache", "--output", str(tmp_path / "run")]) == 0
     run = read_run(tmp_path / "run" / "builtin")
     assert run.rows["codec"].nunique() == 2 and set(run.rows["metric"]) == {"si-sdr"}
+    one = load_dataset("builtin").utterances[0].audio()
+    (tmp_path / "own").mkdir()
+    soundfile.write(tmp_path / "own" / "one.wav", one.wav, one.sample_rate)
+    given = ["--dataset", f"folder:{tmp_path / 'own'},language=de", "--no-cache", "--output", str(tmp_path / "given")]
+    assert main(["run", "--suite", "s", *given]) == 0
+    rows = read_run(tmp_path / "given" / "folder").rows
+    assert rows["utterance"].unique().tolist() == ["one"] and set(rows["language"]) == {"de"}
+
+
+def test_the_ids_of_the_demo_page_are_those_that_were_scored(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    with (root / "reports/examples/authors-demo/rows.csv").open() as file:
+        scored = {row["utterance"] for row in csv.DictReader(file)}
+    utterances = tuple(Utterance(name, Audio(np.zeros(9, np.float32), 44_100)) for name in (*scored, "another"))
+    chosen = Selection(ids=root / "configs/ids/mls44-demo-page.txt").of(Dataset("mls44", utterances, "", ""))
+    assert {one.id for one in chosen} == scored and len(chosen) == 45
