@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from nanocodec import hub, nemo
 from nanocodec.config import VARIANTS, CodecConfig
 from nanocodec.errors import CheckpointError, MismatchError, MissingWeightsError
-from nanocodec.layers import has_weight_norm
+from nanocodec.layers import has_weight_norm, order_for_decoding
 from nanocodec.model import NanoCodec
 from nanocodec.quantizer import GroupFiniteScalarQuantizer
 
@@ -104,6 +104,8 @@ def assemble(config: CodecConfig, tensors: dict[str, torch.Tensor], where: objec
     for name, buffer in quantizer.state_dict(prefix="vector_quantizer.").items():
         tensors.setdefault(name, buffer)  # derived from the configuration, so a file may leave them out
     load_strictly(model, tensors, where)
+    if config.decoder.causal:
+        order_for_decoding(model.audio_decoder)
     return model.eval()
 
 

@@ -10,7 +10,7 @@ the activations, not the convolutions, take most of the time, waiting for memory
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -23,6 +23,8 @@ from nanocodec.layers import (
     LEAKY_SLOPE,
     GroupedCausalUpsample,
     HalfSnake,
+    channels_last,
+    is_wide,
     pad_at_ends,
 )
 
@@ -33,8 +35,8 @@ Precision = Literal["fp32", "bf16"]
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 BLOCK = 1 << 18  # numbers in a block of activations: a megabyte in fp32
-FEW = 64  # outputs up to which a matrix product beats a convolution, which rearranges its weights at every call
 FIRST_BLOCK = 64  # frames that share one pass over the weights of the first, widest layers
+FEW = 64  # outputs up to which a convolution, which rearranges its weights at every call, is given them in order
 
 
 class _Snake:
@@ -65,26 +67,52 @@ class _Conv:
 
     def __init__(self, module: Any, activation: Any, batch: int, dtype: torch.dtype) -> None:
         conv = module.conv
-        weight, bias = conv.weight.detach(), conv.bias.detach()
-        self.weight, self.bias = weight.to(dtype), bias.to(dtype)
-        self.dilation = conv.dilation
+        weight, self.bias = conv.weight.detach().to(dtype), conv.bias.detach().to(dtype)
+        self.wide = is_wide(weight)
+        self.weight = (channels_last(weight) if self.wide else weight.contiguous())[:, :, None]
+        self.dilation = conv.dilation[0]
         self.activation = None if activation is None else _Snake(activation)
-        self.past = weight.new_zeros(batch, weight.shape[1], module.left, dtype=dtype)
+        self.past = weight.new_zeros(batch, weight.shape[1], module.left)
+        self.length = 0
+        self.packed: Callable[[Tensor], Tensor] | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
-        keep = self.past.shape[2]
-        buffer = self.past.new_empty(x.shape[0], x.shape[1], keep + x.shape[2])
+        keep, length = self.past.shape[2], x.shape[2]
+        buffer = _room(self.past, x.shape[1], keep + length, self.wide)
         buffer[:, :, :keep] = self.past
         if self.activation is None:
             buffer[:, :, keep:] = x
         else:
             self.activation(x, buffer[:, :, keep:])
-        self.past.copy_(buffer[:, :, x.shape[2] :])
-        if x.shape[2] > FEW or self.weight.dtype != torch.float32:
-            return F.conv1d(buffer, self.weight, self.bias, dilation=self.dilation)
-        windows = buffer.unfold(2, keep + 1, 1)[..., :: self.dilation[0]]  # [B, C, n, k]
-        rows = windows.transpose(1, 2).flatten(2)
-        return F.linear(rows, self.weight.flatten(1), self.bias).transpose(1, 2)
+        self.past.copy_(buffer[:, :, length:])
+        buffer = buffer[:, :, None]  # torch knows of channels that lie innermost only in two dimensions
+        if length != self.length:
+            self.length, self.packed = length, None
+        elif length <= FEW and self.packed is None:
+            self.packed = _packed(self.weight, self.bias, self.dilation, buffer.shape)
+        if self.packed is None:
+            return F.conv2d(buffer, self.weight, self.bias, dilation=(1, self.dilation))[:, :, 0]
+        return self.packed(buffer)[:, :, 0]
+
+
+def _packed(weight: Tensor, bias: Tensor, dilation: int, shape: torch.Size) -> Callable[[Tensor], Tensor] | None:
+    """A convolution for inputs of one shape only, its weights put once into the order that oneDNN wants for it.
+
+    Not every build of torch has these operators, which serve its compiler; and for another shape they crawl.
+    """
+    convolve = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+    if convolve is None or weight.dtype != torch.float32 or weight.device.type != "cpu":
+        return None
+    geometry = [0, 0], [1, 1], [1, dilation], 1
+    ordered = torch.ops.aten.mkldnn_reorder_conv2d_weight(weight.to_mkldnn(), *geometry, shape)
+    return lambda x: convolve(x, ordered, bias, *geometry, "none", [], "")
+
+
+def _room(x: Tensor, channels: int, length: int, wide: bool) -> Tensor:
+    """Space for [B, channels, length], with the type and device of `x`; in memory as [B, length, channels] if wide."""
+    if wide:
+        return x.new_empty(x.shape[0], length, channels).transpose(1, 2)
+    return x.new_empty(x.shape[0], channels, length)
 
 
 class _Upsample:
@@ -93,7 +121,7 @@ class _Upsample:
     def __init__(self, module: Any, activation: Any, batch: int) -> None:
         weight = module.conv.weight.detach()
         out = weight.shape[0] // 2
-        self.rate = module.rate
+        self.rate, self.wide = module.rate, is_wide(weight[::2])
         self.weight = weight.view(out, 2, 2 * self.rate)
         self.bias = module.conv.bias.detach()[:, None, None]
         self.activation = _Snake(activation)
@@ -101,14 +129,15 @@ class _Upsample:
 
     def __call__(self, x: Tensor) -> Tensor:
         batch, channels, frames = x.shape
-        active = torch.empty_like(x)
+        active = _room(x, channels, frames, False)
         self.activation(x, active)
         spread = active.view(batch, channels // 2, 2, frames).transpose(2, 3) @ self.weight
         out = spread[..., : self.rate] + self.bias
         out[:, :, :1] += self.past
         out[:, :, 1:] += spread[:, :, :-1, self.rate :]
         self.past.copy_(spread[:, :, -1:, self.rate :])
-        return out.view(batch, channels // 2, frames * self.rate)
+        out = out.view(batch, channels // 2, frames * self.rate)
+        return _room(out, channels // 2, frames * self.rate, True).copy_(out) if self.wide else out
 
 
 class _Stage:

@@ -17,6 +17,7 @@ from nanocodec.testing import narrow, seeded_audio, seeded_model, tiny
 
 CONFIGS = {
     "tiny": tiny(),
+    "wide": replace(tiny(), decoder=replace(tiny().decoder, base_channels=256)),  # 128 and 64 channels, then 32
     "reflecting": replace(tiny(), encoder=replace(tiny().encoder, pad_mode="reflect")),
     "12.5 fps": narrow(VARIANTS["1.78k"], 2, 32),
     "21.5 fps": narrow(VARIANTS["1.89k"], 2, 32),
@@ -39,8 +40,8 @@ def offline(model: NanoCodec, codes: torch.Tensor) -> torch.Tensor:
         return model.audio_decoder(model.vector_quantizer.decode(codes))[:, 0]
 
 
-@pytest.mark.parametrize("name", ["12.5 fps", "21.5 fps"])
-@pytest.mark.parametrize("chunks", [[1] * 8, [8], [3, 1, 0, 4], [2, 6]])
+@pytest.mark.parametrize("name", ["wide", "12.5 fps", "21.5 fps"])
+@pytest.mark.parametrize("chunks", [[1] * 8, [8], [3, 1, 0, 4], [2, 2, 2, 1, 1]])
 def test_any_chunking_decodes_to_the_offline_samples(
     name: str, chunks: list[int], models: dict[str, NanoCodec]
 ) -> None:
