@@ -510,7 +510,7 @@ def speech_set(own_places: Path) -> Path:
 
 def test_a_run_with_models(tiny_mms: Path, tiny_ecapa2: Embedder, speech_set: Path, own_places: Path) -> None:
     hub.pin(secs.SECS_ECAPA2.files[0], hub.sha256(place(secs.SECS_ECAPA2.files[0])))
-    wanted = "cer-mms,dcer-mms,secs-ecapa2,si-sdr"
+    wanted = "cer-mms,dcer-mms,dcer-mms:dtype=bfloat16,secs-ecapa2,si-sdr"
     run = ("run", "--dataset", f"folder:{speech_set}", "--codec", "codec2@1.2k", "--metrics", wanted)
     first = evalkit_command(*run, "--codec", "pcm", "--output", own_places / "one")
     assert first.returncode == 4, first.stderr  # c has no text: one value is missing
@@ -525,6 +525,9 @@ def test_a_run_with_models(tiny_mms: Path, tiny_ecapa2: Embedder, speech_set: Pa
     digest = hashlib.sha256((tiny_mms / "model.safetensors").read_bytes()).hexdigest()
     assert about["cer-mms"]["weights"]["facebook/mms-1b-all/model.safetensors"] == digest
     assert "CER corpus" in first.stdout
+    drift = evalkit_command("drift", own_places / "one", "dcer-mms", "dcer-mms:dtype=bfloat16", "--format", "markdown")
+    assert drift.returncode == 0 and "Order of the codecs by dcer-mms and by dcer-mms:dtype=bfloat16" in drift.stdout
+    assert pcm in drift.stdout and codec in drift.stdout
 
 
 @pytest.mark.slow
