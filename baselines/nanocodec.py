@@ -138,9 +138,12 @@ class NanoCodecFamily:
             model = NanoCodec.from_pretrained(path)
         except (CheckpointError, OSError) as error:
             raise MissingError(f"{self.name}@{rate}: {error}") from error
-        found, wanted = model.config, get_config(self.variants[rate])
-        if (found.bitrate, found.codebook_size) != (wanted.bitrate, wanted.codebook_size):
-            raise MissingError(f"{path} has {found.bitrate:.1f} bit/s, {self.name}@{rate} {wanted.bitrate:.1f}")
+        found, wanted = (
+            f"{config.num_codebooks} codebooks of {config.codebook_size} at {config.frame_rate:g} frames/s"
+            for config in (model.config, get_config(self.variants[rate]))
+        )
+        if found != wanted:
+            raise MissingError(f"{path} has {found}, {self.name}@{rate} {wanted}")
         return NanoCodecCodec(name, model, device, {"weights_sha256": digest(path), "torch": version("torch")})
 
     def _built_in(self) -> Traversable:

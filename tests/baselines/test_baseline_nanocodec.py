@@ -57,7 +57,11 @@ def test_weights_that_did_not_come_with_the_package(monkeypatch, tmp_path) -> No
         nanocodec.FAMILY.build("1.1k")
 
 
-@pytest.mark.parametrize("spec", ["nanocodec@0.8k", "nanocodec@1.89k", "lfsc@1.89k"])
+SLOW = [pytest.param(f"nanocodec@{rate}", marks=pytest.mark.slow) for rate in ("0.6k", "1.78k")]
+"""Differ from others in the number of codebooks only."""
+
+
+@pytest.mark.parametrize("spec", ["nanocodec@0.8k", "nanocodec@1.89k", "lfsc@1.89k", *SLOW])
 def test_released_formats_keep_the_protocol(spec: str, tmp_path) -> None:
     choice = choose(spec)
     config = narrow(get_config(choice.family.variants[choice.rate]))
@@ -68,10 +72,18 @@ def test_released_formats_keep_the_protocol(spec: str, tmp_path) -> None:
     card = choice.family.card(choice.rate)
     built = (codec.sample_rate, codec.frame_rate, codec.codebook_sizes, codec.streaming)
     assert built == (card.sample_rate, card.frame_rate, card.codebook_sizes, card.causal)
-    with pytest.raises(MissingError, match=r"has .* bit/s, nanocodec@1\.78k 1783\.8"):
-        nanocodec.FAMILY.build_from(path, "1.78k")
+    with pytest.raises(MissingError, match=r"has .*, nanocodec@1\.1k-25fps 4 codebooks of 2016 at 25 frames/s"):
+        nanocodec.FAMILY.build_from(path, "1.1k-25fps")
     with pytest.raises(MissingError, match="no such file"):
         nanocodec.FAMILY.build_from(tmp_path / "gone.nemo", "1.78k")
+
+
+def test_the_same_bitrate_at_another_frame_rate_is_refused(tmp_path) -> None:
+    config = narrow(get_config("1.1k-25fps"))
+    path = write_nemo(tmp_path / "theirs.nemo", config, seeded_tensors(config))
+    nanocodec.FAMILY.build_from(path, "1.1k-25fps")
+    with pytest.raises(MissingError, match=r"4 codebooks of 2016 at 25 frames/s, nanocodec@1\.1k 8 codebooks of 2016"):
+        nanocodec.FAMILY.build_from(path, "1.1k")
 
 
 def test_cards_count_the_released_models() -> None:
