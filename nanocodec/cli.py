@@ -95,25 +95,34 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser(
         "train",
         help="train a codec from a YAML file",
-        description="Train a codec. The run's folder receives state.pt, log.jsonl and codec.safetensors.",
+        description="Train a codec. The run's folder receives state.pt, log.jsonl, codec.safetensors (averaged "
+        "weights) and tensorboard/. Needs the extra `train`.",
         epilog="examples:\n"
         "  nanocodec train configs/training/mini-1.1k.yaml --data speech/ --run runs/mini\n"
         "  nanocodec train configs/training/mini-1.1k.yaml --data speech/:0.7 --data synthetic/:0.3 "
-        "--synthesize synthetic/ --run runs/mini --resume",
+        "--synthesize synthetic/ --run runs/mini --resume\n"
+        "  nanocodec train configs/training/nanocodec-1.1k.yaml --data mls.jsonl:0.9 "
+        "--data hub:OWNER/SET#train:0.1 --run runs/1.1k --device cuda --devices 8 --nodes 6",
         formatter_class=_Formatter,
     )
     train.add_argument("config", type=Path, help="a training configuration (YAML)")
     train.add_argument(
-        "--data", action="append", required=True, metavar="DIR[:SHARE]",
-        help="a folder of audio and its share of the excerpts (default 1); repeatable; validation uses the first",
+        "--data", action="append", required=True, metavar="SOURCE[:SHARE]",
+        help="audio to train on and its share of the excerpts (default 1): a folder, a manifest (CSV with a column "
+        "path, or NeMo's JSON lines) or hub:ID[@REVISION][#SPLIT]; repeatable; validation uses the first",
     )  # fmt: skip
     train.add_argument("--run", type=Path, required=True, metavar="DIR", help="folder for state, log and weights")
     train.add_argument(
-        "--cache", type=Path, metavar="DIR", help="folder for decoded audio (default: RUN/cache); share it among runs"
+        "--cache", type=Path, metavar="DIR", help="folder for the data's index (default: RUN/cache); runs may share it"
     )
     train.add_argument("--resume", action="store_true", help="continue from the run's state, to the step")
     train.add_argument("--steps", type=int, help="stop after this many steps in all, with the decay before it")
+    train.add_argument("--start", metavar="MODEL", help="begin from trained weights of the same architecture")
     train.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    train.add_argument(
+        "--devices", type=int, default=1, metavar="N", help="processes per machine, one GPU each if cuda"
+    )
+    train.add_argument("--nodes", type=int, default=1, metavar="N", help="machines (torchrun or SLURM starts them)")
     train.add_argument(
         "--synthesize", type=Path, metavar="DIR",
         help="first fill DIR with speech from espeak-ng, flite and festival (whichever are installed)",
@@ -285,8 +294,8 @@ def _export(arguments: argparse.Namespace) -> None:
 
 def _train(arguments: argparse.Namespace) -> None:
     from nanocodec.files import FileError
-    from nanocodec.training.config import load_config, parse_source
-    from nanocodec.training.loop import Trainer
+    from nanocodec.model import NanoCodec
+    from nanocodec.training.config import load_config
     from nanocodec.training.synthesize import synthesize
 
     device = _device(arguments.device)
@@ -295,13 +304,34 @@ def _train(arguments: argparse.Namespace) -> None:
         config = config.with_steps(arguments.steps)
     if (arguments.run / "state.pt").exists() and not arguments.resume:
         raise FileError(f"{arguments.run}: holds a run already; add --resume to continue it or choose another --run")
-    if arguments.synthesize:
+    try:
+        from lightning_fabric import Fabric
+        from lightning_fabric.strategies import DDPStrategy
+    except ImportError:
+        raise ImportError("training needs Lightning Fabric: pip install 'nanocodec-evalkit[train]'") from None
+    from nanocodec.training.data import parse_source
+    from nanocodec.training.loop import Trainer
+
+    many = arguments.devices * arguments.nodes > 1
+    fabric = Fabric(
+        accelerator=device,
+        devices=arguments.devices,
+        num_nodes=arguments.nodes,
+        strategy=DDPStrategy(find_unused_parameters=True) if many else "auto",  # phases leave some layers out
+        precision=config.precision,
+    )
+    fabric.launch()
+    if arguments.synthesize and fabric.is_global_zero:
         count = synthesize(arguments.synthesize, arguments.utterances, progress=_say)
         _say(f"{arguments.synthesize}: {count} synthesized utterances")
+    fabric.barrier()
     sources = [parse_source(text) for text in arguments.data]
-    trainer = Trainer(config, sources, arguments.run, arguments.cache or arguments.run / "cache", device)
+    start = NanoCodec.from_pretrained(arguments.start) if arguments.start else None
+    trainer = Trainer(config, sources, arguments.run, arguments.cache or arguments.run / "cache", fabric, start)
     if arguments.resume:
-        _say(f"resumed at step {trainer.step}" if trainer.resume() else "no state to resume; starting afresh")
+        resumed = trainer.resume()
+        if fabric.is_global_zero:
+            _say(f"resumed at step {trainer.step}" if resumed else "no state to resume; starting afresh")
     trainer.train(_say)
 
 

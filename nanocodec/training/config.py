@@ -1,27 +1,243 @@
-"""Training configurations: YAML to `TrainConfig`, with errors that name the file and the key."""
+"""Training configurations: what a run depends on besides its data, as YAML and as frozen dataclasses."""
 
 from __future__ import annotations
 
-from dataclasses import fields
+import dataclasses
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
 from nanocodec.config import CodecConfig, UnknownVariantError, get_config
-from nanocodec.training.loop import Phase, TrainConfig
+from nanocodec.training.discriminators import DiscriminatorConfig
 
 
 class ConfigError(Exception):
     """A training configuration or a --data argument that cannot be used."""
 
 
+@dataclass(frozen=True)
+class Phase:
+    """What steps up to `until` train on.
+
+    Attributes:
+        until: last step of the phase (exclusive).
+        batch: excerpts per step, over all processes.
+        frames: codec frames per excerpt.
+        waveform: train the waveform losses; without them the guides alone learn, which costs half.
+        quantized: probability that an excerpt is quantized (straight-through). The others keep continuous latents
+            with uniform noise of half a quantization step, so gradients are exact.
+        adversarial: train against the discriminators, where the configuration has any.
+        lr_scale: factor on the learning rate.
+        freeze_encoder: at its start all weights become their averages; from then on the decoder alone learns, from
+            codes that no longer move, and a step is cheaper.
+    """
+
+    until: int
+    batch: int
+    frames: int
+    waveform: bool = True
+    quantized: float = 1.0
+    adversarial: bool = True
+    lr_scale: float = 1.0
+    freeze_encoder: bool = False
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Factors on the generator's losses; 0 leaves one out. The defaults are the paper's.
+
+    Attributes:
+        mel, stft, adversarial, feature_matching: the paper's, see `nanocodec.training.recipe_losses`.
+        speaker: the paper's speaker-consistency loss (0.1 there); needs `TrainConfig.speaker_encoder`.
+        spectral: this project's `SpectralLoss`, which hears quiet sounds better and costs less.
+    """
+
+    mel: float = 1.0
+    stft: float = 20.0
+    adversarial: float = 1.0
+    feature_matching: float = 1.0
+    speaker: float = 0.0
+    spectral: float = 0.0
+
+
+@dataclass(frozen=True)
+class GuideWeights:
+    """Factors on the guides' losses (see `nanocodec.training.trainee.Guides`), which short runs live by.
+
+    Attributes:
+        mel: log-mel spectrum read off the encoder and off the decoder's first stage.
+        harmonics: fine spectrum below 1 kHz, read off the same: it carries the pitch, which the mel bands blur.
+        waveform: band-limited waveform read off the decoder's next two stages, sample by sample.
+        spectral: the same waveforms' spectra.
+    """
+
+    mel: float = 0.5
+    harmonics: float = 0.5
+    waveform: float = 0.3
+    spectral: float = 0.5
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """How excerpts are drawn; see `nanocodec.training.data.Excerpts`.
+
+    Attributes:
+        level: RMS that an utterance is brought to before the random gain; 0 leaves levels as they are.
+        gain_db: the random gain is uniform in +- this many dB.
+        speed: pitch and tempo are multiplied by a factor drawn from [1 / speed, speed].
+        eq_db: random low and high shelves of up to this many dB; 0 for none.
+        room: probability of a random synthetic room.
+        loaders: processes that read and augment; 0 reads in the training process.
+    """
+
+    level: float = 0.0
+    gain_db: float = 0.0
+    speed: float = 1.0
+    eq_db: float = 0.0
+    room: float = 0.0
+    loaders: int = 1
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One run. The defaults are the paper's recipe; configs/training/ holds complete examples.
+
+    Attributes:
+        optimizer: "adam", or "muon" for the convolutions' matrices with Adam for the rest.
+        lr: Adam's learning rate, or Muon's, with `adam_lr_scale` for the rest.
+        gamma, gamma_every: exponential decay, by this factor every so many steps.
+        decay: the last so many steps fall linearly to zero.
+        clip: largest norm of the generator's gradient; 0 for no limit.
+        ema: decay of the averaged weights, which are what is validated and kept.
+        weight_norm: train with weight normalisation, as upstream; plain weights cost less.
+        standardize: keep the latent's spread with running statistics (see `Trainee.standardize`).
+        guides: auxiliary heads, dropped at export; None for none.
+        discriminators: None trains without adversarial losses.
+        discriminator_every: discriminators learn on every so many steps.
+        discriminator_lr: their Adam's learning rate; its schedule is the generator's.
+        precision: Lightning Fabric's name, "32-true" or "bf16-mixed".
+    """
+
+    model: CodecConfig
+    phases: tuple[Phase, ...]
+    seed: int = 0
+    optimizer: Literal["adam", "muon"] = "adam"
+    lr: float = 2e-4
+    betas: tuple[float, float] = (0.8, 0.99)
+    adam_lr_scale: float = 1.0
+    weight_decay: float = 0.0
+    warmup: int = 1
+    gamma: float = 0.998
+    gamma_every: int = 1000
+    decay: int = 0
+    clip: float = 0.0
+    ema: float = 0.999
+    weight_norm: bool = True
+    standardize: bool = False
+    losses: LossWeights = field(default_factory=LossWeights)
+    n_ffts: tuple[int, ...] = (2048, 1024, 512, 256)
+    n_mels: tuple[int, ...] = (80, 80, 40, 20)
+    guides: GuideWeights | None = None
+    discriminators: DiscriminatorConfig | None = None
+    discriminator_every: int = 2
+    discriminator_lr: float = 2e-4
+    speaker_encoder: str | None = None
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    data: DataConfig = field(default_factory=DataConfig)
+    save_every: int = 250
+    log_every: int = 10
+    validate_every: int = 500
+    validation_utterances: int = 12
+
+    @property
+    def steps(self) -> int:
+        """Length of the run."""
+        return self.phases[-1].until
+
+    def validate(self) -> None:
+        """Raise ValueError or TypeError where a value cannot describe a run."""
+        bounds = [phase.until for phase in self.phases]
+        if bounds != sorted(set(bounds)) or bounds[0] < 1:
+            raise ValueError(f"phases must end at increasing steps, got {bounds}")
+        for phase in self.phases:
+            if min(phase.batch, phase.frames) < 1 or not 0 <= phase.quantized <= 1:
+                raise ValueError(f"a phase needs batch and frames of at least 1 and quantized in [0, 1]: {phase}")
+            if not phase.waveform and self.guides is None:
+                raise ValueError("a phase without waveform has nothing to learn from unless there are guides")
+        if self.optimizer not in ("adam", "muon"):
+            raise ValueError(f"optimizer must be adam or muon, got {self.optimizer!r}")
+        if self.optimizer == "muon" and self.weight_norm:
+            raise ValueError("muon trains plain weights: set weight_norm: false")
+        if self.precision not in ("32-true", "bf16-mixed"):
+            raise ValueError(f"precision must be 32-true or bf16-mixed, got {self.precision!r}")
+        if min(self.log_every, self.save_every, self.validate_every, self.discriminator_every, self.gamma_every) < 1:
+            raise ValueError("log_every, save_every, validate_every, discriminator_every, gamma_every must be >= 1")
+        for part in (self, self.losses, self.guides, self.data):
+            for item in fields(part) if part else ():
+                value = getattr(part, item.name)
+                if item.type == "float" and not isinstance(value, int | float):
+                    raise ValueError(f"{item.name} must be a number, got {value!r}")
+        if not self.lr > 0 or self.warmup < 1:
+            raise ValueError("lr must be positive, warmup at least 1")
+        if self.losses.speaker and not self.speaker_encoder:
+            raise ValueError("losses.speaker needs speaker_encoder: the path of an H/ASP checkpoint")
+
+    def with_steps(self, steps: int) -> TrainConfig:
+        """The same run ended at `steps`: later phases are cut off, or the last one is extended."""
+        kept = [phase for phase in self.phases if phase.until < steps]
+        last = self.phases[min(len(kept), len(self.phases) - 1)]
+        kept = kept if last not in kept else kept[:-1]
+        return replace(self, phases=(*kept, replace(last, until=steps)))
+
+    def phase(self, step: int) -> Phase:
+        """The phase that `step` belongs to."""
+        return next(phase for phase in self.phases if step < phase.until)
+
+    def lr_at(self, step: int) -> float:
+        """Learning rate of a step: warmup, exponential decay, the phase's factor and the linear end."""
+        fade = min(1.0, (self.steps - step) / self.decay) if self.decay else 1.0
+        shape = min(1.0, (step + 1) / self.warmup) * self.gamma ** (step // self.gamma_every)
+        return self.lr * self.phase(step).lr_scale * shape * fade
+
+
+_PARTS = {"losses": LossWeights, "guides": GuideWeights, "discriminators": DiscriminatorConfig, "data": DataConfig}
+
+
 def load_config(path: Path) -> TrainConfig:
-    """Read a YAML file whose keys are `TrainConfig`'s fields; `model` is a variant's name or a configuration.
+    """Read a YAML file whose keys are `TrainConfig`'s fields.
+
+    `model` is a variant's name or a whole codec configuration. `extends: other.yaml` (relative to this file) takes
+    that file's keys first; mappings are merged, everything else is replaced.
 
     Raises:
         ConfigError: missing file, bad YAML, or an unknown, missing or ill-typed key; the message names it.
     """
+    data = _read(path, ())
+    _check_keys(path, data, TrainConfig)
+    for key in ("model", "phases"):
+        if not data.get(key):
+            raise ConfigError(f"{path}: {key!r} is missing")
+    try:
+        values: dict[str, Any] = {key: _tuples(value) for key, value in data.items()}
+        model = data["model"]
+        values["model"] = CodecConfig.from_dict(model) if isinstance(model, dict) else get_config(str(model))
+        values["phases"] = tuple(Phase(**phase) for phase in data["phases"])
+        for key, kind in _PARTS.items():
+            if isinstance(part := data.get(key), dict):
+                _check_keys(path, part, kind)
+                values[key] = kind(**{name: _tuples(value) for name, value in part.items()})
+        config = TrainConfig(**values)
+        config.validate()
+    except (TypeError, ValueError, UnknownVariantError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return config
+
+
+def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    if path.resolve() in seen:
+        raise ConfigError(f"{path}: extends itself")
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -30,39 +246,20 @@ def load_config(path: Path) -> TrainConfig:
         raise ConfigError(f"{path}: not readable as YAML ({error})") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: must be a mapping with the keys model and phases")
-    known = [item.name for item in fields(TrainConfig)]
-    if unknown := sorted(set(data) - set(known)):
+    if "extends" not in data:
+        return data
+    base = _read(path.parent / str(data.pop("extends")), (*seen, path.resolve()))
+    for key, value in data.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        base[key] = {**base[key], **value} if both else value
+    return base
+
+
+def _check_keys(path: Path, data: dict[str, Any], kind: type) -> None:
+    known = [item.name for item in dataclasses.fields(kind)]
+    if unknown := sorted(map(str, set(data) - set(known))):
         raise ConfigError(f"{path}: unknown key {unknown[0]!r}; known: {', '.join(known)}")
-    for key in ("model", "phases"):
-        if not data.get(key):
-            raise ConfigError(f"{path}: {key!r} is missing")
-    try:
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
-        }
-        model = data["model"]
-        values["model"] = CodecConfig.from_dict(model) if isinstance(model, dict) else get_config(str(model))
-        values["phases"] = tuple(Phase(**phase) for phase in data["phases"])
-        config = TrainConfig(**values)
-        config.validate()
-    except (TypeError, ValueError, UnknownVariantError) as error:
-        raise ConfigError(f"{path}: {error}") from error
-    return config
 
 
-def parse_source(text: str) -> tuple[Path, float]:
-    """`DIR` or `DIR:SHARE` to a folder and its share of the excerpts.
-
-    Raises:
-        ConfigError: a share that is not a positive number.
-    """
-    folder, colon, share = text.rpartition(":")
-    if not colon or Path(text).is_dir():
-        return Path(text), 1.0
-    try:
-        value = float(share)
-    except ValueError:
-        return Path(text), 1.0
-    if not value > 0:
-        raise ConfigError(f"--data {text}: the share must be positive")
-    return Path(folder), value
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -1,51 +1,42 @@
-"""Training audio: folders of files, decoded once into a cache, cut into excerpts on demand.
+"""Training audio: excerpts cut, resampled and augmented on the fly, each a function of seed, step and row alone.
 
-Every batch is a function of the seed and the step alone, so a resumed run needs no saved position.
+So a resumed run needs no saved position, and N processes see what one would.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 import soxr
+from torch.utils.data import DataLoader, Dataset
+
+from nanocodec.training.augment import equalize, reverberate
+from nanocodec.training.config import ConfigError, DataConfig, TrainConfig
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3"}
+SILENCE = 1e-4  # RMS below which a file, or -- relative to its file's -- an excerpt, is taken as silent
+TRIES = 4
 
 
 class DataError(Exception):
     """Training data that is missing or unreadable; the message names the folder or file and a remedy."""
 
 
-def find_audio(folder: Path) -> list[Path]:
-    """All audio files below `folder`, sorted."""
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; give --data a folder of audio files")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
-    if not files:
-        raise DataError(f"{folder}: holds no audio ({', '.join(sorted(AUDIO_SUFFIXES))})")
-    return files
-
-
-def load_audio(path: Path, sample_rate: int) -> np.ndarray:
-    """Mono float32 [T] at `sample_rate`."""
-    try:
-        audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (RuntimeError, OSError) as error:
-        raise DataError(f"{path}: not readable as audio ({error})") from error
-    return soxr.resample(audio.mean(axis=1), rate, sample_rate, quality="HQ").astype(np.float32)
-
-
 @dataclass(frozen=True)
 class Utterance:
-    """Where one file lies in the cache, and the RMS of its samples."""
+    """One file (or a stretch of one): its name, sampling rate, first sample, samples and their RMS."""
 
     name: str
+    rate: int
     start: int
     length: int
     rms: float
@@ -56,103 +47,205 @@ class Utterance:
         return hashlib.sha256(Path(self.name).name.encode()).digest()[0] < 8
 
 
-class AudioCache:
-    """A folder's audio as one int16 array on disk, memory-mapped; built on first use, reused while files match."""
-
-    def __init__(self, folder: Path, cache: Path, sample_rate: int):
-        files = find_audio(folder)
-        listing = "\n".join(f"{path.relative_to(folder)} {path.stat().st_size}" for path in files)
-        key = hashlib.sha256(f"{sample_rate}\n{listing}".encode()).hexdigest()[:16]
-        index = cache / f"{key}.json"
-        if not index.exists():
-            cache.mkdir(parents=True, exist_ok=True)
-            self._build(folder, files, cache / f"{key}.npy", index, sample_rate)
-        self.utterances = [Utterance(**item) for item in json.loads(index.read_text())]
-        self.samples: np.ndarray = np.load(cache / f"{key}.npy", mmap_mode="r")
-
-    @staticmethod
-    def _build(folder: Path, files: Sequence[Path], array: Path, index: Path, sample_rate: int) -> None:
-        pieces: list[np.ndarray] = []
-        entries = []
-        start = 0
-        for path in files:
-            audio = load_audio(path, sample_rate)
-            rms = float(np.sqrt(np.mean(np.square(audio)))) if len(audio) else 0.0
-            if rms < 1e-4:
-                continue
-            pieces.append((audio.clip(-1, 1) * 32767).round().astype(np.int16))
-            entries.append({"name": str(path.relative_to(folder)), "start": start, "length": len(audio), "rms": rms})
-            start += len(audio)
-        if not pieces:
-            raise DataError(f"{folder}: every file is silent")
-        np.save(array, np.concatenate(pieces))
-        index.write_text(json.dumps(entries))  # last: its presence says that the array is whole
-
-    def read(self, utterance: Utterance, offset: int, length: int) -> np.ndarray:
-        """Float32 samples [<= length] from `offset` within the utterance."""
-        begin = utterance.start + offset
-        end = min(begin + length, utterance.start + utterance.length)
-        return self.samples[begin:end].astype(np.float32) / 32768
-
-
 @dataclass(frozen=True)
+class _Entry:
+    """What a source lists before anything is read: a name, the stretch in seconds (None for all), and its content."""
+
+    name: str
+    offset: float
+    duration: float | None
+    content: Path | int  # a file, or a row of the hub's table
+
+
 class Source:
-    """One cached folder and the share of excerpts drawn from it."""
-
-    cache: AudioCache
-    share: float
-
-
-class Excerpts:
-    """Random excerpts: source by share, utterance by length, then speed, level and position at random.
+    """Utterances of one folder, manifest or hub data set, with the share of excerpts drawn from it.
 
     Args:
-        level: RMS that an utterance is brought to, before the random gain.
-        gain_db: the random gain is uniform in +- this many dB.
-        speed: pitch and tempo are multiplied by a factor uniform in [1 / speed, speed].
+        text: a folder (all audio below it); a manifest, CSV with a column `path` or JSON lines with `audio_filepath`
+            and optionally `offset` and `duration` in seconds (NeMo's), paths relative to the manifest; or
+            `hub:ID[@REVISION][#SPLIT]`, read through `datasets`.
+        cache: folder where the index of lengths and levels is kept.
+        share: relative to the other sources' shares.
     """
 
-    def __init__(
-        self,
-        sources: Sequence[Source],
-        sample_rate: int,
-        seed: int,
-        level: float = 0.06,
-        gain_db: float = 6.0,
-        speed: float = 1.12,
-    ):
-        self.sources = sources
-        self.sample_rate = sample_rate
-        self.seed = seed
-        self.level, self.gain_db, self.speed = level, gain_db, speed
+    def __init__(self, text: str, cache: Path, share: float = 1.0):
+        self.text, self.share = text, share
+        self._table: Any = None
+        entries = self._hub(text[4:]) if text.startswith("hub:") else _listing(Path(text))
+        contents = [entry.content for entry in entries]
+        listing = "\n".join(f"{e.name} {e.offset} {e.duration} {self._size(e.content)}" for e in entries)
+        index = cache / f"{hashlib.sha256(listing.encode()).hexdigest()[:16]}.json"
+        if not index.exists():
+            cache.mkdir(parents=True, exist_ok=True)
+            found = [self._measure(entry) for entry in entries]
+            temporary = index.with_suffix(".tmp")
+            temporary.write_text(json.dumps([asdict(item) for item in found]))
+            temporary.replace(index)
+        measured = [Utterance(**item) for item in json.loads(index.read_text())]
+        self._content = dict(zip(measured, contents, strict=True))
+        self.utterances = [item for item in measured if item.rms > SILENCE]
+        if not self.utterances:
+            raise DataError(f"{text}: every file is silent")
+
+    def _hub(self, text: str) -> list[_Entry]:
+        name, _, split = text.partition("#")
+        name, _, revision = name.partition("@")
+        try:
+            import datasets
+
+            table = datasets.load_dataset(name, split=split or "train", revision=revision or None)
+            column = next(key for key, kind in table.features.items() if isinstance(kind, datasets.Audio))
+        except ImportError:
+            raise DataError("hub data needs the package datasets: pip install 'nanocodec-evalkit[models]'") from None
+        except StopIteration:
+            raise DataError(f"hub:{text}: has no audio column") from None
+        except Exception as error:  # the hub's many ways to fail share no base class
+            raise DataError(f"hub:{text}: cannot be loaded ({type(error).__name__}: {error})") from error
+        self._table = table.cast_column(column, datasets.Audio(decode=False)).select_columns([column])
+        self._column = column
+        paths = [row[column]["path"] or str(i) for i, row in enumerate(self._table)]
+        return [_Entry(path, 0.0, None, row) for row, path in enumerate(paths)]
+
+    def _size(self, content: Path | int) -> int:
+        return self._table._fingerprint if isinstance(content, int) else content.stat().st_size
+
+    def _open(self, content: Path | int) -> soundfile.SoundFile:
+        if isinstance(content, Path):
+            return soundfile.SoundFile(content)
+        audio = self._table[content][self._column]
+        return soundfile.SoundFile(io.BytesIO(audio["bytes"]) if audio["bytes"] else audio["path"])
+
+    def _measure(self, entry: _Entry) -> Utterance:
+        try:
+            with self._open(entry.content) as file:
+                start = int(entry.offset * file.samplerate)
+                file.seek(min(start, file.frames))
+                wanted = -1 if entry.duration is None else int(entry.duration * file.samplerate)
+                audio = file.read(wanted, dtype="float32", always_2d=True).mean(axis=1)
+                rms = float(np.sqrt(np.mean(np.square(audio)))) if len(audio) else 0.0
+                return Utterance(entry.name, file.samplerate, start, len(audio), rms)
+        except (RuntimeError, OSError) as error:
+            raise DataError(f"{entry.content}: not readable as audio ({error})") from error
+
+    def read(self, item: Utterance, offset: int, length: int) -> np.ndarray:
+        """Mono float32 samples [<= length] at the utterance's own rate, from `offset` within it."""
+        with self._open(self._content[item]) as file:
+            file.seek(item.start + offset)
+            audio = file.read(min(length, item.length - offset), dtype="float32", always_2d=True)
+        return audio.mean(axis=1)
+
+
+def _listing(path: Path) -> list[_Entry]:
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES)
+        if not files:
+            raise DataError(f"{path}: holds no audio ({', '.join(sorted(AUDIO_SUFFIXES))})")
+        return [_Entry(str(file.relative_to(path)), 0.0, None, file) for file in files]
+    if not path.is_file():
+        raise DataError(f"{path}: no such folder or manifest; give --data a folder of audio files")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        rows = list(csv.DictReader(lines)) if path.suffix == ".csv" else [json.loads(line) for line in lines if line]
+        entries = []
+        for row in rows:
+            name = row["path" if path.suffix == ".csv" else "audio_filepath"]
+            duration = row.get("duration")
+            offset = float(row.get("offset") or 0.0)
+            entries.append(_Entry(name, offset, float(duration) if duration else None, path.parent / name))
+    except (KeyError, ValueError, TypeError) as error:
+        raise DataError(
+            f"{path}: not a manifest ({error}); wanted CSV with a column path, or JSON lines with audio_filepath"
+        ) from error
+    if missing := [entry for entry in entries if not Path(str(entry.content)).is_file()]:
+        raise DataError(f"{path}: names {missing[0].content}, which is not there")
+    if not entries:
+        raise DataError(f"{path}: lists no audio")
+    return entries
+
+
+def parse_source(text: str) -> tuple[str, float]:
+    """`SOURCE` or `SOURCE:SHARE` to a source and its share of the excerpts.
+
+    Raises:
+        ConfigError: a share that is not positive.
+    """
+    source, colon, share = text.rpartition(":")
+    if not colon or source == "hub" or Path(text).exists():
+        return text, 1.0
+    try:
+        value = float(share)
+    except ValueError:
+        return text, 1.0
+    if not value > 0:
+        raise ConfigError(f"--data {text}: the share must be positive")
+    return source, value
+
+
+class Excerpts(Dataset[np.ndarray]):
+    """Random excerpts: source by share, utterance by length, position, then speed, level and surroundings.
+
+    An excerpt far quieter than its utterance is drawn again, a few times: silence teaches little.
+    """
+
+    def __init__(self, sources: Sequence[Source], sample_rate: int, seed: int, config: DataConfig):
+        self.sources, self.sample_rate, self.seed, self.config = sources, sample_rate, seed, config
         self._choices = []
         for source in sources:
-            kept = [item for item in source.cache.utterances if not item.held_out]
-            weights = np.array([item.length for item in kept], dtype=np.float64)
-            self._choices.append((kept, np.cumsum(weights / weights.sum())))
+            kept = [item for item in source.utterances if not item.held_out]
+            if not kept:
+                raise DataError(f"{source.text}: has too few files to train on; add more")
+            seconds = np.array([item.length / item.rate for item in kept])
+            self._choices.append((kept, np.cumsum(seconds / seconds.sum())))
         self._shares = np.cumsum([source.share for source in sources]) / sum(s.share for s in sources)
 
-    def batch(self, step: int, size: int, length: int) -> np.ndarray:
-        """Float32 [size, length], the same for the same seed and step."""
-        rng = np.random.default_rng([self.seed, step])
-        return np.stack([self._excerpt(rng, length) for _ in range(size)])
+    def __getitem__(self, key: tuple[int, int, int]) -> np.ndarray:
+        """Float32 [length] of (step, row, length), the same for the same seed, step and row."""
+        step, row, length = key
+        rng = np.random.default_rng([self.seed, step, row])
+        for _ in range(TRIES):
+            audio, item = self._draw(rng, length)
+            if np.sqrt(np.mean(np.square(audio))) > 0.1 * item.rms:
+                break
+        config = self.config
+        if config.eq_db:
+            audio = equalize(audio, self.sample_rate, config.eq_db, rng)
+        if config.room and rng.random() < config.room:
+            audio = reverberate(audio, self.sample_rate, rng)
+        level = config.level / item.rms if config.level else 1.0
+        audio = audio * level * 10 ** (rng.uniform(-1, 1) * config.gain_db / 20)
+        return (audio / max(1.0, float(np.abs(audio).max()))).astype(np.float32)
 
-    def _excerpt(self, rng: np.random.Generator, length: int) -> np.ndarray:
+    def _draw(self, rng: np.random.Generator, length: int) -> tuple[np.ndarray, Utterance]:
         which = int(np.searchsorted(self._shares, rng.random(), side="right").clip(max=len(self.sources) - 1))
         kept, cumulative = self._choices[which]
         item = kept[int(np.searchsorted(cumulative, rng.random(), side="right").clip(max=len(kept) - 1))]
-        factor = self.speed ** rng.uniform(-1, 1)
-        wanted = int(np.ceil(length * factor)) + 16
+        factor = self.config.speed ** rng.uniform(-1, 1)
+        wanted = int(np.ceil(length * factor * item.rate / self.sample_rate)) + 16
         offset = int(rng.integers(0, max(1, item.length - wanted + 1)))
-        audio = self.sources[which].cache.read(item, offset, wanted)
-        audio = soxr.resample(audio, self.sample_rate * factor, self.sample_rate, quality="MQ")[:length]
-        gain = self.level / item.rms * 10 ** (rng.uniform(-1, 1) * self.gain_db / 20)
-        audio = np.pad(audio, (0, length - len(audio))) * gain
-        return (audio / max(1.0, float(np.abs(audio).max()))).astype(np.float32)
+        audio = self.sources[which].read(item, offset, wanted)
+        if item.rate * factor != self.sample_rate:
+            audio = soxr.resample(audio, item.rate * factor, self.sample_rate, quality="MQ")
+        return np.pad(audio[:length], (0, max(0, length - len(audio)))), item
+
+    def batch(self, step: int, size: int, length: int) -> np.ndarray:
+        """Float32 [size, length]: the whole batch of a step."""
+        return np.stack([self[step, row, length] for row in range(size)])
+
+    def loader(self, config: TrainConfig, first_step: int, rank: int, world: int) -> DataLoader[np.ndarray]:
+        """This process's part of every batch from `first_step` on, as tensors [batch / world, T]."""
+
+        def batches() -> Iterator[list[tuple[int, int, int]]]:
+            for step in range(first_step, config.steps):
+                phase = config.phase(step)
+                share = phase.batch // world
+                yield [(step, row, phase.frames * config.model.hop) for row in range(rank * share, (rank + 1) * share)]
+
+        return DataLoader(self, batch_sampler=list(batches()), num_workers=config.data.loaders)
 
     def held_out(self, count: int, seconds: float) -> list[np.ndarray]:
         """The first `seconds` of up to `count` held-out utterances of the first source, at the training level."""
-        cache = self.sources[0].cache
-        chosen = [item for item in cache.utterances if item.held_out][:count]
-        length = int(seconds * self.sample_rate)
-        return [cache.read(item, 0, length) * (self.level / item.rms) for item in chosen]
+        source = self.sources[0]
+        chosen = [item for item in source.utterances if item.held_out][:count]
+        waves = [soxr.resample(source.read(i, 0, int(seconds * i.rate)), i.rate, self.sample_rate) for i in chosen]
+        level = self.config.level
+        return [wave * (level / item.rms if level else 1.0) for wave, item in zip(waves, chosen, strict=True)]

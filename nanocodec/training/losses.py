@@ -62,9 +62,18 @@ def log_mel(audio: Tensor, sample_rate: int, n_fft: int, hop: int, n_mels: int, 
 
 def frame_aligned_log_mel(audio: Tensor, sample_rate: int, hop: int, n_fft: int, n_mels: int) -> Tensor:
     """Log-mel with exactly T // hop frames, window i centred on the middle of samples i * hop ... (i + 1) * hop."""
+    return log_mel(_frame_aligned(audio, hop, n_fft), sample_rate, n_fft, hop, n_mels, center=False)
+
+
+def frame_aligned_harmonics(audio: Tensor, hop: int, n_fft: int, n_bins: int) -> Tensor:
+    """ln(1 + GAIN * m) of the STFT's bins 1 to `n_bins` [B, n_bins, T // hop], windowed as log-mel above."""
+    magnitudes = magnitude(_frame_aligned(audio, hop, n_fft), n_fft, hop, center=False)
+    return torch.log1p(GAIN * magnitudes[:, 1 : n_bins + 1])
+
+
+def _frame_aligned(audio: Tensor, hop: int, n_fft: int) -> Tensor:
     side = (n_fft - hop) // 2
-    padded = F.pad(audio, (side, n_fft - hop - side))
-    return log_mel(padded, sample_rate, n_fft, hop, n_mels, center=False)
+    return F.pad(audio, (side, n_fft - hop - side))
 
 
 class SpectralLoss(torch.nn.Module):
