@@ -75,8 +75,10 @@ def _decode(file: Path | io.BytesIO, name: str) -> Audio:
 
 def write(path: Path, audio: Audio) -> None:
     """Write float32 samples as 32-bit float WAV: nothing is clipped or rounded."""
+    buffer = io.BytesIO()  # soundfile itself does not say why a file cannot be written: a full disk, for instance
+    soundfile.write(buffer, audio.wav, audio.sample_rate, format="WAV", subtype="FLOAT")
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, audio.wav, audio.sample_rate, subtype="FLOAT")
+    path.write_bytes(buffer.getbuffer())
 
 
 def resample(wav: Wave, source: int, target: int) -> Wave:

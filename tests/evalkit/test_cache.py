@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from evalkit import score
-from evalkit.audio import Audio
+from evalkit.audio import Audio, write
 from evalkit.cache import Cache, content_key
 from evalkit.cli import main
 from evalkit.codecs import Codes
@@ -169,12 +169,19 @@ def test_a_full_disk_ends_clearly_and_keeps_what_was_done(
     assert read_run(output).provenance["state"] == "finished"
 
 
-def kill_and_rerun(tmp_path: Path, times: int, limit: int, seed: int) -> None:
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_audio_that_finds_no_room_says_why() -> None:
+    with pytest.raises(OSError) as caught:
+        write(Path("/dev/full"), Audio(np.zeros(100_000, np.float32), 16_000))
+    assert caught.value.errno == errno.ENOSPC
+
+
+def kill_and_rerun(tmp_path: Path, times: int, limit: int, seed: int, more: str = "") -> None:
     """Kill a run at `times` random moments, then let it finish: the bytes are those of a run that was left alone."""
 
     def command(output: Path) -> list[str]:
         codecs = ["--codec", "opus@6k", "--codec", "pcm"]
-        metrics = ["--metrics", f"{CHEAP},estoi,bitrate"]
+        metrics = ["--metrics", f"{CHEAP},estoi,bitrate{more}"]
         return [*EVALKIT, "run", *codecs, *metrics, "--limit", str(limit), "--output", str(output)]
 
     expected = tmp_path / "expected"
@@ -200,5 +207,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_twenty_kills_at_random_moments(tmp_path: Path) -> None:
-    kill_and_rerun(tmp_path, times=20, limit=29, seed=1)
+@pytest.mark.usefixtures("ear_log")
+@pytest.mark.parametrize("more", ["", ",ear"], ids=["waveforms", "a model beside"])
+def test_twenty_kills_at_random_moments(more: str, tmp_path: Path) -> None:
+    kill_and_rerun(tmp_path, times=20, limit=29, seed=1, more=more)
