@@ -264,11 +264,12 @@ def _check_comparable(run: Run, baseline: Baseline) -> None:
             )
     for metric, about in run.provenance["metrics"].items():
         before = baseline.metrics.get(metric)
-        if before is not None and before["version"] != about["version"]:
-            raise UsageError(
-                f"{metric} has version {before['version']!r} in the baseline and {about['version']!r} in the run: "
-                "they do not compare. Write a new baseline, or measure with the old version."
-            )
+        for what in ("version", "settings", "weights"):
+            if before is not None and before.get(what) != about.get(what):
+                raise UsageError(
+                    f"{metric} has {what} {before.get(what)!r} in the baseline and {about.get(what)!r} in the run: "
+                    "they do not compare. Write a new baseline, or measure as it was."
+                )
 
 
 def _standing_in(run: Run, baseline: Baseline, codec: str) -> pd.DataFrame:

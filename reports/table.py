@@ -221,11 +221,13 @@ def _described(runs: Sequence[Run]) -> dict[str, Any]:
     described: dict[str, Any] = {}
     for run in runs:
         for name, about in run.provenance["metrics"].items():
-            if name in described and described[name]["version"] != about["version"]:
-                raise UsageError(
-                    f"{name} has version {described[name]['version']!r} in one run and {about['version']!r} in "
-                    f"{run.path}: run one of them again before you compare them"
-                )
+            for what in ("version", "settings", "weights"):
+                before, now = described.get(name, about).get(what), about.get(what)
+                if before != now:
+                    raise UsageError(
+                        f"{name} has {what} {before!r} in one run and {now!r} in {run.path}: run one of them again "
+                        "before you compare them"
+                    )
             described[name] = about
     return described
 

@@ -182,6 +182,14 @@ def test_other_data_by_the_same_name_is_refused(tmp_path: Path) -> None:
         build_tables([one, two])
 
 
+def test_other_weights_of_a_metric_are_refused(tmp_path: Path) -> None:
+    one, two = (make_run(tmp_path / name, [Row(name, "set", "a", "mel", 0.1)]) for name in "cd")
+    for run, digest in ((one, "aaaa"), (two, "bbbb")):
+        run.provenance["metrics"]["mel"]["weights"] = {"model.pt": digest}
+    with pytest.raises(UsageError, match=r"mel has weights .*aaaa.* in one run and .*bbbb"):
+        build_tables([one, two])
+
+
 def test_another_resampler_is_named(tmp_path: Path) -> None:
     one = make_run(tmp_path / "one", [Row("c", "set", "a", "mel", 0.1)])
     two = make_run(tmp_path / "two", [Row("d", "set", "a", "mel", 0.1)])
