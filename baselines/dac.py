@@ -7,18 +7,19 @@ config.json when it is opened.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from evalkit.codecs import Card, Codec, Codes, Wave
+from evalkit.codecs import Card, Codec
 from evalkit.errors import MissingError
 
 from . import pretrained
-from .weights import HubFamily, Release, digests, locate
+from .network import NetworkCodec
+from .weights import HubFamily, Release, details, locate
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CODEBOOK = 1024
 
@@ -58,43 +59,20 @@ VARIANTS = {
 }
 
 
-class DacCodec:
-    """The first codebooks of a DacModel, one utterance at a time."""
+class DacCodec(NetworkCodec):
+    """The first codebooks of a DacModel: N = ceil(T / hop), filled up to whole frames, which upstream would drop.
 
-    streaming = False
+    Upstream's decoder makes 8 samples less than N * hop where a stride is odd (16 and 24 kHz): they are zeros here.
+    """
 
-    def __init__(self, name: str, model: Any, about: Model, count: int, details: Mapping[str, object]) -> None:
-        self.name = name
-        self.sample_rate: int | None = about.sample_rate
-        self.frame_rate: float | None = about.sample_rate / about.hop
-        self.codebook_sizes = (CODEBOOK,) * count
-        self.details = details
-        self._model = model
-        self._hop = about.hop
+    def tokens(self, audio: "Tensor") -> "Tensor":
+        from torch.nn.functional import pad
 
-    def encode(self, wav: Wave) -> Codes:
-        """Indices [K, N] of `wav` [T], N = ceil(T / hop): filled up to whole frames, which upstream would drop."""
-        import torch
+        whole = pad(audio, (0, -len(audio) % prod(self._model.config.downsampling_ratios)))
+        return self._model.encode(whole[None, None], n_quantizers=len(self.codebook_sizes)).audio_codes[0]
 
-        padded = np.zeros(-(-len(wav) // self._hop) * self._hop, np.float32)
-        padded[: len(wav)] = wav
-        with torch.inference_mode():
-            audio = torch.from_numpy(padded).to(self._model.device)
-            indices = self._model.encode(audio[None, None], n_quantizers=len(self.codebook_sizes)).audio_codes
-        return Codes(len(wav), indices[0].cpu().numpy().astype(np.int64), self.codebook_sizes)
-
-    def decode(self, codes: Codes) -> Wave:
-        """Audio [codes.length]. Upstream's decoder makes 8 samples less than N * hop where a stride is odd (16 and
-        24 kHz): they are zeros here."""
-        import torch
-
-        with torch.inference_mode():
-            indices = torch.from_numpy(codes.indices).to(self._model.device)
-            audio = self._model.decode(audio_codes=indices[None]).audio_values
-        decoded = np.zeros(codes.length, np.float32)
-        whole = audio[0, : codes.length].float().cpu().numpy()
-        decoded[: len(whole)] = whole
-        return decoded
+    def audio(self, tokens: "Tensor") -> "Tensor":
+        return self._model.decode(audio_codes=tokens[None]).audio_values[0]
 
 
 class DacFamily(HubFamily):
@@ -125,7 +103,7 @@ class DacFamily(HubFamily):
 
         Raises MissingError where they are not there, or are another model's.
         """
-        spec, (about, count) = self.spec(rate), VARIANTS[rate]
+        spec, (about, _) = self.spec(rate), VARIANTS[rate]
         files = locate(weights, pretrained.FILES, spec)
         model = pretrained.load("DacModel", "dac", weights, device, spec)
         config = model.config
@@ -135,8 +113,7 @@ class DacFamily(HubFamily):
                 f"{spec} takes {about.sample_rate} Hz, hop {about.hop} and {about.codebooks} codebooks of {CODEBOOK}; "
                 f"{weights} has {found[0]} Hz, hop {found[1]} and {found[2]} codebooks of {found[3]}"
             )
-        details = {"weights_sha256": digests(files), "transformers": version("transformers"), "torch": version("torch")}
-        return DacCodec(spec, model, about, count, details)
+        return DacCodec(spec, model, self.card(rate), details(files, "transformers"))
 
 
 FAMILY = DacFamily()

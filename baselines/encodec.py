@@ -4,17 +4,18 @@
 """
 
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from evalkit.codecs import Card, Codec, Codes, Wave
+from evalkit.codecs import Card, Codec
 from evalkit.errors import MissingError
 
 from . import pretrained
-from .weights import HubFamily, Release, digests, locate
+from .network import NetworkCodec
+from .weights import HubFamily, Release, details, locate
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SAMPLE_RATE = 24_000
 HOP = 320
@@ -29,37 +30,15 @@ DIMENSION = 128
 """Of a codebook's entries."""
 
 
-class EncodecCodec:
-    """The first codebooks of an EncodecModel, one utterance at a time."""
+class EncodecCodec(NetworkCodec):
+    """The first codebooks of an EncodecModel: N = ceil(T / 320)."""
 
-    sample_rate: int | None = SAMPLE_RATE
-    frame_rate: float | None = FRAME_RATE
-    streaming = True
+    def tokens(self, audio: "Tensor") -> "Tensor":
+        kbps = len(self.codebook_sizes) * BITS / 1000
+        return self._model.encode(audio[None, None], bandwidth=kbps).audio_codes[0, 0]
 
-    def __init__(self, name: str, model: Any, count: int, details: Mapping[str, object]) -> None:
-        self.name = name
-        self.codebook_sizes = (CODEBOOK,) * count
-        self.details = details
-        self._model = model
-
-    def encode(self, wav: Wave) -> Codes:
-        """Indices [K, N] of `wav` [T] at 24 kHz, N = ceil(T / 320)."""
-        import torch
-
-        with torch.inference_mode():
-            audio = torch.from_numpy(np.array(wav, np.float32)).to(self._model.device)
-            kbps = len(self.codebook_sizes) * BITS / 1000
-            indices = self._model.encode(audio[None, None], bandwidth=kbps).audio_codes
-        return Codes(len(wav), indices[0, 0].cpu().numpy().astype(np.int64), self.codebook_sizes)
-
-    def decode(self, codes: Codes) -> Wave:
-        """Audio [codes.length] at 24 kHz: the N * 320 samples without those of the padding."""
-        import torch
-
-        with torch.inference_mode():
-            indices = torch.from_numpy(codes.indices).to(self._model.device)
-            audio = self._model.decode(indices[None, None], [None]).audio_values  # [None]: no level was sent
-        return audio[0, 0, : codes.length].float().cpu().numpy()
+    def audio(self, tokens: "Tensor") -> "Tensor":
+        return self._model.decode(tokens[None, None], [None]).audio_values[0, 0]  # [None]: no level was sent
 
 
 class EncodecFamily(HubFamily):
@@ -95,8 +74,7 @@ class EncodecFamily(HubFamily):
         found = (config.sampling_rate, config.hop_length, config.codebook_size, config.normalize, config.chunk_length)
         if found != (SAMPLE_RATE, HOP, CODEBOOK, False, None) or config.num_quantizers < count:
             raise MissingError(f"{spec}: {weights} holds another EnCodec than the 24 kHz model")
-        details = {"weights_sha256": digests(files), "transformers": version("transformers"), "torch": version("torch")}
-        return EncodecCodec(spec, model, count, details)
+        return EncodecCodec(spec, model, self.card(rate), details(files, "transformers"))
 
 
 FAMILY = EncodecFamily()

@@ -6,17 +6,18 @@ of a single run. Whole utterances only: upstream's streaming decode is not equal
 """
 
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from evalkit.codecs import Card, Codec, Codes, Wave
+from evalkit.codecs import Card, Codec
 from evalkit.errors import MissingError
 
 from . import pretrained
-from .weights import HubFamily, Release, digests, locate
+from .network import NetworkCodec
+from .weights import HubFamily, Release, details, locate
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SAMPLE_RATE = 24_000
 HOP = 1920
@@ -37,36 +38,14 @@ DIMENSION = 256
 """Of a codebook's entries."""
 
 
-class MimiCodec:
-    """The first `count` codebooks of a MimiModel."""
+class MimiCodec(NetworkCodec):
+    """The first codebooks of a MimiModel: N = ceil(T / 1920)."""
 
-    sample_rate: int | None = SAMPLE_RATE
-    frame_rate: float | None = FRAME_RATE
-    streaming = True
+    def tokens(self, audio: "Tensor") -> "Tensor":
+        return self._model.encode(audio[None, None], num_quantizers=len(self.codebook_sizes)).audio_codes[0]
 
-    def __init__(self, name: str, model: Any, count: int, details: Mapping[str, object]) -> None:
-        self.name = name
-        self.codebook_sizes = (CODEBOOK,) * count
-        self.details = details
-        self._model = model
-
-    def encode(self, wav: Wave) -> Codes:
-        """Indices [K, N] of `wav` [T] at 24 kHz, N = ceil(T / 1920)."""
-        import torch
-
-        with torch.inference_mode():
-            audio = torch.from_numpy(np.array(wav, np.float32)).to(self._model.device)
-            indices = self._model.encode(audio[None, None], num_quantizers=len(self.codebook_sizes)).audio_codes
-        return Codes(len(wav), indices[0].cpu().numpy().astype(np.int64), self.codebook_sizes)
-
-    def decode(self, codes: Codes) -> Wave:
-        """Audio [codes.length] at 24 kHz: the N * 1920 samples without those of the padding."""
-        import torch
-
-        with torch.inference_mode():
-            indices = torch.from_numpy(codes.indices).to(self._model.device)
-            audio = self._model.decode(indices[None]).audio_values
-        return audio[0, 0, : codes.length].float().cpu().numpy()
+    def audio(self, tokens: "Tensor") -> "Tensor":
+        return self._model.decode(tokens[None]).audio_values[0, 0]
 
 
 class MimiFamily(HubFamily):
@@ -106,8 +85,7 @@ class MimiFamily(HubFamily):
                 f"{spec} takes {SAMPLE_RATE} Hz, {FRAME_RATE} frames/s and {count} codebooks of {CODEBOOK}; {weights} "
                 f"has {found[0]} Hz, {found[1]} frames/s and {config.num_quantizers} codebooks of {found[2]}"
             )
-        details = {"weights_sha256": digests(files), "transformers": version("transformers"), "torch": version("torch")}
-        return MimiCodec(spec, model, count, details)
+        return MimiCodec(spec, model, self.card(rate), details(files, "transformers"))
 
 
 def codebooks(bitrate: float) -> int:

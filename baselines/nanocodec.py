@@ -10,17 +10,19 @@ from importlib import resources
 from importlib.metadata import version
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from evalkit.codecs import READY, Card, Codec, Codes, State, Wave
+from evalkit.codecs import READY, Card, Codec, State
 from evalkit.errors import MissingError
 from nanocodec import hub
-from nanocodec.config import CodecConfig, get_config
+from nanocodec.config import get_config
 from nanocodec.errors import CheckpointError
 
+from .network import NetworkCodec
 from .weights import digest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BUILT_IN = "1.1k"
 WEIGHTS = "mini-1.1k"
@@ -29,36 +31,14 @@ PARAMETERS = {"0.6k": 61_729_725, "1.78k": 62_141_025, "1.89k": 62_568_373, "lfs
 """Those of the released models."""
 
 
-class NanoCodecCodec:
-    """A `nanocodec.NanoCodec` behind the protocol: 22.05 kHz, one utterance at a time."""
+class NanoCodecCodec(NetworkCodec):
+    """A `nanocodec.NanoCodec`: 22.05 kHz, N = ceil(T / hop)."""
 
-    def __init__(self, name: str, model: Any, device: str, details: Mapping[str, object]) -> None:
-        config: CodecConfig = model.config
-        self.details = details
-        self.name = name
-        self.sample_rate: int | None = config.sample_rate
-        self.frame_rate: float | None = config.frame_rate
-        self.codebook_sizes = (config.codebook_size,) * config.num_codebooks
-        self.streaming = config.decoder.causal
-        self._model = model.to(device).eval()
-        self._device = device
+    def tokens(self, audio: "Tensor") -> "Tensor":
+        return self._model.encode(audio[None])[0][0]
 
-    def encode(self, wav: Wave) -> Codes:
-        """Indices [K, N] of `wav` [T], N = ceil(T / hop): the last frame is padded."""
-        import torch
-
-        with torch.inference_mode():
-            audio = torch.from_numpy(np.ascontiguousarray(wav, np.float32)).to(self._device)
-            indices, _ = self._model.encode(audio[None])
-        return Codes(len(wav), indices[0].cpu().numpy().astype(np.int64), self.codebook_sizes)
-
-    def decode(self, codes: Codes) -> Wave:
-        """Audio [codes.length]: the decoder's N * hop samples without those of the padding."""
-        import torch
-
-        with torch.inference_mode():
-            audio = self._model.decode(torch.from_numpy(codes.indices).to(self._device)[None])
-        return audio[0, : codes.length].float().cpu().numpy()
+    def audio(self, tokens: "Tensor") -> "Tensor":
+        return self._model.decode(tokens[None])[0]
 
 
 class NanoCodecFamily:
@@ -144,7 +124,8 @@ class NanoCodecFamily:
         )
         if found != wanted:
             raise MissingError(f"{path} has {found}, {self.name}@{rate} {wanted}")
-        return NanoCodecCodec(name, model, device, {"weights_sha256": digest(path), "torch": version("torch")})
+        about = {"weights_sha256": digest(path), "torch": version("torch")}
+        return NanoCodecCodec(name, model.to(device), self.card(rate), about)
 
     def _built_in(self) -> Traversable:
         return resources.files("nanocodec") / "weights" / f"{WEIGHTS}.safetensors"

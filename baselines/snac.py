@@ -7,17 +7,18 @@ is drawn from the same seed for every utterance, so that the same codes give the
 
 import json
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from evalkit.codecs import Card, Codec, Codes, Wave
+from evalkit.codecs import Card, Codec
 from evalkit.errors import MissingError
 
 from . import optional
-from .weights import HubFamily, Release, digests, locate
+from .network import NetworkCodec
+from .weights import HubFamily, Release, details, locate
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SAMPLE_RATE = 24_000
 STRIDES = (4, 2, 1)
@@ -31,44 +32,22 @@ RELEASE = Release("hubertsiuzdak/snac_24khz", ("config.json", "pytorch_model.bin
 PARAMETERS = 19_842_914
 
 
-class SnacCodec:
-    """A SNAC model, one utterance at a time."""
+class SnacCodec(NetworkCodec):
+    """A SNAC model: N = ceil(T / 2048) coarse frames."""
 
-    sample_rate: int | None = SAMPLE_RATE
-    frame_rate: float | None = SAMPLE_RATE / FRAME
-    codebook_sizes = SIZES
-    streaming = False
-
-    def __init__(self, name: str, model: Any, device: str, details: Mapping[str, object]) -> None:
-        self.name = name
-        self.details = details
-        self._model = model.to(device).eval()
-        self._device = device
-
-    def encode(self, wav: Wave) -> Codes:
-        """Indices [7, N] of `wav` [T] at 24 kHz, N = ceil(T / 2048)."""
+    def tokens(self, audio: "Tensor") -> "Tensor":
         import torch
 
-        with torch.inference_mode():
-            audio = torch.from_numpy(np.array(wav, np.float32)).to(self._device)
-            levels = self._model.encode(audio[None, None])
-        coarse = levels[0].shape[1]
-        rows = [level[0].cpu().numpy().reshape(coarse, -1).T for level in levels]
-        return Codes(len(wav), np.concatenate(rows).astype(np.int64), SIZES)
+        levels = self._model.encode(audio[None, None])
+        return torch.cat([level.reshape(levels[0].shape[1], -1).T for level in levels])
 
-    def decode(self, codes: Codes) -> Wave:
-        """Audio [codes.length] at 24 kHz."""
+    def audio(self, tokens: "Tensor") -> "Tensor":
         import torch
 
-        assert codes.indices is not None
-        ends = np.cumsum([STRIDES[0] // stride for stride in STRIDES])[:-1]
-        levels = [
-            torch.from_numpy(part.T.reshape(1, -1).copy()).to(self._device) for part in np.split(codes.indices, ends)
-        ]
-        with torch.inference_mode(), torch.random.fork_rng():
+        levels = tokens.split([STRIDES[0] // stride for stride in STRIDES])
+        with torch.random.fork_rng():
             torch.manual_seed(NOISE_SEED)
-            audio = self._model.decode(levels)
-        return audio[0, 0, : codes.length].float().cpu().numpy()
+            return self._model.decode([level.T.reshape(1, -1) for level in levels])[0, 0]
 
 
 class SnacFamily(HubFamily):
@@ -109,11 +88,8 @@ class SnacFamily(HubFamily):
         found = (model.sampling_rate, int(model.hop_length), tuple(model.vq_strides), model.codebook_size)
         if found != (SAMPLE_RATE, FRAME // STRIDES[0], STRIDES, CODEBOOK):
             raise MissingError(f"{spec}: {weights} holds another SNAC than the 24 kHz model")
-        details = {
-            "weights_sha256": digests([config, tensors]), "snac": version("snac"), "torch": version("torch"),
-            "noise_seed": NOISE_SEED,
-        }  # fmt: skip
-        return SnacCodec(spec, model, device, details)
+        about = details([config, tensors], "snac") | {"noise_seed": NOISE_SEED}
+        return SnacCodec(spec, model.to(device), self.card(rate), about)
 
 
 FAMILY = SnacFamily()

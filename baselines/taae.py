@@ -7,7 +7,7 @@ The released checkpoint is `stable-codec-speech-16k`; that of the paper on TAAE 
 
 import json
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
+from dataclasses import replace
 from math import log2
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,8 @@ import numpy as np
 from evalkit.codecs import Card, Codec, Codes, Wave
 from evalkit.errors import MissingError
 
-from .weights import HubFamily, Release, digests, locate
+from .network import NetworkCodec
+from .weights import HubFamily, Release, details, locate
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,44 +45,34 @@ ENERGY = 1e-6
 """Mean square below which upstream takes audio for silence and leaves it alone."""
 
 
-class TaaeCodec:
-    """A `Taae` behind the protocol, one utterance at a time.
+class TaaeCodec(NetworkCodec):
+    """A `Taae`: N = ceil(T / 640).
 
     Audio is brought to -20 LUFS before it is encoded, and its level given back after decoding, so that metrics that
     mind the level compare like with like. The gain travels in `Codes.payload` as side information of an utterance (64
     bits), and is not counted: it is no part of the codec. Codes without it decode at -20 LUFS, as upstream's do.
     """
 
-    sample_rate: int | None = SAMPLE_RATE
-    frame_rate: float | None = SAMPLE_RATE / HOP
-    streaming = False
-
-    def __init__(self, name: str, model: Any, preset: str, device: str, details: Mapping[str, object]) -> None:
-        self.name = name
-        self.codebook_sizes = books(preset)
-        self.details = details
-        self._model = model.to(device).eval()
+    def __init__(self, preset: str, *common: Any) -> None:
+        super().__init__(*common)
         self._preset = PRESETS[preset]
-        self._device = device
+
+    def tokens(self, audio: "Tensor") -> "Tensor":
+        return self._model.encode(audio[None], *self._preset)[0]
+
+    def audio(self, tokens: "Tensor") -> "Tensor":
+        return self._model.decode(tokens[None], *self._preset)[0]
 
     def encode(self, wav: Wave) -> Codes:
-        """Indices [K, N] of `wav` [T] at 16 kHz, N = ceil(T / 640), and in the payload the gain."""
-        import torch
-
+        """Indices [K, N] of `wav` [T] at 16 kHz, and in the payload the gain."""
         factor = gain(np.pad(wav, (0, -len(wav) % HOP)))  # upstream measures what it pads
-        audio = torch.from_numpy((wav * factor).astype(np.float32)).to(self._device)
-        with torch.inference_mode():
-            tokens = self._model.encode(audio[None], *self._preset)[0]
-        return Codes(len(wav), tokens.cpu().numpy(), self.codebook_sizes, (np.float64(factor).tobytes(),))
+        codes = super().encode((wav * factor).astype(np.float32))
+        return replace(codes, payload=(np.float64(factor).tobytes(),))
 
     def decode(self, codes: Codes) -> Wave:
         """Audio [codes.length] at 16 kHz, at the level of what was encoded."""
-        import torch
-
         factor = np.frombuffer(codes.payload[0])[0] if codes.payload else 1.0
-        with torch.inference_mode():
-            audio = self._model.decode(torch.from_numpy(codes.indices).to(self._device)[None], *self._preset)
-        return audio[0, : codes.length].cpu().numpy() / np.float32(factor)
+        return super().decode(codes) / np.float32(factor)
 
 
 def books(preset: str) -> tuple[int, ...]:
@@ -124,8 +115,8 @@ class TaaeFamily(HubFamily):
             names = (CONFIG, next((name for name in TENSORS if (weights / name).is_file()), TENSORS[-1]))
         config, tensors = locate(folder, names, spec)
         model = load(config, tensors, spec)
-        details = {"level": LEVEL, "weights_sha256": digests([config, tensors]), "torch": version("torch")}
-        return TaaeCodec(spec, model, rate, device, details)
+        about = details([config, tensors]) | {"level": LEVEL}
+        return TaaeCodec(rate, spec, model.to(device), self.card(rate), about)
 
 
 def load(config: Path, tensors: Path, spec: str) -> Any:

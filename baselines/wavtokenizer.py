@@ -6,16 +6,14 @@ means by "WavTokenizer, 0.9 kbit/s" is often not said, so the rate's label names
 """
 
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from evalkit.codecs import Card, Codec, Codes, Wave
+from evalkit.codecs import Card, Codec
 from evalkit.errors import MissingError
 
-from .weights import HubFamily, Release, digest, locate
+from .network import NetworkCodec
+from .weights import HubFamily, Release, details, locate
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,35 +48,14 @@ UNUSED = (
 """Of the generator, but for training only, or never used at all."""
 
 
-class WavTokenizerCodec:
-    """A `WavTokenizer` behind the protocol, one utterance at a time."""
+class WavTokenizerCodec(NetworkCodec):
+    """A `WavTokenizer`: N = ceil(T / hop)."""
 
-    sample_rate: int | None = SAMPLE_RATE
-    streaming = False
+    def tokens(self, audio: "Tensor") -> "Tensor":
+        return self._model.encode(audio[None])
 
-    def __init__(self, name: str, model: Any, device: str, details: Mapping[str, object]) -> None:
-        self.name = name
-        self.frame_rate: float | None = SAMPLE_RATE / model.shape.hop
-        self.codebook_sizes: tuple[int, ...] = (model.shape.codebook,)
-        self.details = details
-        self._model = model.to(device).eval()
-        self._device = device
-
-    def encode(self, wav: Wave) -> Codes:
-        """Indices [1, N] of `wav` [T] at 24 kHz, N = ceil(T / hop)."""
-        import torch
-
-        with torch.inference_mode():
-            tokens = self._model.encode(torch.from_numpy(np.array(wav, np.float32)).to(self._device)[None])
-        return Codes(len(wav), tokens.cpu().numpy(), self.codebook_sizes)
-
-    def decode(self, codes: Codes) -> Wave:
-        """Audio [codes.length] at 24 kHz: the N * hop samples without those of the padding."""
-        import torch
-
-        with torch.inference_mode():
-            audio = self._model.decode(torch.from_numpy(codes.indices).to(self._device))
-        return audio[0, : codes.length].cpu().numpy()
+    def audio(self, tokens: "Tensor") -> "Tensor":
+        return self._model.decode(tokens)[0]
 
 
 class WavTokenizerFamily(HubFamily):
@@ -115,7 +92,7 @@ class WavTokenizerFamily(HubFamily):
             raise MissingError(
                 f"{spec} has hop {wanted[0]} and {wanted[1]} codes, {path} hop {found[0]} and {found[1]} codes"
             )
-        return WavTokenizerCodec(spec, model, device, {"weights_sha256": digest(path), "torch": version("torch")})
+        return WavTokenizerCodec(spec, model.to(device), self.card(rate), details([path]))
 
 
 def load(path: Path, spec: str) -> Any:

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import file_digest
+from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar
 
@@ -152,3 +153,8 @@ def digest(path: Path) -> str:
 def digests(paths: Iterable[Path]) -> dict[str, str]:
     """sha256 by file name: part of a codec's details, so that other weights never meet what was kept of these."""
     return {path.name: digest(path) for path in paths}
+
+
+def details(paths: Iterable[Path], *packages: str) -> dict[str, object]:
+    """What a codec's details say where `paths` are its weights and `packages` run it, beside torch."""
+    return {"weights_sha256": digests(paths), **{package: version(package) for package in (*packages, "torch")}}

@@ -10,17 +10,18 @@ upstream, it codes whole frames only: the last 20 ms at most come back as silenc
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from evalkit.codecs import Card, Codec, Codes, Wave
+from evalkit.codecs import Card, Codec
 from evalkit.errors import MissingError
 
 from . import pretrained
-from .weights import HubFamily, Release, digests, locate
+from .network import NetworkCodec
+from .weights import HubFamily, Release, details, locate
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 INPUT_RATE = 16_000
 HOP = 320
@@ -43,49 +44,31 @@ class Kind:
     release: Release
 
 
-class XCodec2Codec:
-    """An Xcodec2Model or NeuCodecModel, one utterance at a time."""
+class XCodec2Codec(NetworkCodec):
+    """An Xcodec2Model, N = floor(T / 320) + 1, or a NeuCodecModel, N = floor(T / 480) but at least 1."""
 
-    frame_rate: float | None = FRAME_RATE
-    codebook_sizes: tuple[int, ...] = CODEBOOKS
-    streaming = False
-
-    def __init__(self, name: str, model: Any, extractor: Any, kind: Kind, details: Mapping[str, object]) -> None:
-        self.name = name
-        self.sample_rate: int | None = kind.sample_rate
-        self.details = details
-        self._model = model
+    def __init__(self, edge: int, extractor: Any, *common: Any) -> None:
+        super().__init__(*common)
+        self._edge = edge
         self._extractor = extractor
-        self._kind = kind
 
-    def encode(self, wav: Wave) -> Codes:
-        """Indices [1, N] of `wav` [T]: floor(T / 320) + 1 of X-Codec2, floor(T / 480) but at least 1 of NeuCodec."""
-        import torch
+    def tokens(self, audio: "Tensor") -> "Tensor":
+        from torch.nn.functional import pad
 
-        heard = wav
-        if self._kind.sample_rate != INPUT_RATE:
+        if self.sample_rate != INPUT_RATE:
             import soxr
+            import torch
 
-            heard = soxr.resample(wav, self._kind.sample_rate, INPUT_RATE)
+            audio = torch.from_numpy(soxr.resample(audio.cpu().numpy(), self.sample_rate, INPUT_RATE)).to(self._device)
         # As upstream, which fills up to whole frames with one zero at least. Features need 400 samples.
-        padded = np.zeros(max(len(heard) // HOP + 1, 1 if self._kind.edge else 2) * HOP, np.float32)
-        padded[: len(heard)] = heard
-        features = self._extractor(
-            np.pad(padded, self._kind.edge), sampling_rate=INPUT_RATE, return_tensors="pt", return_attention_mask=False
-        )
-        with torch.inference_mode():
-            audio = torch.from_numpy(padded).to(self._model.device)[None, None]
-            indices = self._model.encode(audio, features["input_features"].to(self._model.device)).audio_codes
-        return Codes(len(wav), indices[0].cpu().numpy().astype(np.int64), CODEBOOKS)
+        frames = max(len(audio) // HOP + 1, 1 if self._edge else 2)
+        audio = pad(audio, (0, frames * HOP - len(audio)))
+        heard = pad(audio, (self._edge, self._edge)).cpu().numpy()
+        features = self._extractor(heard, sampling_rate=INPUT_RATE, return_tensors="pt")["input_features"]
+        return self._model.encode(audio[None, None], features.to(self._device)).audio_codes[0]
 
-    def decode(self, codes: Codes) -> Wave:
-        """Audio [codes.length], with zeros where fewer frames were coded."""
-        import torch
-
-        with torch.inference_mode():
-            indices = torch.from_numpy(codes.indices).to(self._model.device)
-            audio = self._model.decode(indices[None]).audio_values[0, 0, : codes.length].float().cpu().numpy()
-        return np.pad(audio, (0, codes.length - len(audio)))
+    def audio(self, tokens: "Tensor") -> "Tensor":
+        return self._model.decode(tokens[None]).audio_values[0, 0]
 
 
 class XCodec2Family(HubFamily):
@@ -126,8 +109,8 @@ class XCodec2Family(HubFamily):
             raise MissingError(f"{spec}: {weights} holds another model than the released one")
         import transformers
 
-        details = {"weights_sha256": digests(files), "transformers": version("transformers"), "torch": version("torch")}
-        return XCodec2Codec(spec, model, transformers.SeamlessM4TFeatureExtractor(), kind, details)
+        extractor, about = transformers.SeamlessM4TFeatureExtractor(), details(files, "transformers")
+        return XCodec2Codec(kind.edge, extractor, spec, model, self.card(rate), about)
 
 
 XCODEC2 = XCodec2Family(

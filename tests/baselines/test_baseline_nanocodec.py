@@ -27,7 +27,7 @@ def codec() -> nanocodec.NanoCodecCodec:
     with torch.no_grad():  # random weights alone leave every latent near zero, and every code the same
         for parameter in model.audio_encoder.parameters():
             parameter *= 3
-    return nanocodec.NanoCodecCodec("nanocodec-test", model, "cpu", {})
+    return nanocodec.NanoCodecCodec("nanocodec-test", model, nanocodec.FAMILY.card("1.1k"), {})
 
 
 def test_the_adapter_keeps_the_protocol(codec) -> None:

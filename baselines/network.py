@@ -1,0 +1,52 @@
+"""What adapters of neural codecs share: the way of one utterance into a network of torch and back."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evalkit.codecs import Card, Codes, Wave
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class NetworkCodec(ABC):
+    """An nn.Module behind the protocol, on the device that it is on, one utterance at a time; `card` says what it is,
+    subclasses how it codes."""
+
+    def __init__(self, name: str, model: Any, card: Card, details: Mapping[str, object]) -> None:
+        self.name = name
+        self.sample_rate = card.sample_rate
+        self.frame_rate = card.frame_rate
+        self.codebook_sizes = card.codebook_sizes
+        self.streaming = bool(card.causal)
+        self.details = details
+        self._model = model.eval()
+        self._device = next(model.parameters()).device
+
+    @abstractmethod
+    def tokens(self, audio: "Tensor") -> "Tensor":
+        """Tokens [K, N], of any integer type, of audio [T], float32, on the model's device."""
+
+    @abstractmethod
+    def audio(self, tokens: "Tensor") -> "Tensor":
+        """Audio [N * hop] of tokens [K, N], int64; a few samples less or more do no harm."""
+
+    def encode(self, wav: Wave) -> Codes:
+        """Indices [K, N] of `wav` [T] at `sample_rate`."""
+        import torch
+
+        with torch.inference_mode():
+            tokens = self.tokens(torch.from_numpy(np.array(wav, np.float32)).to(self._device))
+        return Codes(len(wav), tokens.cpu().numpy().astype(np.int64), self.codebook_sizes)
+
+    def decode(self, codes: Codes) -> Wave:
+        """Audio [codes.length] at `sample_rate`: without the samples of the padding, and with zeros where the network
+        makes fewer samples than it was given."""
+        import torch
+
+        with torch.inference_mode():
+            audio = self.audio(torch.from_numpy(codes.indices).to(self._device))[: codes.length].float().cpu().numpy()
+        return np.pad(audio, (0, codes.length - len(audio)))
