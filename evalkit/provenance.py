@@ -63,7 +63,7 @@ def _describe_metric(name: str) -> dict[str, dict[str, Any]]:
     metric = load_metric(name)
     about = {key: getattr(metric, key) for key in ("label", "direction", "unit", "version", "decimals")}
     if isinstance(metric, ModelMetric):
-        about |= {"settings": dict(metric.settings), **metric.identity()}
+        about |= {"settings": metric.choices, **metric.identity()}
         del about["metric"]
     described = {name: about}
     for row in getattr(metric, "pooled_names", ()):

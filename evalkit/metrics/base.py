@@ -203,6 +203,11 @@ class ModelMetric(Metric):
     """Options that were set on the command line, and a hash of what they name."""
 
     @property
+    def choices(self) -> dict[str, str]:
+        """What was chosen of what could have been otherwise, for the results."""
+        return dict(self.settings)
+
+    @property
     @abstractmethod
     def model(self) -> str:
         """Names the open model; metrics with the same one share it."""

@@ -146,6 +146,10 @@ class MmsCer(ModelMetric):
         return "d" + self.name if self.reference == "transcript" else None
 
     @property
+    def choices(self) -> dict[str, str]:
+        return {"reference": self.reference, "normalizer": self.normalizer, "dtype": self.dtype}
+
+    @property
     def dtype(self) -> str:
         return dict(self.settings).get("dtype", "float32")
 

@@ -68,6 +68,10 @@ class Sqmos(ModelMetric):
     """
 
     @property
+    def choices(self) -> dict[str, str]:
+        return {"reference": "original"} | dict(self.settings)
+
+    @property
     def model(self) -> str:
         return self.name
 

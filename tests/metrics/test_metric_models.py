@@ -407,7 +407,8 @@ def test_sqmos_is_what_torchaudio_gives(tiny_squim: torch.nn.Module, own_places:
     clip = noise(0.35, 99)
     soundfile.write(own_places / "clip.wav", clip, 16_000, subtype="FLOAT")
     fixed = load_metric(f"sqmos:reference={own_places / 'clip.wav'}")
-    assert isinstance(fixed, squim.Sqmos) and fixed.settings != squim.SQMOS.settings
+    assert isinstance(fixed, squim.Sqmos) and squim.SQMOS.choices == {"reference": "original"}
+    assert fixed.choices["reference"] == str(own_places / "clip.wav") and len(fixed.choices["reference_pcm"]) == 64
     pairs = pairs_of(Pair)
     for metric, reference in ((squim.SQMOS, None), (fixed, clip)):
         scorer = metric.open("cpu")
@@ -522,6 +523,7 @@ def test_a_run_with_models(tiny_mms: Path, tiny_ecapa2: Embedder, speech_set: Pa
     pooled = sum(value * n for value, n in ratio) / sum(n for _, n in ratio)
     assert rows[codec, "*", "cer-mms-corpus"] == pytest.approx(pooled)
     about = read_run(own_places / "one").provenance["metrics"]
+    assert about["cer-mms"]["settings"] == {"reference": "transcript", "normalizer": "1", "dtype": "float32"}
     digest = hashlib.sha256((tiny_mms / "model.safetensors").read_bytes()).hexdigest()
     assert about["cer-mms"]["weights"]["facebook/mms-1b-all/model.safetensors"] == digest
     assert "CER corpus" in first.stdout
