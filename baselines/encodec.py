@@ -23,7 +23,7 @@ FRAME_RATE = SAMPLE_RATE / HOP
 CODEBOOK = 1024
 BITS = 10 * FRAME_RATE
 """Bit/s of one codebook."""
-RELEASE = Release("facebook/encodec_24khz", pretrained.FILES, "not checked", "c1dbe2ae3f1de713481a3b3e7c47f357092ee040")
+RELEASE = Release("facebook/encodec_24khz", pretrained.FILES, "none stated", "c1dbe2ae3f1de713481a3b3e7c47f357092ee040")
 PARAMETERS = 14_851_810
 """Without the codebooks, which transformers counts as buffers."""
 DIMENSION = 128
@@ -47,7 +47,7 @@ class EncodecFamily(HubFamily):
     name = "encodec"
     rates: Mapping[str, float] = {f"{n * BITS / 1000:g}k": n * BITS for n in (2, 4, 8, 16, 32)}
     default_rate = "1.5k"
-    license = "Apache-2.0 (transformers); weights not checked"
+    license = "Apache-2.0 (transformers); none stated for the weights"
     package = "transformers"
 
     def release(self, rate: str) -> Release:

@@ -29,9 +29,11 @@ LATENTS = 6
 PRESETS = {"0.4k": (6, (1.0,)), "0.7k": (5, (1.0, 0.25)), "1k": (3, (1.0, 0.5, 0.25, 0.125))}
 """Levels of each latent, and the scale of each token's stage. The paper on NanoCodec uses 0.7k."""
 CONFIG, TENSORS = "model_config.json", ("model.safetensors", "model.ckpt")
-PAGE = "https://huggingface.co/stabilityai/stable-codec-speech-16k"
 RELEASE = Release(
-    "stabilityai/stable-codec-speech-16k", (CONFIG, "model.ckpt"), "Stability AI Community License", terms=PAGE
+    "stabilityai/stable-codec-speech-16k",
+    (CONFIG, "model.ckpt"),
+    "Stability AI Community License",
+    terms="https://huggingface.co/stabilityai/stable-codec-speech-16k",
 )
 PARAMETERS = 950_000_000
 """As published, rounded: the released configuration is behind the license, and was not seen."""
@@ -109,11 +111,10 @@ class TaaeFamily(HubFamily):
         Raises MissingError where they are not there, are damaged, hold anything but numbers, or are of another model.
         """
         spec = self.spec(rate)
-        folder = weights if weights.is_dir() else weights.parent
-        names = (CONFIG, weights.name)
-        if weights.is_dir():
-            names = (CONFIG, next((name for name in TENSORS if (weights / name).is_file()), TENSORS[-1]))
-        config, tensors = locate(folder, names, spec)
+        tensors = weights
+        if not weights.is_file():
+            tensors = next(filter(Path.is_file, (weights / name for name in TENSORS)), weights / TENSORS[-1])
+        config, tensors = locate(tensors.parent, (CONFIG, tensors.name), spec)
         model = load(config, tensors, spec)
         about = details([config, tensors]) | {"level": LEVEL}
         return TaaeCodec(rate, spec, model.to(device), self.card(rate), about)
