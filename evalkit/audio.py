@@ -73,6 +73,14 @@ def _decode(file: Path | io.BytesIO, name: str) -> Audio:
     return Audio(mono, int(rate))
 
 
+def duration(path: Path) -> float:
+    """Seconds of the audio in `path` as its header says; 0 where that cannot be read."""
+    try:
+        return float(soundfile.info(path).duration)
+    except (OSError, soundfile.LibsndfileError):
+        return 0.0
+
+
 def write(path: Path, audio: Audio) -> None:
     """Write float32 samples as 32-bit float WAV: nothing is clipped or rounded."""
     buffer = io.BytesIO()  # soundfile itself does not say why a file cannot be written: a full disk, for instance

@@ -176,7 +176,6 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--limit", type=_positive, metavar="N", help="only N utterances, drawn with --seed")
     run.add_argument("--per-language", type=_positive, metavar="N", help="only N of each language, drawn with --seed")
     run.add_argument("--ids", type=Path, metavar="FILE", help="only the utterances whose ids FILE lists, one a line")
-    run.add_argument("--device", default="cpu", help="where neural codecs run: cpu, cuda (default: %(default)s)")
     run.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     run.add_argument("--save-audio", action="store_true", help="keep the decoded audio in OUTPUT/audio")
     _common(run)
@@ -288,15 +287,15 @@ def _common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--output", type=Path, metavar="DIR", help="run directory; default: a new one in runs/")
     command.add_argument("--overwrite", action="store_true", help="replace the run that OUTPUT holds")
     command.add_argument("--no-cache", action="store_true", help="compute everything anew and keep nothing")
+    command.add_argument("--device", default="cpu", help="where neural models run: cpu, cuda (default: %(default)s)")
     command.add_argument("--jobs", type=_positive, metavar="N", help="processes that score; default: one a core")
     command.add_argument(
         "--executor", default="processes", choices=["processes", "ray"],
         help="score on this machine, or on the Ray cluster that RAY_ADDRESS names; default: %(default)s",
     )  # fmt: skip
     command.add_argument(
-        "--batch", type=_positive, default=1, metavar="N",
-        help="recordings that a metric's model hears at once, for GPUs; default: %(default)s",
-    )  # fmt: skip
+        "--batch", type=_positive, default=1, metavar="N", help="recordings a metric's model takes at once"
+    )
     command.add_argument("--shard", metavar="i/n", help="do part i of n; `evalkit merge` joins the parts")
     _allowance(command)
 
@@ -410,7 +409,7 @@ def _score(args: argparse.Namespace) -> int:
     with _cache(args) as cache, Progress(len(files), "pairs") as progress:
         rows = pairs.score_pairs(
             files, dataset, scored, output, cache, progress.advance,
-            overwrite=args.overwrite, workers=_workers(args), batch=args.batch, shard=_shard(args),
+            overwrite=args.overwrite, workers=_workers(args), device=args.device, batch=args.batch, shard=_shard(args),
         )  # fmt: skip
     return _conclude(rows, output, args.max_failed)
 
@@ -529,13 +528,11 @@ def _show(tables: "Sequence[Table]", form: str) -> None:
 
 
 def _list(args: argparse.Namespace) -> int:
-    import json
-
     from evalkit import listing
 
     columns, rows = listing.LISTINGS[args.what]()
     if args.json:
-        print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2, ensure_ascii=False))
+        _print_json(columns, rows)
     else:
         notes: list[str] = []
         if args.what == "codecs":
@@ -650,16 +647,16 @@ def _fetch(args: argparse.Namespace) -> int:
 
 
 def _doctor(args: argparse.Namespace) -> int:
-    import json
-
     from evalkit.doctor import examine
 
-    columns, rows = examine()
-    if args.json:
-        print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2, ensure_ascii=False))
-    else:
-        _print_listing(columns, rows)
+    (_print_json if args.json else _print_listing)(*examine())
     return 0
+
+
+def _print_json(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    import json
+
+    print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2, ensure_ascii=False))
 
 
 def _print_listing(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from evalkit import provenance
-from evalkit.audio import SUFFIXES
+from evalkit.audio import SUFFIXES, duration
 from evalkit.cache import Cache
 from evalkit.corpus import pooled_rows
 from evalkit.errors import MissingError, UsageError
 from evalkit.executors import Workers
-from evalkit.plan import missing_metrics
+from evalkit.plan import check_device, missing_metrics
 from evalkit.run import Advance
 from evalkit.score import Candidate, Job, Source, model_metrics, pair_metrics, score_all
 from evalkit.shards import Shard
@@ -136,14 +136,16 @@ def score_pairs(
     *,
     overwrite: bool = False,
     workers: Workers | None = None,
+    device: str = "cpu",
     batch: int = 1,
     shard: Shard | None = None,
 ) -> list[Row]:
     """Score `pairs`, or the part that `shard` takes (by reference), and write a run directory; the rows are returned
-    as well. `batch` recordings are heard by a metric's model at once; `advance` counts pairs."""
+    as well. Models of metrics run on `device` and hear `batch` recordings at once; `advance` counts pairs."""
     languages = tuple(dict.fromkeys(pair.language for pair in pairs if pair.language))
     if problems := missing_metrics(metrics, languages):
         raise MissingError("\n".join(problems))
+    check_device(device)
     systems = list(dict.fromkeys(pair.system for pair in pairs))
     description = provenance.describe(
         metrics,
@@ -168,7 +170,7 @@ def score_pairs(
                 advance(pair.system, 1)
         unfinished = dict.fromkeys(range(len(pairs)), len(metrics))
         scored = (*pair_metrics(metrics), *model_metrics(metrics))
-        for answers in score_all(list(_jobs(pairs, scored)), cache, workers, batch):
+        for answers in score_all(list(_jobs(pairs, scored, device)), cache, workers, batch):
             writer.add(row(pairs[a.key], a.metric, a.value, a.reason) for a in answers)
             for answer in answers:
                 unfinished[answer.key] -= answer.metric in metrics
@@ -178,7 +180,7 @@ def score_pairs(
         return writer.rows
 
 
-def _jobs(pairs: Sequence[FilePair], metrics: tuple[str, ...]) -> Iterator[Job]:
+def _jobs(pairs: Sequence[FilePair], metrics: tuple[str, ...], device: str) -> Iterator[Job]:
     """One job a reference, so that it is read and resampled once for all systems."""
     groups: dict[tuple[Path, str | None], list[Candidate]] = {}
     for key, pair in enumerate(pairs):
@@ -186,4 +188,6 @@ def _jobs(pairs: Sequence[FilePair], metrics: tuple[str, ...]) -> Iterator[Job]:
             candidate = Candidate(key, Source(pair.decoded), metrics)
             groups.setdefault((pair.reference, pair.transcript), []).append(candidate)
     for (reference, transcript), candidates in groups.items():
-        yield Job(Source(reference), tuple(candidates), transcript, pairs[candidates[0].key].language)
+        language = pairs[candidates[0].key].language
+        seconds = duration(reference) if model_metrics(metrics) else 0.0
+        yield Job(Source(reference), tuple(candidates), transcript, language, device, seconds)

@@ -55,8 +55,7 @@ class Plan:
         problems += missing_metrics(self.metrics, self.dataset.languages)
         if problems:
             raise MissingError("\n".join(problems))
-        if self.device != "cpu":
-            check_device(self.device)
+        check_device(self.device)
 
 
 def with_texts(plan: Plan) -> tuple[Plan, list[str]]:
@@ -96,6 +95,8 @@ def missing_metrics(metrics: Sequence[str], languages: Sequence[str]) -> list[st
 
 def check_device(device: str) -> None:
     """Raises MissingError where torch cannot compute on `device`."""
+    if device == "cpu":  # without loading torch
+        return
     import torch
 
     try:
