@@ -46,6 +46,8 @@ class Workers(Protocol):
 
     window: int
     """Jobs to keep under way at once, so that no worker waits and memory stays bounded."""
+    here: bool
+    """Whether they run on this machine, so that they may open the cache: SQLite on a shared disk is not safe."""
 
     def __enter__(self) -> "Workers": ...
 
@@ -131,6 +133,8 @@ class _Lane(Generic[Job]):
 class Processes:
     """`count` worker processes on this machine, one a core unless given. `preload` names modules that they share
     instead of importing each their own."""
+
+    here = True
 
     def __init__(self, count: int | None = None, preload: Sequence[str] = ()) -> None:
         self._count = count or default_workers()

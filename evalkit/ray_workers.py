@@ -28,6 +28,8 @@ RETRIES = 3
 class RayWorkers:
     """Tasks, one for each CPU of the cluster."""
 
+    here = False
+
     def __init__(self) -> None:
         """Raises MissingError where Ray is not installed, or there is no cluster to join."""
         try:
@@ -98,6 +100,8 @@ def _actor(ray: Any, kind: type, device: str) -> tuple[Any, int]:
 
 class RayModels:
     """Models of metrics in actors, one job at a time in each: what kills its process takes no other job along."""
+
+    here = False
 
     def __init__(self, ray: Any, device: str, beside: RayWorkers) -> None:
         self._ray, self._beside = ray, beside

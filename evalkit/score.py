@@ -104,10 +104,11 @@ def score_all(
             if rest is not None:
                 yield rest
 
+    folder = kept.folder if workers.here else None
     light = unknown(part for job in jobs for part in _only(job, pair_metrics))
     lanes: list[tuple[Iterable[tuple[Job, ...]], Workers]] = [(((job,) for job in light), workers)]
     if isinstance(jobs, Sequence) and (heavy := _by_model(jobs)):
-        groups = (group for parts in heavy for group in _groups(unknown(parts), batch, kept.folder))
+        groups = (group for parts in heavy for group in _groups(unknown(parts), batch, folder))
         lanes.append((groups, workers.models(jobs[0].device)))
     for result in run_isolated(score_jobs, split_jobs, *lanes):
         yield from known
