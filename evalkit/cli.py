@@ -13,7 +13,7 @@ from evalkit.errors import EvalkitError, UsageError
 
 if TYPE_CHECKING:
     from evalkit.cache import Cache
-    from evalkit.executors import Workers
+    from evalkit.executors import Executor
     from evalkit.reports.table import Table
     from evalkit.shards import Shard
     from evalkit.stats import Settings
@@ -558,7 +558,7 @@ def _cache(args: argparse.Namespace) -> "Cache":
     return Cache(None if args.no_cache else cache_folder())
 
 
-def _workers(args: argparse.Namespace) -> "Workers":
+def _workers(args: argparse.Namespace) -> "Executor":
     if args.executor == "ray":
         from evalkit.ray_workers import RayWorkers
 

@@ -46,8 +46,6 @@ class Workers(Protocol):
 
     window: int
     """Jobs to keep under way at once, so that no worker waits and memory stays bounded."""
-    here: bool
-    """Whether they run on this machine, so that they may open the cache: SQLite on a shared disk is not safe."""
 
     def __enter__(self) -> "Workers": ...
 
@@ -64,7 +62,14 @@ class Workers(Protocol):
         its result, or Lost."""
         ...
 
-    def models(self, device: str) -> "Workers":
+
+class Executor(Workers, Protocol):
+    """Workers for what needs no model, and those that hold one."""
+
+    here: bool
+    """Whether they are on this machine, so that they may open the cache: SQLite on a shared disk is not safe."""
+
+    def models(self, device: str) -> Workers:
         """Workers of this kind that hold a model on `device`, to work beside these."""
         ...
 
@@ -172,7 +177,7 @@ class Processes:
                 result = Lost(_cause(error.exitcode))
             yield future, result
 
-    def models(self, device: str) -> "Processes":
+    def models(self, device: str) -> Workers:
         """One: there is one device, and each process would hold a copy of the model."""
         return Processes(1, self._preload)
 

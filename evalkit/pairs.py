@@ -14,7 +14,7 @@ from evalkit.audio import SUFFIXES, duration
 from evalkit.cache import Cache
 from evalkit.corpus import pooled_rows
 from evalkit.errors import MissingError, UsageError
-from evalkit.executors import Workers
+from evalkit.executors import Executor
 from evalkit.plan import check_device, missing_metrics
 from evalkit.run import Advance
 from evalkit.score import Candidate, Job, Source, model_metrics, pair_metrics, score_all
@@ -135,7 +135,7 @@ def score_pairs(
     advance: Advance,
     *,
     overwrite: bool = False,
-    workers: Workers | None = None,
+    workers: Executor | None = None,
     device: str = "cpu",
     batch: int = 1,
     shard: Shard | None = None,

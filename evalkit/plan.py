@@ -9,7 +9,7 @@ from evalkit.codecs import Codec, CodecChoice
 from evalkit.coding import Coder, Here
 from evalkit.datasets.base import Dataset, Utterance
 from evalkit.errors import MissingError
-from evalkit.executors import Workers
+from evalkit.executors import Executor
 from evalkit.metrics.base import ModelMetric
 from evalkit.metrics.load import load_metric
 from evalkit.score import model_metrics, pair_metrics
@@ -31,7 +31,7 @@ class Plan:
     seed: int = 0
     save_audio: bool = False
     overwrite: bool = False
-    workers: Workers | None = None
+    workers: Executor | None = None
     """Where waveforms are scored; None for processes on this machine."""
     coder: Callable[[CodecChoice, Codec, str], Coder] = Here
     """Where codecs run."""

@@ -101,8 +101,6 @@ def _actor(ray: Any, kind: type, device: str) -> tuple[Any, int]:
 class RayModels:
     """Models of metrics in actors, one job at a time in each: what kills its process takes no other job along."""
 
-    here = False
-
     def __init__(self, ray: Any, device: str, beside: RayWorkers) -> None:
         self._ray, self._beside = ray, beside
         self._remote, self.window = _actor(ray, _Models, device)
@@ -129,9 +127,6 @@ class RayModels:
 
     def collect(self, handles: Collection[Any]) -> Iterator[tuple[Any, Any]]:
         return self._beside.collect(handles)
-
-    def models(self, device: str) -> "RayModels":
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -19,7 +19,7 @@ from evalkit.audio import RESAMPLER, Audio, read
 from evalkit.cache import Cache, content_key
 from evalkit.codecs import Wave
 from evalkit.errors import AudioError, UndefinedScore
-from evalkit.executors import Death, Processes, Workers, default_workers, run_isolated
+from evalkit.executors import Death, Executor, Processes, Workers, default_workers, run_isolated
 from evalkit.metrics.base import SCORE_RATE, ModelMetric, Pair, PairMetric, Scorer
 from evalkit.metrics.load import load_metric
 
@@ -86,7 +86,7 @@ class Scored:
 
 
 def score_all(
-    jobs: Iterable[Job], kept: Cache, workers: Workers | None = None, batch: int = 1
+    jobs: Iterable[Job], kept: Cache, workers: Executor | None = None, batch: int = 1
 ) -> Iterator[list[Answer]]:
     """Answers of all jobs, in the order in which they are done; a crash costs the one answer that caused it. Without
     `workers`, processes on this machine. A list of jobs may have metrics that hold a model, which are scored beside the
