@@ -179,6 +179,8 @@ class TrainConfig:
                 value = getattr(part, item.name)
                 if item.type == "float" and not isinstance(value, int | float):
                     raise ValueError(f"{item.name} must be a number, got {value!r}")
+        if self.discriminators is not None:
+            self.discriminators.validate()
         if not self.lr > 0 or self.warmup < 1:
             raise ValueError("lr must be positive, warmup at least 1")
         if self.losses.speaker and not self.speaker_encoder:
@@ -202,14 +204,14 @@ class TrainConfig:
         return self.lr * self.phase(step).lr_scale * shape * fade
 
 
-_PARTS = {"losses": LossWeights, "guides": GuideWeights, "discriminators": DiscriminatorConfig, "data": DataConfig}
+_PARTS = {"losses": LossWeights, "guides": GuideWeights, "data": DataConfig}
 
 
 def load_config(path: Path) -> TrainConfig:
     """Read a YAML file whose keys are `TrainConfig`'s fields.
 
     `model` is a variant's name or a whole codec configuration. `extends: other.yaml` (relative to this file) takes
-    that file's keys first; mappings are merged, everything else is replaced.
+    that file's keys first; mappings are merged, everything else is replaced. `discriminators: small` is for CPUs.
 
     Raises:
         ConfigError: missing file, bad YAML, or an unknown, missing or ill-typed key; the message names it.
@@ -228,6 +230,11 @@ def load_config(path: Path) -> TrainConfig:
             if isinstance(part := data.get(key), dict):
                 _check_keys(path, part, kind)
                 values[key] = kind(**{name: _tuples(value) for name, value in part.items()})
+        judges = data.get("discriminators")
+        if judges == "small":
+            values["discriminators"] = DiscriminatorConfig.small()
+        elif judges is not None:
+            values["discriminators"] = DiscriminatorConfig.from_dict(judges)
         config = TrainConfig(**values)
         config.validate()
     except (TypeError, ValueError, UnknownVariantError) as error:

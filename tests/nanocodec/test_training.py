@@ -423,6 +423,7 @@ def test_a_shipped_configuration_loads(path: Path) -> None:
         ("model: mini-1.1k\ndata: {speeed: 3}\nphases: [{until: 1, batch: 1, frames: 1}]", "unknown key 'speeed'"),
         ("model: mini-1.1k\noptimizer: muon\nphases: [{until: 1, batch: 1, frames: 1}]", "weight_norm: false"),
         ("model: mini-1.1k\nphases: [{until: 1, batch: 1, frames: 1, waveform: false}]", "guides"),
+        ("model: mini-1.1k\ndiscriminators: {periods: two}\nphases: [{until: 1, batch: 1, frames: 1}]", "periods"),
         ("extends: bad.yaml", "extends itself"),
         ("extends: gone.yaml", "no such file"),
         ("model: mini-1.1k\nlr: fast\nphases: [{until: 1, batch: 1, frames: 1}]", "lr"),
