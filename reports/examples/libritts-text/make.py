@@ -1,0 +1,41 @@
+"""CER by pocketsphinx, a smoke test: `pip install pocketsphinx; python reports/examples/libritts-text/make.py DATA`.
+
+DATA is a folder of WavTokenizer's demo page: `GT/`, `wavtokenizer-0.9kbps/`, `wavtokenizer-0.5kbps/` and the
+transcripts `text/NAME.normalized.txt`.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from pocketsphinx import Decoder
+
+from evalkit.audio import read
+from evalkit.metrics.text import character_errors
+
+SYSTEMS = ("GT", "wavtokenizer-0.9kbps", "wavtokenizer-0.5kbps")
+
+
+def heard(decoder: Decoder, path: Path) -> str:
+    wav = read(path).at(16_000).wav
+    decoder.start_utt()
+    decoder.process_raw((np.clip(wav, -1, 1) * 32767).astype("<i2").tobytes(), full_utt=True)
+    decoder.end_utt()
+    found = decoder.hyp()
+    return found.hypstr if found else ""
+
+
+def main(data: Path) -> None:
+    decoder = Decoder(samprate=16_000, loglevel="FATAL")
+    for system in SYSTEMS:
+        counts = []
+        for text in sorted((data / "text").glob("*.normalized.txt")):
+            (path,) = (data / system).glob(text.name.removesuffix(".normalized.txt") + ".*")
+            counts.append(character_errors(text.read_text(encoding="utf-8"), heard(decoder, path)))
+        errors, characters = np.array(counts).T
+        pooled, mean = 100 * errors.sum() / characters.sum(), 100 * np.mean(errors / characters)
+        print(f"| {system} | {len(counts)} | {pooled:.1f} | {mean:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
