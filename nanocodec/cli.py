@@ -150,7 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (FileError, UnknownVariantError) as error:
         return _fail(error, 2)
     except ImportError as error:
-        return _fail(f"{error}; install the package with its dependencies", 3)
+        return _fail(f"{error}; install the package with its dependencies" if error.name else error, 3)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     except BrokenPipeError:

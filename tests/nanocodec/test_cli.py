@@ -138,6 +138,15 @@ def test_unknown_arguments_exit_with_2(capsys: pytest.CaptureFixture[str]) -> No
         assert "usage: nanocodec" in capsys.readouterr().err
 
 
+def test_training_without_its_extra_says_what_to_install(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "lightning_fabric", None)
+    config = Path(__file__).parents[2] / "configs" / "training" / "mini-1.1k.yaml"
+    error = refuses(capsys, 3, "train", config, "--data", tmp_path, "--run", tmp_path / "run")
+    assert error.endswith("pip install 'nanocodec-evalkit[train]'\n")
+
+
 @pytest.mark.parametrize("command", ["info", "encode", "decode", "train"])
 def test_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
