@@ -1,4 +1,4 @@
-"""CER by pocketsphinx, a smoke test: `pip install pocketsphinx; python reports/examples/libritts-text/make.py DATA`.
+"""CER by pocketsphinx, a smoke test: `pip install pocketsphinx; python reports/examples/libritts-text/smoke.py DATA`.
 
 DATA is a folder of WavTokenizer's demo page: `GT/`, `wavtokenizer-0.9kbps/`, `wavtokenizer-0.5kbps/` and the
 transcripts `text/NAME.normalized.txt`.
