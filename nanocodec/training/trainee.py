@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize
 from nanocodec.config import CodecConfig
 from nanocodec.layers import LEAKY_SLOPE
 from nanocodec.model import NanoCodec
-from nanocodec.training.config import GuideWeights, Phase, TrainConfig
+from nanocodec.training.config import GuideWeights, TrainConfig
 from nanocodec.training.frozen import resample_fft
 from nanocodec.training.losses import SpectralLoss, frame_aligned_harmonics, frame_aligned_log_mel
 from nanocodec.training.recipe_losses import mel_loss, stft_loss
@@ -196,27 +196,27 @@ class Trainee(nn.Module):
                 stages.append(x)
         return decoder.post_conv(decoder.post_activation(x))[:, 0], stages
 
-    def forward(self, audio: Tensor, phase: Phase, noise: Tensor, pick: Tensor) -> Outcome:
+    def forward(self, audio: Tensor, noise: Tensor, pick: Tensor, waveform: bool, freeze_encoder: bool) -> Outcome:
         """All losses but the adversarial ones.
 
         Args:
             audio: [B, T] whole frames.
-            phase: what is trained.
             noise: uniform in +- 1/2, [B, D, N], in place of rounding where an excerpt is not quantized.
             pick: bool [B, 1, 1], whether it is.
+            waveform, freeze_encoder: what is trained, as in `Phase`.
         """
         config, fsq = self.config, self.codec.vector_quantizer
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not phase.freeze_encoder):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not freeze_encoder):
             raw, features = self.encode(audio)
             latent = self.standardize(raw.float())
         codes = fsq.encode(latent.detach())
         half = torch.cat([group.num_levels // 2 for group in fsq.quantizers()], 1)
         mixed = torch.where(pick, fsq(latent), fsq.squash(latent) + noise / half)
-        decoded, stages = self.decode(mixed, phase.waveform)
+        decoded, stages = self.decode(mixed, waveform)
         losses: dict[str, tuple[float, Tensor]] = {}
         if self.guides is not None and config.guides is not None:
             with torch.autocast(audio.device.type, enabled=False):
-                encoded = None if phase.freeze_encoder else features.float()
+                encoded = None if freeze_encoder else features.float()
                 losses |= self.guides(audio, encoded, [stage.float() for stage in stages], config.guides)
         if decoded is not None:
             decoded, rate, weights = decoded.float(), config.model.sample_rate, config.losses

@@ -219,11 +219,24 @@ def test_a_few_steps_reduce_the_loss(base: TrainConfig, speechlike: Path, tmp_pa
 
     def loss() -> float:
         with torch.no_grad():
-            return float(made.trainee(fixed, phase, noise, every).loss)
+            return float(made.trainee(fixed, noise, every, True, False).loss)
 
     before = loss()
     made.train(quiet)
     assert loss() < 0.95 * before
+
+
+def test_mixed_precision_loses_what_float32_does(speechlike: Path, tmp_path: Path) -> None:
+    curves = []
+    for precision in ("32-true", "bf16-mixed"):
+        config = dataclasses.replace(RUN, precision=precision)  # type: ignore[arg-type]
+        made = trainer(config, speechlike, tmp_path / precision)
+        made.validate = dict  # type: ignore[method-assign]
+        made.train(quiet)
+        assert {p.dtype for p in made.parameters} == {torch.float32}
+        curves.append([row["loss"] for row in rows(tmp_path / precision) if row["kind"] == "train"])
+    assert curves[0] != curves[1]
+    assert curves[0] == pytest.approx(curves[1], rel=0.05)
 
 
 def test_training_starts_from_trained_weights(speechlike: Path, tmp_path: Path) -> None:
