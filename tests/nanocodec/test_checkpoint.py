@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -59,6 +60,31 @@ def test_every_way_in_gives_the_same_model(tmp_path: Path, nemo_file: Path, tens
     stored = load_file(written)
     assert not any("parametrizations" in name for name in stored)
     assert CodecConfig.from_dict(json.loads((folder / "config.json").read_text())) == CONFIG
+
+
+def test_a_discriminator_is_read_once_and_damage_elsewhere_is_named(
+    tmp_path: Path, tensors: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nanocodec import nemo
+
+    path = write_nemo(tmp_path / "m.nemo", CONFIG, tensors | {"discriminator.weight": torch.full((1 << 20,), 0.123)})
+    data, read = path.read_bytes(), 0
+    whole = nemo._Part.readinto
+
+    def count(self: nemo._Part, buffer: Any) -> int:
+        nonlocal read
+        done = whole(self, buffer)
+        read += done
+        return done
+
+    monkeypatch.setattr(nemo._Part, "readinto", count)
+    load(path)
+    assert 4 << 20 < read < 1.1 * len(data)
+    weight = tensors[ONE + V].numpy().tobytes()
+    at = data.index(weight) + len(weight) // 2
+    path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    with pytest.raises(CheckpointError, match=f"checksum of {ONE + V} is wrong"):
+        load(path)
 
 
 def test_folded_weights_are_those_of_torchs_own_weight_norm(nemo_file: Path, tensors: dict[str, Tensor]) -> None:
