@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Precision = Literal["fp32", "bf16"]
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
-BLOCK = 1 << 18  # numbers in a block of activations: a megabyte in fp32
+BLOCK = 1 << 20  # numbers in a block of activations: four megabytes in fp32
 FIRST_BLOCK = 64  # frames that share one pass over the weights of the first, widest layers
 FEW = 64  # outputs up to which a convolution, which rearranges its weights at every call, is given them in order
 
