@@ -4,9 +4,9 @@ Metrics without a model run as tasks, one a CPU. Codecs and models of metrics ru
 on `cuda` and the cluster has any, else one a node: each is built or opened once in each of them.
 
 The cluster is the one that RAY_ADDRESS names, or that runs on this machine; evalkit starts none. Its nodes need the
-same evalkit, and files that are named by path must lie at the same path on all of them. A node that is lost costs
-nothing: its jobs are done again elsewhere. A job that kills its worker wherever it runs is what evalkit/executors.py
-splits.
+same evalkit and, at the same path, weights and files that are given by name; audio travels along. A node that is lost
+costs nothing: its jobs are done again elsewhere. A job that kills its worker wherever it runs is what
+evalkit/executors.py splits.
 """
 
 import logging

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from evalkit import provenance
-from evalkit.audio import Audio, read, write
+from evalkit.audio import write
 from evalkit.cache import Cache
 from evalkit.codecs import Codec, Rendered
 from evalkit.coding import Passage, describe_codec, is_narrow, kbps, narrow_notes, passages
@@ -48,11 +48,12 @@ def execute(plan: Plan, cache: Cache, advance: Advance) -> list[Row]:
     with RunWriter(plan.output, names, description, plan.overwrite) as writer, Shelf() as shelf:
         course = Course(plan, codecs, cache, writer, shelf, advance)
         jobs: Iterable[Job] = course.jobs()
-        if model_metrics(plan.metrics):  # which hear what all codecs made: codecs first, then all metrics at once
+        if models := model_metrics(plan.metrics):  # they hear what all codecs made: codecs first, then all metrics
             jobs = list(jobs)
         for answers in score_all(jobs, cache, plan.workers, plan.batch):
             course.record(answers)
-            advance(answers[0].metric, 0)
+            if models:
+                advance(answers[0].metric, 0)
         writer.add(pooled_rows(plan.metrics, names, plan.dataset.name, writer.rows))
         writer.add(corpus_rows(plan.metrics, names, plan.dataset.name, writer.coded))
         writer.provenance["notes"] += narrow_notes(codecs, course.narrow, len(plan.utterances))
@@ -146,7 +147,7 @@ class Course:
 
     def _save(self, codec: str, utterance: Utterance, passage: Passage) -> None:
         folder, file = self._plan.output / "audio", f"{slug(utterance.id)}.wav"
-        save(folder / slug(codec) / file, passage.decoded)
+        write(folder / slug(codec) / file, passage.decoded.audio())
         if not (original := folder / REFERENCE_FOLDER / file).exists():
             write(original, passage.reference)
 
@@ -166,17 +167,11 @@ class Shelf:
             return decoded
         self._count += 1
         path = Path(self._folder.name) / f"{self._count}.wav"
-        save(path, decoded)
+        write(path, decoded.audio())
         return Source(path, decoded.pcm)
 
     def __exit__(self, *error: object) -> None:
         self._folder.cleanup()
-
-
-def save(path: Path, decoded: Source) -> None:
-    """Write decoded audio where a person finds it."""
-    content = decoded.content
-    write(path, read(content) if isinstance(content, Path) else content if isinstance(content, Audio) else content())
 
 
 def describe_dataset(dataset: Dataset) -> dict[str, object]:

@@ -37,6 +37,11 @@ class Source:
     content: Path | Audio | Callable[[], Audio]
     pcm: str | None = None
 
+    def audio(self) -> Audio:
+        """Raises AudioError where it cannot be read."""
+        content = self.content
+        return read(content) if isinstance(content, Path) else content if isinstance(content, Audio) else content()
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -102,7 +107,7 @@ def score_all(
             if answers:
                 known.append(answers)
             if rest is not None:
-                yield rest
+                yield rest if workers.here else _carried(rest)
 
     folder = kept.folder if workers.here else None
     light = unknown(part for job in jobs for part in _only(job, pair_metrics))
@@ -148,6 +153,19 @@ def _only(job: Job, choose: Callable[[Sequence[str]], tuple[str, ...]]) -> Itera
     wanted = [(c, choose(c.metrics)) for c in job.candidates]
     if candidates := tuple(replace(c, metrics=mine) for c, mine in wanted if mine):
         yield replace(job, candidates=candidates)
+
+
+def _carried(job: Job) -> Job:
+    """`job` for another machine: with the audio itself, but for files that only their name is known of."""
+
+    def carried(source: Source) -> Source:
+        try:
+            return source if source.pcm is None else replace(source, content=source.audio())
+        except AudioError:  # the worker says what is wrong with it
+            return source
+
+    candidates = tuple(replace(one, source=carried(one.source)) for one in job.candidates)
+    return replace(job, reference=carried(job.reference), candidates=candidates)
 
 
 def _groups(jobs: Iterable[Job], batch: int, kept: Path | None) -> Iterator[tuple[Job, ...]]:
@@ -354,12 +372,9 @@ def _refuse(candidate: Candidate, error: AudioError) -> list[Answer]:
 
 
 def _load(source: Source, what: str, scored: Scored) -> Wave:
-    audio = source.content
-    if isinstance(audio, Path):
-        path, audio = audio, read(audio)
-        scored.pcm[path] = source.pcm or audio.pcm_hash()
-    elif not isinstance(audio, Audio):
-        audio = audio()
+    audio = source.audio()
+    if isinstance(source.content, Path):
+        scored.pcm[source.content] = source.pcm or audio.pcm_hash()
     if not np.isfinite(audio.wav).all():
         raise AudioError(f"{what} holds NaN or infinite samples")
     return audio.at(SCORE_RATE).wav

@@ -3,12 +3,18 @@ what kills them. The model is the one of conftest.py."""
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
+from evalkit.audio import Audio, read
+from evalkit.cache import Cache
+from evalkit.executors import Processes
+from evalkit.score import Candidate, Job, Source, score_all
 from evalkit.store import read_run
 
 GOOD, KILLS, FAILS = 8000, 9000, 9001
@@ -75,6 +81,24 @@ def test_what_is_heard_of_originals_is_kept_for_other_codecs(ear_log: Path, reco
     assert len(second) == 3, "opus's audio, and no original"
     third, anew = run("opus@6k", "--no-cache", "--jobs", "1")
     assert len(third) == 6 and anew == rows, "what was kept is what would be heard"
+
+
+class Elsewhere(Processes):
+    """Another machine: no file of this one is there."""
+
+    here = False
+
+    def submit(self, function: Callable[[Any], Any], job: Any) -> Any:
+        (one,) = job
+        assert all(isinstance(source.content, Audio) for source in (one.reference, *(c.source for c in one.candidates)))
+        return super().submit(function, job)
+
+
+def test_audio_travels_to_other_machines(recordings: Path) -> None:
+    original, other = (Source(path, read(path).pcm_hash()) for path in (recordings / "0.wav", recordings / "2.wav"))
+    jobs = [Job(original, (Candidate(key, one, ("si-sdr",)),)) for key, one in enumerate((original, other))]
+    values = {answer.key: answer.value for answers in score_all(jobs, Cache(None), Elsewhere(1)) for answer in answers}
+    assert values[0] == 100 and values[1] is not None and values[1] < 0
 
 
 def test_batches_are_of_one_length_unless_the_model_does_not_mind(

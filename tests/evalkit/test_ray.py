@@ -19,7 +19,9 @@ from evalkit.executors import Death, run_isolated
 from evalkit.store import read_run
 
 pytestmark = pytest.mark.slow
-COMMAND = ["--codec", "opus@6k", "--codec", "pcm", "--metrics", "estoi,mel-2048-80-ln1p,bitrate", "--no-cache"]
+COMMAND = ["--codec", "opus@6k", "--codec", "pcm", "--no-cache", "--metrics"]
+METRICS = "estoi,mel-2048-80-ln1p,bitrate"
+FILES = ("rows.parquet", "codes.parquet", "summary.csv")
 
 
 @contextmanager
@@ -49,10 +51,17 @@ def start(cluster: Any, arguments: list[str], output: Path) -> subprocess.Popen[
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_a_node_that_dies_costs_nothing(cluster: Any, tmp_path: Path) -> None:
-    assert main(["run", *COMMAND, "--output", str(tmp_path / "here")]) == 0
+def here(command: list[str], output: Path) -> None:
+    """The same without Ray, in a process that knows the metrics of conftest.py."""
+    subprocess.run([sys.executable, "-m", "evalkit.cli", *command, "--output", str(output)], check=True)
+
+
+@pytest.mark.parametrize("metrics", [METRICS, f"{METRICS},ear"], ids=["waveforms", "a model beside"])
+def test_a_node_that_dies_costs_nothing(metrics: str, ear_log: Path, cluster: Any, tmp_path: Path) -> None:
+    command = ["run", *COMMAND, metrics]
+    here(command, tmp_path / "here")
     output = tmp_path / "ray"
-    process = start(cluster, ["run", *COMMAND], output)
+    process = start(cluster, command, output)
     journal = output / "rows.jsonl"
     deadline = time.monotonic() + 240
     while not (journal.exists() and len(journal.read_text().splitlines()) > 8) and time.monotonic() < deadline:
@@ -61,20 +70,19 @@ def test_a_node_that_dies_costs_nothing(cluster: Any, tmp_path: Path) -> None:
     cluster.remove_node(cluster.last, allow_graceful=False)
     _, error = process.communicate(timeout=300)
     assert process.returncode == 0, error
-    for name in ("rows.parquet", "codes.parquet", "summary.csv"):
+    for name in FILES:
         assert (output / name).read_bytes() == (tmp_path / "here" / name).read_bytes(), name
 
 
 def test_seven_nodes_give_the_same_bytes_and_open_a_model_once_each(ear_log: Path, tmp_path: Path) -> None:
-    command = ["run", *COMMAND, "--metrics", "ear,estoi,mel-2048-80-ln1p,bitrate"]
-    here = [sys.executable, "-m", "evalkit.cli", *command, "--output", str(tmp_path / "here")]
-    assert subprocess.run(here, capture_output=True).returncode == 0
+    command = ["run", *COMMAND, f"{METRICS},ear"]
+    here(command, tmp_path / "here")
     ear_log.unlink()
     with nodes(7) as seven:
         process = start(seven, command, tmp_path / "ray")
         _, error = process.communicate(timeout=500)
     assert process.returncode == 0, error
-    for name in ("rows.parquet", "codes.parquet", "summary.csv"):
+    for name in FILES:
         assert (tmp_path / "ray" / name).read_bytes() == (tmp_path / "here" / name).read_bytes(), name
     opened = [line.split()[0] for line in ear_log.read_text().splitlines() if " opened " in line]
     assert len(opened) == len(set(opened)) == 7, "one actor a node, in each of which the model was opened once"
@@ -135,5 +143,5 @@ def test_no_cluster_is_said_clearly(
 ) -> None:
     pytest.importorskip("ray", reason="Ray is not installed (the extra `ray`)")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    assert main(["run", *COMMAND, "--executor", "ray", "--output", str(tmp_path / "run")]) == 3
+    assert main(["run", *COMMAND, METRICS, "--executor", "ray", "--output", str(tmp_path / "run")]) == 3
     assert "there is no Ray cluster" in capsys.readouterr().err
