@@ -109,11 +109,13 @@ def score_all(
             if rest is not None:
                 yield rest if workers.here else _carried(rest)
 
-    folder = kept.folder if workers.here else None
     light = unknown(part for job in jobs for part in _only(job, pair_metrics))
     lanes: list[tuple[Iterable[tuple[Job, ...]], Workers]] = [(((job,) for job in light), workers)]
-    if isinstance(jobs, Sequence) and (heavy := _by_model(jobs)):
-        groups = (group for parts in heavy for group in _groups(unknown(parts), batch, folder))
+    if isinstance(jobs, Sequence) and jobs:
+        # The last digits of what is heard in batches depend on the batch: it is not kept for other runs.
+        folder = kept.folder if workers.here and batch == 1 else None
+        heavy = _by_model([replace(job, batch=batch, kept=folder) for job in jobs])
+        groups = (group for parts in heavy for group in _groups(unknown(parts)))
         lanes.append((groups, workers.models(jobs[0].device)))
     for result in run_isolated(score_jobs, split_jobs, *lanes):
         yield from known
@@ -168,15 +170,14 @@ def _carried(job: Job) -> Job:
     return replace(job, reference=carried(job.reference), candidates=candidates)
 
 
-def _groups(jobs: Iterable[Job], batch: int, kept: Path | None) -> Iterator[tuple[Job, ...]]:
-    """`jobs` of one model as it hears them: together, up to `batch` recordings in one language, where it may hear
+def _groups(jobs: Iterable[Job]) -> Iterator[tuple[Job, ...]]:
+    """`jobs` of one model as it hears them: together, up to a batch of recordings in one language, where it may hear
     recordings of different length at once; else one by one."""
     group: list[Job] = []
     for job in jobs:
-        job = replace(job, batch=batch, kept=kept)
         pads = _model_metric(job.candidates[0].metrics[0]).pads
         recordings = sum(len(one.candidates) for one in (*group, job))
-        if group and (not pads or recordings > batch or job.language != group[0].language):
+        if group and (not pads or recordings > job.batch or job.language != group[0].language):
             yield tuple(group)
             group = []
         group.append(job)
@@ -262,7 +263,7 @@ def score_key(
     known = load_metric(metric)
     more: dict[str, Any] = {}
     if isinstance(known, ModelMetric) and job is not None:
-        more = {"row": row, "device": job.device}
+        more = {"row": row, "device": job.device} | ({"batch": job.batch} if job.batch > 1 else {})
         more |= {"transcript": job.transcript, "language": job.language} if known.uses_text else {}
     return content_key(
         **known.identity(job.language if job else None),

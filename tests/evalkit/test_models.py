@@ -4,6 +4,7 @@ what kills them. The model is the one of conftest.py."""
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import soundfile
 from evalkit.audio import Audio, read
 from evalkit.cache import Cache
 from evalkit.executors import Processes
-from evalkit.score import Candidate, Job, Source, score_all
+from evalkit.score import Candidate, Job, Source, score_all, score_key
 from evalkit.store import read_run
 
 GOOD, KILLS, FAILS = 8000, 9000, 9001
@@ -81,6 +82,12 @@ def test_what_is_heard_of_originals_is_kept_for_other_codecs(ear_log: Path, reco
     assert len(second) == 3, "opus's audio, and no original"
     third, anew = run("opus@6k", "--no-cache", "--jobs", "1")
     assert len(third) == 6 and anew == rows, "what was kept is what would be heard"
+
+
+def test_what_is_heard_in_batches_is_kept_apart() -> None:
+    alone = Job(Source(Path("a")), ())
+    keys = {score_key("dnsmos-ovrl", "a", "b", replace(alone, batch=batch)) for batch in (1, 1, 4)}
+    assert len(keys) == 2 and len({score_key("si-sdr", "a", "b", replace(alone, batch=batch)) for batch in (1, 4)}) == 1
 
 
 class Elsewhere(Processes):
