@@ -68,6 +68,9 @@ class _Conv:
     def __init__(self, module: Any, activation: Any, batch: int, dtype: torch.dtype) -> None:
         conv = module.conv
         weight, self.bias = conv.weight.detach().to(dtype), conv.bias.detach().to(dtype)
+        self.imitates = dtype != torch.float32 and not _has_bf16(weight.device)
+        if self.imitates:
+            weight, self.bias = weight.float(), self.bias.float()
         self.wide = is_wide(weight)
         self.weight = (channels_last(weight) if self.wide else weight.contiguous())[:, :, None]
         self.dilation = conv.dilation[0]
@@ -85,14 +88,28 @@ class _Conv:
         else:
             self.activation(x, buffer[:, :, keep:])
         self.past.copy_(buffer[:, :, length:])
+        if self.imitates:
+            buffer = _rounded(buffer)
         buffer = buffer[:, :, None]  # torch knows of channels that lie innermost only in two dimensions
         if length != self.length:
             self.length, self.packed = length, None
         elif length <= FEW and self.packed is None:
             self.packed = _packed(self.weight, self.bias, self.dilation, buffer.shape)
         if self.packed is None:
-            return F.conv2d(buffer, self.weight, self.bias, dilation=(1, self.dilation))[:, :, 0]
-        return self.packed(buffer)[:, :, 0]
+            out = F.conv2d(buffer, self.weight, self.bias, dilation=(1, self.dilation))[:, :, 0]
+        else:
+            out = self.packed(buffer)[:, :, 0]
+        return _rounded(out) if self.imitates else out
+
+
+def _has_bf16(device: torch.device) -> bool:
+    """Whether convolutions in bf16 are fast here. Else those in fp32 of rounded numbers stand in: no gain, no loss."""
+    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return device.type != "cpu" or bool(supported and supported())
+
+
+def _rounded(x: Tensor) -> Tensor:
+    return x.to(torch.bfloat16).float()
 
 
 def _packed(weight: Tensor, bias: Tensor, dilation: int, shape: torch.Size) -> Callable[[Tensor], Tensor] | None:

@@ -124,13 +124,30 @@ def test_bad_chunks_and_models_are_refused(models: dict[str, NanoCodec]) -> None
 
 
 def test_bf16_convolutions_stay_close(models: dict[str, NanoCodec]) -> None:
-    model = models["tiny"]
+    model = models["wide"]
     codes = random_codes(model.config, 1, 30)
     stream = model.streaming_decoder(precision="bf16")
     out = torch.cat([stream.push(chunk) for chunk in codes.split(4, dim=2)], 1)
     whole = offline(model, codes)
     assert out.dtype == torch.float32
     assert 1e-6 < (out - whole).abs().max() < 0.05 * whole.abs().max()
+    with torch.inference_mode():
+        assert (model.decode(codes, precision="bf16") - out).abs().max() < 0.01 * whole.abs().max()
+    with pytest.raises(ValueError, match="without gradients"):
+        model.decode(codes, precision="bf16")
+
+
+def test_bf16_without_instructions_for_it_rounds_as_with_them(
+    models: dict[str, NanoCodec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = models["wide"]
+    codes = random_codes(model.config, 1, 12)
+    made = []
+    for native in (True, False):
+        monkeypatch.setattr("nanocodec.streaming._has_bf16", lambda _, native=native: native)
+        made.append(model.streaming_decoder(precision="bf16").push(codes))
+    loss = (made[0] - offline(model, codes)).abs().mean()
+    assert (made[0] - made[1]).abs().mean() < 0.5 * loss
 
 
 @pytest.mark.parametrize(("name", "samples"), [("1.78k", 24000), ("0.6k", 24000), ("1.89k", 12722), ("lfsc", 5172)])
