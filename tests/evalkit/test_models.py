@@ -14,6 +14,7 @@ import soundfile
 
 from evalkit.audio import Audio, read
 from evalkit.cache import Cache
+from evalkit.cli import main
 from evalkit.executors import Processes
 from evalkit.score import Candidate, Job, Source, score_all, score_key
 from evalkit.store import read_run
@@ -82,6 +83,11 @@ def test_what_is_heard_of_originals_is_kept_for_other_codecs(ear_log: Path, reco
     assert len(second) == 3, "opus's audio, and no original"
     third, anew = run("opus@6k", "--no-cache", "--jobs", "1")
     assert len(third) == 6 and anew == rows, "what was kept is what would be heard"
+    light = ["run", "--dataset", f"folder:{recordings}", "--codec", "opus@6k", "--metrics", "si-sdr", "--no-cache"]
+    assert main([*light, "--output", str(tmp_path / "light")]) == 0
+    with_model = read_run(tmp_path / "opus@6k-3").rows
+    expected = with_model[with_model["metric"] == "si-sdr"].reset_index(drop=True)
+    assert read_run(tmp_path / "light").rows.equals(expected), "a model beside changes nothing for the others"
 
 
 def test_what_is_heard_in_batches_is_kept_apart() -> None:
