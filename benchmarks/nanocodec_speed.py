@@ -1,18 +1,22 @@
-"""How fast the codec is, what each optimisation gave, and what streaming costs, in fp32 and with bf16 convolutions.
+"""How fast the codec is, what each optimisation gives, and what streaming costs.
 
 Everything is timed in one process, in rounds that take each contender in turn, so that whatever else the machine does
 meets all of them alike; wall and CPU seconds are medians over the rounds. Where NVIDIA NeMo is installed (the
 environment that `make oracle` makes) its own class is the yardstick, otherwise the plain modules as they are trained.
+`--others` adds what was tried and not taken: torch.compile, ONNX Runtime and OpenVINO, those that are installed.
 
-    python benchmarks/nanocodec_speed.py
+    python benchmarks/nanocodec_speed.py --others
     PYTHONPATH=. .venv-oracle/bin/python benchmarks/nanocodec_speed.py --variant 1.78k --threads 2
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import importlib.util
+import math
 import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -24,11 +28,16 @@ import torch
 
 from nanocodec.checkpoint import assemble
 from nanocodec.config import get_config
+from nanocodec.export import export_onnx
 from nanocodec.model import NanoCodec
-from nanocodec.streaming import Precision
 from nanocodec.testing import attenuate, calibrate, seeded_audio, seeded_tensors
 
 Job = Callable[[], torch.Tensor]
+Jobs = dict[str, Job]
+
+ENCODE = "folded, without detours: encode()"
+DECODE = "channels last, in blocks: decode()"
+ONE_FRAME = "streaming, 1 frame at a time"
 
 
 def cpu() -> float:
@@ -37,7 +46,7 @@ def cpu() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def measure(jobs: dict[str, Job], rounds: int) -> tuple[dict[str, tuple[float, float]], dict[str, torch.Tensor]]:
+def measure(jobs: Jobs, rounds: int) -> tuple[dict[str, tuple[float, float]], dict[str, torch.Tensor]]:
     """Median wall and CPU seconds of every job, and what it gave. The first round warms up and does not count."""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in jobs}
     results = {}
@@ -68,10 +77,52 @@ def models(variant: str) -> tuple[NanoCodec, NanoCodec, dict[str, torch.Tensor]]
     return normed, assemble(config, tensors, variant), tensors
 
 
-def stream(model: NanoCodec, codes: torch.Tensor, chunk: int, precision: Precision = "fp32") -> torch.Tensor:
-    """Decode chunk by chunk."""
-    decoder = model.streaming_decoder(codes.shape[0], precision)
-    return torch.cat([decoder.push(part) for part in codes.split(chunk, dim=2)], 1)
+def plain(model: NanoCodec) -> NanoCodec:
+    """A copy whose weights lie in memory as torch makes them."""
+    model = copy.deepcopy(model)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.contiguous()
+    return model
+
+
+def streaming(model: NanoCodec, codes: torch.Tensor, chunk: int) -> Job:
+    """Decoding chunk by chunk, by a decoder that exists already."""
+    decoder = model.streaming_decoder(codes.shape[0])
+
+    def job() -> torch.Tensor:
+        decoder.reset()
+        return torch.cat([decoder.push(part) for part in codes.split(chunk, dim=2)], 1)
+
+    return job
+
+
+def exported(model: NanoCodec, audio: torch.Tensor, codes: torch.Tensor, threads: int) -> tuple[Jobs, Jobs]:
+    """The ONNX export of encoder and decoder, in the runtimes that are installed."""
+    encoders: Jobs = {}
+    decoders: Jobs = {}
+    sides = ((encoders, "audio", audio.numpy()), (decoders, "codes", codes.long().numpy()))
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            made = export_onnx(model, folder)
+        except ImportError as error:
+            print(error)
+            return encoders, decoders
+        for (jobs, name, given), path in zip(sides, (made.encoder, made.decoder), strict=True):
+            import onnxruntime
+
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = threads
+            session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            jobs["ONNX Runtime"] = lambda run=session.run, feed={name: given}: torch.from_numpy(run(None, feed)[0])
+            if importlib.util.find_spec("openvino"):
+                import openvino
+
+                settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
+                network = openvino.Core().compile_model(path, "CPU", settings)
+                jobs["OpenVINO"] = lambda network=network, given=given: torch.from_numpy(network([given])[0])
+            else:
+                print("OpenVINO is not installed: pip install openvino")
+    return encoders, decoders
 
 
 def main() -> int:
@@ -80,72 +131,63 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10.0, help="of audio (default 10)")
     parser.add_argument("--rounds", type=int, default=5, help="timed rounds (default 5)")
     parser.add_argument("--threads", type=int, default=2, help="default 2")
-    parser.add_argument("--bf16", action="store_true", help="also bf16 convolutions: minutes where the CPU has none")
-    parser.add_argument("--compile", action="store_true", help="also torch.compile of the plain folded decoder")
-    parser.add_argument("--onnx", action="store_true", help="also ONNX Runtime, on a fresh export")
+    parser.add_argument("--others", action="store_true", help="also torch.compile, ONNX Runtime, OpenVINO (minutes)")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.set_grad_enabled(False)
     normed, model, tensors = models(arguments.variant)
-    audio = seeded_audio(int(arguments.seconds * model.sample_rate))[None]
+    folded = plain(model)
+    audio = seeded_audio(math.ceil(arguments.seconds * model.sample_rate / model.hop) * model.hop)[None]
     codes, _ = model.encode(audio)
-    causal = model.config.decoder.causal
 
-    def plain_decode(module: NanoCodec) -> torch.Tensor:
-        return module.audio_decoder(module.vector_quantizer.decode(codes))[:, 0]
+    def encoder(module: NanoCodec, run: Callable[..., torch.Tensor] | None = None) -> Job:
+        run = run or module.audio_encoder
+        return lambda: module.vector_quantizer.encode(run(audio[:, None]))
 
-    def plain_encode(module: NanoCodec) -> torch.Tensor:
-        whole = torch.nn.functional.pad(audio, (0, -audio.shape[1] % module.hop))
-        return module.vector_quantizer.encode(module.audio_encoder(whole[:, None]))
+    def decoder(module: NanoCodec, run: Callable[..., torch.Tensor] | None = None) -> Job:
+        run = run or module.audio_decoder
+        return lambda: run(module.vector_quantizer.decode(codes))[:, 0]
 
-    encoders: dict[str, Job] = {
-        "as trained": lambda: plain_encode(normed),
-        "folded": lambda: plain_encode(model),
-        "folded, without detours: encode()": lambda: model.encode(audio)[0],
-    }
-    decoders: dict[str, Job] = {
-        "as trained": lambda: plain_decode(normed),
-        "folded": lambda: plain_decode(model),
-    }
-    if causal:
-        decoders["folded, in blocks: decode()"] = lambda: model.decode(codes)
-        decoders["streaming, 1 frame at a time"] = lambda: stream(model, codes, 1)
-        decoders["streaming, 4 frames at a time"] = lambda: stream(model, codes, 4)
-    if causal and arguments.bf16:
-        decoders["bf16 convolutions"] = lambda: stream(model, codes, codes.shape[2], "bf16")
+    encoders: Jobs = {"as trained": encoder(normed), "folded": encoder(folded)}
+    decoders: Jobs = {"as trained": decoder(normed), "folded": decoder(folded)}
     if importlib.util.find_spec("nemo"):
         sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "oracle"))
         from compare import upstream_model
 
         theirs = upstream_model(model.config, tensors)
-        length = torch.tensor([audio.shape[1]])
-        frames = torch.tensor([codes.shape[2]])
+        length, frames = torch.tensor([audio.shape[1]]), torch.tensor([codes.shape[2]])
         encoders = {"upstream": lambda: theirs.encode(audio=audio, audio_len=length)[0]} | encoders
         decoders = {"upstream": lambda: theirs.decode(tokens=codes, tokens_len=frames)[0]} | decoders
-    if arguments.compile:
-        compiled = torch.compile(model.audio_decoder)
-        decoders["folded, torch.compile"] = lambda: compiled(model.vector_quantizer.decode(codes))[:, 0]
-    with tempfile.TemporaryDirectory() as folder:
-        if arguments.onnx:
-            import onnxruntime
-
-            from nanocodec.export import export_onnx
-
-            made = export_onnx(model, folder)
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = arguments.threads
-            sessions = [onnxruntime.InferenceSession(path, options) for path in (made.encoder, made.decoder)]
-            whole = torch.nn.functional.pad(audio, (0, -audio.shape[1] % model.hop)).numpy()
-            encoders["ONNX Runtime"] = lambda: torch.from_numpy(sessions[0].run(None, {"audio": whole})[0])
-            tokens = codes.long().numpy()
-            decoders["ONNX Runtime"] = lambda: torch.from_numpy(sessions[1].run(None, {"codes": tokens})[0])
-        report("encode", encoders, arguments)
-        report("decode", decoders, arguments)
+    if arguments.others:
+        if shutil.which("c++"):
+            encoders["folded, torch.compile"] = encoder(folded, torch.compile(folded.audio_encoder))
+            decoders["folded, torch.compile"] = decoder(folded, torch.compile(folded.audio_decoder))
+        else:
+            print("torch.compile needs a C++ compiler")
+        for jobs, more in zip((encoders, decoders), exported(model, audio, codes, arguments.threads), strict=True):
+            jobs.update(more)
+    encoders[ENCODE] = lambda: model.encode(audio)[0]
+    if model.config.decoder.causal:
+        decoders["folded, channels last"] = decoder(model)
+        decoders[DECODE] = lambda: model.decode(codes)
+        decoders['the same in bf16: precision="bf16"'] = lambda: model.decode(codes, precision="bf16")
+        decoders[ONE_FRAME] = streaming(model, codes, 1)
+        decoders["streaming, 4 frames at a time"] = streaming(model, codes, 4)
+    encoding, decoding = report("encode", encoders, arguments), report("decode", decoders, arguments)
+    if model.config.decoder.causal:
+        first = next(iter(encoders))
+        theirs_wall, theirs_cpu = np.add(encoding[first], decoding[first])
+        wall, used = np.add(encoding[ENCODE], decoding[DECODE])
+        print(
+            f"\nencode() and decode() beside {first}: {theirs_wall / wall:.2f} times as fast, CPU {theirs_cpu / used:.2f}"
+        )
+        wall, used = np.divide(decoding[ONE_FRAME], decoding[DECODE])
+        print(f"a frame streamed by itself costs {wall:.2f} times a frame of decode(), CPU {used:.2f}")
     return 0
 
 
-def report(what: str, jobs: dict[str, Job], arguments: argparse.Namespace) -> None:
-    """Print a table; ratios are to the first line."""
+def report(what: str, jobs: Jobs, arguments: argparse.Namespace) -> dict[str, tuple[float, float]]:
+    """Print a table, ratios to its first line; return wall and CPU seconds."""
     times, results = measure(jobs, arguments.rounds)
     first = next(iter(jobs))
     print(f"\n{what}, {arguments.variant}, {arguments.seconds:g} s of audio, {arguments.threads} threads, "
@@ -162,6 +204,7 @@ def report(what: str, jobs: dict[str, Job], arguments: argparse.Namespace) -> No
             f"{times[first][1] / used:>11.2f}{difference:>12}",
             flush=True,
         )
+    return times
 
 
 if __name__ == "__main__":
