@@ -146,8 +146,14 @@ def test_resume_is_bit_identical(config: TrainConfig, speechlike: Path, tmp_path
 
 def test_two_processes_lose_what_one_does(speechlike: Path, tmp_path: Path) -> None:
     """Two processes of batch 2 against one of batch 4: the first 20 losses, to numerical noise."""
-    guides, waveform = ({"until": until, "batch": 4, "frames": 2, "waveform": until == 20} for until in (8, 20))
-    settings = {"phases": [guides, waveform], "lr": 5e-4, "save_every": 20, "validation_utterances": 1}
+    size = {"batch": 4, "frames": 2}
+    phases = [{"until": 8, "waveform": False}, {"until": 14}, {"until": 20, "freeze_encoder": True}]
+    settings = {
+        "phases": [{**phase, **size} for phase in phases],
+        "lr": 5e-4,
+        "save_every": 20,
+        "validation_utterances": 1,
+    }
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump({**json.loads(json.dumps(dataclasses.asdict(RUN))), **settings}))
     curves = []
