@@ -562,7 +562,7 @@ def _workers(args: argparse.Namespace) -> "Executor":
     if args.executor == "ray":
         from evalkit.ray_workers import RayWorkers
 
-        return RayWorkers()
+        return RayWorkers(args.device)
     from evalkit.score import scoring_processes
 
     return scoring_processes(args.jobs)

@@ -15,7 +15,7 @@ from evalkit.cache import Cache
 from evalkit.corpus import pooled_rows
 from evalkit.errors import MissingError, UsageError
 from evalkit.executors import Executor
-from evalkit.plan import check_device, missing_metrics
+from evalkit.plan import check_device, device_here, missing_metrics
 from evalkit.run import Advance
 from evalkit.score import Candidate, Job, Source, model_metrics, pair_metrics, score_all
 from evalkit.shards import Shard
@@ -145,7 +145,7 @@ def score_pairs(
     languages = tuple(dict.fromkeys(pair.language for pair in pairs if pair.language))
     if problems := missing_metrics(metrics, languages):
         raise MissingError("\n".join(problems))
-    check_device(device)
+    check_device(device_here(device, workers))
     systems = list(dict.fromkeys(pair.system for pair in pairs))
     description = provenance.describe(
         metrics,

@@ -55,7 +55,7 @@ class Plan:
         problems += missing_metrics(self.metrics, self.dataset.languages)
         if problems:
             raise MissingError("\n".join(problems))
-        check_device(self.device)
+        check_device(device_here(self.device, self.workers))
 
 
 def with_texts(plan: Plan) -> tuple[Plan, list[str]]:
@@ -91,6 +91,11 @@ def missing_metrics(metrics: Sequence[str], languages: Sequence[str]) -> list[st
     hint = f"All of it: evalkit fetch {fetched}. " if len(lacking) > 1 and fetched else ""
     hint += "What can run now: add `available` to --metrics."
     return [f"these metrics cannot run here yet:\n{missing_lines(lacking)}\n{hint}"]
+
+
+def device_here(device: str, workers: Executor | None) -> str:
+    """Where this process itself computes, if `workers` are to compute on `device`."""
+    return device if workers is None or workers.here else "cpu"
 
 
 def check_device(device: str) -> None:

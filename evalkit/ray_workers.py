@@ -30,8 +30,8 @@ class RayWorkers:
 
     here = False
 
-    def __init__(self) -> None:
-        """Raises MissingError where Ray is not installed, or there is no cluster to join."""
+    def __init__(self, device: str = "cpu") -> None:
+        """Raises MissingError where Ray is not installed, or there is no cluster to join, or none for `device`."""
         try:
             import ray
         except ImportError as error:
@@ -45,7 +45,8 @@ class RayWorkers:
                 raise MissingError(
                     f"there is no Ray cluster at {address}: start one with `ray start --head`, or set RAY_ADDRESS"
                 ) from error
-        self._ray = ray
+        if device.startswith("cuda") and not ray.cluster_resources().get("GPU"):
+            raise MissingError(f"--device {device} cannot be used: the Ray cluster has no GPU. Use --device cpu.")
         self._ray = ray
         self._functions: dict[Callable[[Any], Any], Any] = {}
         self.holders: dict[Any, RayModels] = {}

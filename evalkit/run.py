@@ -21,7 +21,7 @@ from evalkit.codecs import Codec, Rendered
 from evalkit.coding import Passage, describe_codec, is_narrow, kbps, narrow_notes, passages
 from evalkit.corpus import corpus_rows, pooled_rows
 from evalkit.datasets.base import Dataset, Utterance
-from evalkit.plan import Plan, rows_of, with_texts
+from evalkit.plan import Plan, device_here, rows_of, with_texts
 from evalkit.score import Answer, Candidate, Job, Source, model_metrics, pair_metrics, score_all
 from evalkit.store import REFERENCE_FOLDER, Coded, Row, RunWriter, slug
 
@@ -34,7 +34,7 @@ def execute(plan: Plan, cache: Cache, advance: Advance) -> list[Row]:
     plan, notes = with_texts(plan)
     plan.check()
     seed_everything(plan.seed)
-    codecs = [choice.build(plan.device) for choice in plan.codecs]
+    codecs = [choice.build(device_here(plan.device, plan.workers)) for choice in plan.codecs]
     names = [codec.name for codec in codecs]
     description = provenance.describe(
         plan.metrics,

@@ -101,7 +101,7 @@ def test_models_run_in_actors_with_a_gpu_each_and_hung_ones_are_given_up(monkeyp
         import ray
 
         monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-        workers = ray_workers.RayWorkers()
+        workers = ray_workers.RayWorkers("cuda")
         try:
             results = list(run_isolated(devices, lambda job: [job], (range(6), workers.models("cuda"))))
             assert len({process for process, _ in results}) == 2 and all(gpus == ["0"] for _, gpus in results)
@@ -136,6 +136,8 @@ def test_a_crash_costs_one_row(cluster: Any, speech: np.ndarray, bursts: np.ndar
     failed = rows[rows["value"].isna()]
     assert failed[["utterance", "metric"]].to_numpy().tolist() == [["bursts", "pesq-wb"]]
     assert failed["reason"].item().startswith("its process died")
+    process = start(cluster, [*arguments, "--device", "cuda"], tmp_path / "none")
+    assert "the Ray cluster has no GPU" in process.communicate(timeout=300)[1] and process.returncode == 3
 
 
 def test_no_cluster_is_said_clearly(
