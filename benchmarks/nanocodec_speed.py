@@ -178,9 +178,7 @@ def main() -> int:
         first = next(iter(encoders))
         theirs_wall, theirs_cpu = np.add(encoding[first], decoding[first])
         wall, used = np.add(encoding[ENCODE], decoding[DECODE])
-        print(
-            f"\nencode() and decode() beside {first}: {theirs_wall / wall:.2f} times as fast, CPU {theirs_cpu / used:.2f}"
-        )
+        print(f"\nboth ways: {theirs_wall / wall:.2f} times as fast as {first}, CPU {theirs_cpu / used:.2f}")
         wall, used = np.divide(decoding[ONE_FRAME], decoding[DECODE])
         print(f"a frame streamed by itself costs {wall:.2f} times a frame of decode(), CPU {used:.2f}")
     return 0
