@@ -4,8 +4,8 @@ The decoder's layers look only backwards. A convolution of kernel k and dilation
 inputs again, a transposed one the half of its last frame's contribution that falls into the next block. With these
 kept, any cut of the codes into chunks gives the samples of the whole, at a cost per frame that does not grow.
 
-The whole is decoded the same way (`NanoCodec.decode`): in blocks small enough for a processor's cache, since in one go
-the activations, not the convolutions, take most of the time, waiting for memory.
+The whole is decoded the same way (`NanoCodec.decode`), in blocks small enough for a processor's cache: in one go, the
+activations would wait for memory (docs/decisions/0043-decoding-in-blocks.md).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 BLOCK = 1 << 20  # numbers in a block of activations: four megabytes in fp32
 FIRST_BLOCK = 64  # frames that share one pass over the weights of the first, widest layers
-FEW = 64  # outputs up to which a convolution, which rearranges its weights at every call, is given them in order
+FEW = 512  # outputs up to which a convolution, which rearranges its weights at every call, is given them in order
 
 
 class _Snake:
@@ -56,10 +56,11 @@ class _Snake:
             self(x.float(), whole)
             out.copy_(whole)
             return
-        head = x[:, : self.half]
+        half, rest = self.half, x.shape[1] - self.half
+        head = x.narrow(1, 0, half)
         wave = torch.mul(head, self.alpha).sin_().square_()
-        torch.addcmul(head, wave, self.inverse, out=out[:, : self.half])
-        torch._C._nn.leaky_relu(x[:, self.half :], LEAKY_SLOPE, out=out[:, self.half :])
+        torch.addcmul(head, wave, self.inverse, out=out.narrow(1, 0, half))
+        torch._C._nn.leaky_relu(x.narrow(1, half, rest), LEAKY_SLOPE, out=out.narrow(1, half, rest))
 
 
 class _Conv:
@@ -82,23 +83,23 @@ class _Conv:
     def __call__(self, x: Tensor) -> Tensor:
         keep, length = self.past.shape[2], x.shape[2]
         buffer = _room(self.past, x.shape[1], keep + length, self.wide)
-        buffer[:, :, :keep] = self.past
+        buffer.narrow(2, 0, keep).copy_(self.past)
         if self.activation is None:
-            buffer[:, :, keep:] = x
+            buffer.narrow(2, keep, length).copy_(x)
         else:
-            self.activation(x, buffer[:, :, keep:])
-        self.past.copy_(buffer[:, :, length:])
+            self.activation(x, buffer.narrow(2, keep, length))
+        self.past.copy_(buffer.narrow(2, length, keep))
         if self.imitates:
             buffer = _rounded(buffer)
-        buffer = buffer[:, :, None]  # torch knows of channels that lie innermost only in two dimensions
+        buffer = buffer.unsqueeze(2)  # torch knows of channels that lie innermost only in two dimensions
         if length != self.length:
             self.length, self.packed = length, None
         elif length <= FEW and self.packed is None:
             self.packed = _packed(self.weight, self.bias, self.dilation, buffer.shape)
         if self.packed is None:
-            out = F.conv2d(buffer, self.weight, self.bias, dilation=(1, self.dilation))[:, :, 0]
+            out = F.conv2d(buffer, self.weight, self.bias, dilation=(1, self.dilation)).squeeze(2)
         else:
-            out = self.packed(buffer)[:, :, 0]
+            out = self.packed(buffer).squeeze(2)
         return _rounded(out) if self.imitates else out
 
 
