@@ -11,7 +11,7 @@ WAVTOKENIZER ?= $(UPSTREAM)/WavTokenizer
 STABLE_AUDIO_TOOLS ?= $(UPSTREAM)/stable-audio-tools
 STABLE_CODEC ?= $(UPSTREAM)/stable-codec
 
-.PHONY: help demo test gate test-slow lint format bench oracle oracle-nemo \
+.PHONY: help demo test gate test-slow test-models lint format bench oracle oracle-nemo \
 	oracle-wavtokenizer oracle-taae oracle-training clean
 
 help: ## this list
@@ -31,6 +31,9 @@ gate: $(VENV)/.demo-ready ## hold the built-in codec to ci/baseline.json
 
 test-slow: $(VENV)/.slow-ready ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+test-models: $(VENV)/.models-ready ## the tests of metrics that hold a model, with torchaudio and speechbrain at hand
+	$(BIN)/python -m pytest tests/metrics
 
 lint: $(VENV)/.test-ready ## ruff and mypy
 	$(BIN)/ruff check .
@@ -95,4 +98,8 @@ $(VENV)/.test-ready: $(VENV)/.demo-ready
 
 $(VENV)/.slow-ready: $(VENV)/.test-ready
 	@$(PIP) --editable '.[classical,dev,ray]'
+	@touch $@
+
+$(VENV)/.models-ready: $(VENV)/.test-ready
+	@$(PIP) --editable '.[classical,dev,models,dnsmos,nisqa]'
 	@touch $@

@@ -39,6 +39,17 @@ TOLERANCE = 1e-5
 
 
 @pytest.fixture(autouse=True)
+def no_lazy_modules() -> Iterator[None]:
+    """speechbrain leaves modules behind that fail when anything, `inspect` for one, asks them for their file."""
+    yield
+    lazy = [
+        name for name, module in sys.modules.items() if "LazyModule" in {kind.__name__ for kind in type(module).__mro__}
+    ]
+    for name in lazy:
+        del sys.modules[name]
+
+
+@pytest.fixture(autouse=True)
 def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No weights but those that a test makes."""
     for name in ("HF_HUB_CACHE", "XDG_CACHE_HOME"):
