@@ -1,7 +1,11 @@
-"""CER by pocketsphinx, a smoke test: `pip install pocketsphinx; python reports/examples/libritts-text/smoke.py DATA`.
+"""CER by pocketsphinx, a smoke test.
+
+    pip install pocketsphinx
+    python reports/examples/libritts-text/smoke.py DATA [FOLDER ...]
 
 DATA is a folder of WavTokenizer's demo page: `GT/`, `wavtokenizer-0.9kbps/`, `wavtokenizer-0.5kbps/` and the
-transcripts `text/NAME.normalized.txt`.
+transcripts `text/NAME.normalized.txt`. Each FOLDER holds the same utterances as another codec left them, for instance
+`evalkit run --dataset folder:DATA/GT --save-audio`'s.
 """
 
 import sys
@@ -25,17 +29,17 @@ def heard(decoder: Decoder, path: Path) -> str:
     return found.hypstr if found else ""
 
 
-def main(data: Path) -> None:
+def main(data: Path, *more: Path) -> None:
     decoder = Decoder(samprate=16_000, loglevel="FATAL")
-    for system in SYSTEMS:
+    for system in (*(data / name for name in SYSTEMS), *more):
         counts = []
         for text in sorted((data / "text").glob("*.normalized.txt")):
-            (path,) = (data / system).glob(text.name.removesuffix(".normalized.txt") + ".*")
+            (path,) = system.glob(text.name.removesuffix(".normalized.txt") + ".*")
             counts.append(character_errors(text.read_text(encoding="utf-8"), heard(decoder, path)))
         errors, characters = np.array(counts).T
         pooled, mean = 100 * errors.sum() / characters.sum(), 100 * np.mean(errors / characters)
-        print(f"| {system} | {len(counts)} | {pooled:.1f} | {mean:.1f} |", flush=True)
+        print(f"| {system.name} | {len(counts)} | {pooled:.1f} | {mean:.1f} |", flush=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(*map(Path, sys.argv[1:]))
