@@ -33,13 +33,13 @@ class DataError(Exception):
 
 @dataclass(frozen=True)
 class Utterance:
-    """One file (or a stretch of one): its name, sampling rate, first sample, samples and their RMS."""
+    """One file (or a stretch of one): its name, sampling rate, first sample, samples and, where measured, their RMS."""
 
     name: str
     rate: int
     start: int
     length: int
-    rms: float
+    rms: float | None
 
     @property
     def held_out(self) -> bool:
@@ -66,15 +66,18 @@ class Source:
             `hub:ID[@REVISION][#SPLIT]`, read through `datasets`.
         cache: folder where the index of lengths and levels is kept.
         share: relative to the other sources' shares.
+        levels: measure each utterance's level and leave out silent ones, which decodes everything once; otherwise the
+            files' headers do.
     """
 
-    def __init__(self, text: str, cache: Path, share: float = 1.0):
-        self.text, self.share = text, share
+    def __init__(self, text: str, cache: Path, share: float = 1.0, levels: bool = True):
+        self.text, self.share, self.levels = text, share, levels
         self._table: Any = None
         entries = self._hub(text[4:]) if text.startswith("hub:") else _listing(Path(text))
         contents = [entry.content for entry in entries]
-        listing = "\n".join(f"{e.name} {e.offset} {e.duration} {self._size(e.content)}" for e in entries)
-        index = cache / f"{hashlib.sha256(listing.encode()).hexdigest()[:16]}.json"
+        sizes = (e.content.stat().st_size if isinstance(e.content, Path) else text for e in entries)
+        listing = "\n".join(f"{e.name} {e.offset} {e.duration} {s}" for e, s in zip(entries, sizes, strict=True))
+        index = cache / f"{hashlib.sha256(f'{levels} {listing}'.encode()).hexdigest()[:16]}.json"
         if not index.exists():
             cache.mkdir(parents=True, exist_ok=True)
             found = [self._measure(entry) for entry in entries]
@@ -83,7 +86,7 @@ class Source:
             temporary.replace(index)
         measured = [Utterance(**item) for item in json.loads(index.read_text())]
         self._content = dict(zip(measured, contents, strict=True))
-        self.utterances = [item for item in measured if item.rms > SILENCE]
+        self.utterances = [item for item in measured if item.rms is None or item.rms > SILENCE]
         if not self.utterances:
             raise DataError(f"{text}: every file is silent")
 
@@ -103,11 +106,7 @@ class Source:
             raise DataError(f"hub:{text}: cannot be loaded ({type(error).__name__}: {error})") from error
         self._table = table.cast_column(column, datasets.Audio(decode=False)).select_columns([column])
         self._column = column
-        paths = [row[column]["path"] or str(i) for i, row in enumerate(self._table)]
-        return [_Entry(path, 0.0, None, row) for row, path in enumerate(paths)]
-
-    def _size(self, content: Path | int) -> int:
-        return self._table._fingerprint if isinstance(content, int) else content.stat().st_size
+        return [_Entry(str(row), 0.0, None, row) for row in range(len(self._table))]
 
     def _open(self, content: Path | int) -> soundfile.SoundFile:
         if isinstance(content, Path):
@@ -118,12 +117,16 @@ class Source:
     def _measure(self, entry: _Entry) -> Utterance:
         try:
             with self._open(entry.content) as file:
-                start = int(entry.offset * file.samplerate)
-                file.seek(min(start, file.frames))
-                wanted = -1 if entry.duration is None else int(entry.duration * file.samplerate)
-                audio = file.read(wanted, dtype="float32", always_2d=True).mean(axis=1)
-                rms = float(np.sqrt(np.mean(np.square(audio)))) if len(audio) else 0.0
-                return Utterance(entry.name, file.samplerate, start, len(audio), rms)
+                start = min(int(entry.offset * file.samplerate), file.frames)
+                length = file.frames - start
+                if entry.duration is not None:
+                    length = min(length, int(entry.duration * file.samplerate))
+                rms = None
+                if self.levels:
+                    file.seek(start)
+                    audio = file.read(length, dtype="float32", always_2d=True).mean(axis=1)
+                    rms = float(np.sqrt(np.mean(np.square(audio)))) if length else 0.0
+                return Utterance(entry.name, file.samplerate, start, length, rms)
         except (RuntimeError, OSError) as error:
             raise DataError(f"{entry.content}: not readable as audio ({error})") from error
 
@@ -204,15 +207,14 @@ class Excerpts(Dataset[np.ndarray]):
         rng = np.random.default_rng([self.seed, step, row])
         for _ in range(TRIES):
             audio, item = self._draw(rng, length)
-            if np.sqrt(np.mean(np.square(audio))) > 0.1 * item.rms:
+            if np.sqrt(np.mean(np.square(audio))) > (10 * SILENCE if item.rms is None else 0.1 * item.rms):
                 break
         config = self.config
         if config.eq_db:
             audio = equalize(audio, self.sample_rate, config.eq_db, rng)
         if config.room and rng.random() < config.room:
             audio = reverberate(audio, self.sample_rate, rng)
-        level = config.level / item.rms if config.level else 1.0
-        audio = audio * level * 10 ** (rng.uniform(-1, 1) * config.gain_db / 20)
+        audio = audio * self._gain(item) * 10 ** (rng.uniform(-1, 1) * config.gain_db / 20)
         return (audio / max(1.0, float(np.abs(audio).max()))).astype(np.float32)
 
     def _draw(self, rng: np.random.Generator, length: int) -> tuple[np.ndarray, Utterance]:
@@ -247,5 +249,7 @@ class Excerpts(Dataset[np.ndarray]):
         source = self.sources[0]
         chosen = [item for item in source.utterances if item.held_out][:count]
         waves = [soxr.resample(source.read(i, 0, int(seconds * i.rate)), i.rate, self.sample_rate) for i in chosen]
-        level = self.config.level
-        return [wave * (level / item.rms if level else 1.0) for wave, item in zip(waves, chosen, strict=True)]
+        return [wave * self._gain(item) for wave, item in zip(waves, chosen, strict=True)]
+
+    def _gain(self, item: Utterance) -> float:
+        return self.config.level / item.rms if self.config.level and item.rms else 1.0

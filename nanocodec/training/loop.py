@@ -62,7 +62,7 @@ class Trainer:
         rate = config.model.sample_rate
         with fabric.rank_zero_first():
             run.mkdir(parents=True, exist_ok=True)
-            sources = [Source(text, cache, share) for text, share in data]
+            sources = [Source(text, cache, share, levels=config.data.level > 0) for text, share in data]
         self.excerpts = Excerpts(sources, rate, config.seed, config.data)
 
         self.trainee = Trainee(config)

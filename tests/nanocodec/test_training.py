@@ -334,6 +334,10 @@ def test_manifests_and_hub_data_are_the_same_audio(speechlike: Path, tmp_path: P
     assert np.array_equal(read(manifest, 3, 0, 24000), wave)
     assert np.array_equal(read(hub, 3, 0, 24000), wave)
     assert np.array_equal(read(stretches, 3, 100, 10**6), wave[8100:20000])
+    headers = Source(str(speechlike / "more"), tmp_path / "cache", levels=False)
+    assert [item.length for item in headers.utterances] == [item.length for item in folder.utterances]
+    assert {item.rms for item in headers.utterances} == {None}
+    assert Excerpts([headers], 22050, 0, DataConfig()).batch(0, 2, 5000).std() > 0.01
     assert stretches.utterances[0].length == 12000
 
 
