@@ -242,7 +242,7 @@ class Excerpts(Dataset[np.ndarray]):
                 share = phase.batch // world
                 yield [(step, row, phase.frames * config.model.hop) for row in range(rank * share, (rank + 1) * share)]
 
-        return DataLoader(self, batch_sampler=list(batches()), num_workers=config.data.loaders)
+        return DataLoader(self, batch_sampler=batches(), num_workers=config.data.loaders)
 
     def held_out(self, count: int, seconds: float) -> list[np.ndarray]:
         """The first `seconds` of up to `count` held-out utterances of the first source, at the training level."""
