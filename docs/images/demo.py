@@ -14,7 +14,7 @@ from evalkit.store import read_run
 METRICS = ["pesq-wb", "stoi", "estoi", "mel-2048-80-ln1p"]
 
 (table,) = build_tables([read_run(Path(sys.argv[1]))], METRICS)
-console = Console(width=108, record=True, file=io.StringIO(), force_terminal=True)
+console = Console(width=128, record=True, file=io.StringIO(), force_terminal=True)
 console.print(Text("$ evalkit run --codec nanocodec --bitrate 1.1k --codec opus@6k --codec codec2@1.2k", style="dim"))
 console.print(rich_table(table))
 for note in table.notes:
