@@ -115,7 +115,10 @@ def test_an_output_that_holds_a_run_is_kept(tmp_path: Path, capsys: pytest.Captu
 def test_an_interrupted_run_keeps_its_rows(tmp_path: Path) -> None:
     output = tmp_path / "run"
     command = [*EVALKIT, "run", "--codec", "opus@6k", "--codec", "opus@12k", "--output", str(output)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
+    )  # fmt: skip
     journal = output / "rows.jsonl"
     deadline = time.monotonic() + 60
     while not (journal.exists() and journal.stat().st_size) and time.monotonic() < deadline:
