@@ -26,6 +26,7 @@ class Phase:
         batch: excerpts per step, over all processes.
         frames: codec frames per excerpt.
         waveform: train the waveform losses; without them the guides alone learn, which costs half.
+        guided: train the guides, where the configuration has any.
         quantized: probability that an excerpt is quantized (straight-through). The others keep continuous latents
             with uniform noise of half a quantization step, so gradients are exact.
         adversarial: train against the discriminators, where the configuration has any.
@@ -38,6 +39,7 @@ class Phase:
     batch: int
     frames: int
     waveform: bool = True
+    guided: bool = True
     quantized: float = 1.0
     adversarial: bool = True
     lr_scale: float = 1.0
@@ -164,7 +166,7 @@ class TrainConfig:
         for phase in self.phases:
             if min(phase.batch, phase.frames) < 1 or not 0 <= phase.quantized <= 1:
                 raise ValueError(f"a phase needs batch and frames of at least 1 and quantized in [0, 1]: {phase}")
-            if not phase.waveform and self.guides is None:
+            if not phase.waveform and not (phase.guided and self.guides):
                 raise ValueError("a phase without waveform has nothing to learn from unless there are guides")
         if self.optimizer not in ("adam", "muon"):
             raise ValueError(f"optimizer must be adam or muon, got {self.optimizer!r}")

@@ -232,7 +232,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = lr if group.get("muon", True) else lr * config.adam_lr_scale
 
-        outcome = self.model(audio, *self._randomness(len(audio), phase), phase.waveform, phase.freeze_encoder)
+        trained = (phase.waveform, phase.guided, phase.freeze_encoder)  # Fabric's wrapper takes no frozen dataclass
+        outcome = self.model(audio, *self._randomness(len(audio), phase), *trained)
         total, parts = outcome.loss, outcome.parts
         if outcome.decoded is not None:
             if self.judge is not None and phase.adversarial:

@@ -196,14 +196,16 @@ class Trainee(nn.Module):
                 stages.append(x)
         return decoder.post_conv(decoder.post_activation(x))[:, 0], stages
 
-    def forward(self, audio: Tensor, noise: Tensor, pick: Tensor, waveform: bool, freeze_encoder: bool) -> Outcome:
+    def forward(
+        self, audio: Tensor, noise: Tensor, pick: Tensor, waveform: bool, guided: bool, freeze_encoder: bool
+    ) -> Outcome:
         """All losses but the adversarial ones.
 
         Args:
             audio: [B, T] whole frames.
             noise: uniform in +- 1/2, [B, D, N], in place of rounding where an excerpt is not quantized.
             pick: bool [B, 1, 1], whether it is.
-            waveform, freeze_encoder: what is trained, as in `Phase`.
+            waveform, guided, freeze_encoder: what is trained, as in `Phase`.
         """
         config, fsq = self.config, self.codec.vector_quantizer
         with torch.set_grad_enabled(torch.is_grad_enabled() and not freeze_encoder):
@@ -214,7 +216,7 @@ class Trainee(nn.Module):
         mixed = torch.where(pick, fsq(latent), fsq.squash(latent) + noise / half)
         decoded, stages = self.decode(mixed, waveform)
         losses: dict[str, tuple[float, Tensor]] = {}
-        if self.guides is not None and config.guides is not None:
+        if guided and self.guides is not None and config.guides is not None:
             with torch.autocast(audio.device.type, enabled=False):
                 encoded = None if freeze_encoder else features.float()
                 losses |= self.guides(audio, encoded, [stage.float() for stage in stages], config.guides)

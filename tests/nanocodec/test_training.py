@@ -45,7 +45,8 @@ RUN = TrainConfig(
     model=TINY,
     phases=(
         Phase(until=3, batch=4, frames=2, waveform=False, quantized=0.5),
-        Phase(until=5, batch=4, frames=2, quantized=0.5),
+        Phase(until=4, batch=4, frames=2, quantized=0.5),
+        Phase(until=5, batch=4, frames=2, guided=False),
         Phase(until=7, batch=4, frames=2, freeze_encoder=True),
     ),
     optimizer="muon",
@@ -225,7 +226,7 @@ def test_a_few_steps_reduce_the_loss(base: TrainConfig, speechlike: Path, tmp_pa
 
     def loss() -> float:
         with torch.no_grad():
-            return float(made.trainee(fixed, noise, every, True, False).loss)
+            return float(made.trainee(fixed, noise, every, True, True, False).loss)
 
     before = loss()
     made.train(quiet)
@@ -446,6 +447,10 @@ def test_a_shipped_configuration_loads(path: Path) -> None:
         ("model: mini-1.1k\ndata: {speeed: 3}\nphases: [{until: 1, batch: 1, frames: 1}]", "unknown key 'speeed'"),
         ("model: mini-1.1k\noptimizer: muon\nphases: [{until: 1, batch: 1, frames: 1}]", "weight_norm: false"),
         ("model: mini-1.1k\nphases: [{until: 1, batch: 1, frames: 1, waveform: false}]", "guides"),
+        (
+            "model: mini-1.1k\nguides: {}\nphases: [{until: 1, batch: 1, frames: 1, waveform: false, guided: false}]",
+            "guides",
+        ),
         ("model: mini-1.1k\ndiscriminators: {periods: two}\nphases: [{until: 1, batch: 1, frames: 1}]", "periods"),
         ("extends: bad.yaml", "extends itself"),
         ("extends: gone.yaml", "no such file"),
