@@ -12,9 +12,8 @@ from importlib.metadata import version
 
 import numpy as np
 
+from evalkit import optional
 from evalkit.codecs import Card, Codec, Codes, State, Wave
-
-from . import optional
 
 SAMPLE_RATE = 8_000
 MODES = {"3.2k": 3200, "2.4k": 2400, "1.6k": 1600, "1.4k": 1400, "1.3k": 1300, "1.2k": 1200, "0.7k": 700}
@@ -35,7 +34,7 @@ class Codec2Codec:
         """Raises MissingError where pycodec2 is not installed."""
         self.name = name
         self.mode = mode
-        self._pycodec2 = optional.load("pycodec2", optional.CLASSICAL)
+        self._pycodec2 = optional.load("pycodec2", "classical")
         self.details: Mapping[str, object] = {"pycodec2": version("pycodec2"), "mode": mode}
         coder = self._pycodec2.Codec2(mode)
         self._frame: int = coder.samples_per_frame()
@@ -72,7 +71,7 @@ class Codec2Family:
 
     def state(self, rate: str) -> State:
         """Ready where pycodec2 is installed."""
-        return optional.state("pycodec2", optional.CLASSICAL)
+        return optional.state("pycodec2", "classical")
 
     def card(self, rate: str) -> Card:
         """What is known of the mode."""
@@ -88,7 +87,7 @@ FAMILY = Codec2Family()
 
 def decode_stream(mode: int, packets: bytes) -> bytes:
     """16-bit PCM of `packets`, all frames one after another. Repeatable only once a process: see the module."""
-    decoder = optional.load("pycodec2", optional.CLASSICAL).Codec2(mode)
+    decoder = optional.load("pycodec2", "classical").Codec2(mode)
     size = decoder.bytes_per_frame()
     starts = range(0, len(packets), size)
     return b"".join(decoder.decode(packets[start : start + size]).tobytes() for start in starts)

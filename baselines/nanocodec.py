@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from evalkit.codecs import READY, Card, Codec, State
 from evalkit.errors import MissingError
+from evalkit.hub import sha256
 from nanocodec import hub
 from nanocodec.config import get_config
 from nanocodec.errors import CheckpointError
 
 from .network import NetworkCodec
-from .weights import digest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -124,7 +124,7 @@ class NanoCodecFamily:
         )
         if found != wanted:
             raise MissingError(f"{path} has {found}, {self.name}@{rate} {wanted}")
-        about = {"weights_sha256": digest(path), "torch": version("torch")}
+        about = {"weights_sha256": sha256(path), "torch": version("torch")}
         return NanoCodecCodec(name, model.to(device), self.card(rate), about)
 
     def _built_in(self) -> Traversable:

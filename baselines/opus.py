@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from evalkit import optional
 from evalkit.codecs import Card, Codec, Codes, State, Wave
-
-from . import optional
 
 SAMPLE_RATE = 48_000
 FRAME_MS = 40
@@ -39,7 +38,7 @@ class OpusCodec:
         """Raises MissingError where PyAV is not installed."""
         self.name = name
         self.bitrate = bitrate
-        self._av = optional.load("av", optional.CLASSICAL)
+        self._av = optional.load("av", "classical")
         self.details: Mapping[str, object] = {"av": self._av.__version__, "bit_rate": bitrate} | OPTIONS
         self._header: bytes = self._encoder().extradata
         # RFC 7845: samples to drop from the start of what is decoded, at 48 kHz.
@@ -89,7 +88,7 @@ class OpusFamily:
 
     def state(self, rate: str) -> State:
         """Ready where PyAV is installed."""
-        return optional.state("av", optional.CLASSICAL)
+        return optional.state("av", "classical")
 
     def card(self, rate: str) -> Card:
         """What is known of Opus."""

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evalkit import optional
 from evalkit.codecs import Card, Codec
 from evalkit.errors import MissingError
 
-from . import optional
 from .network import NetworkCodec
 from .weights import HubFamily, Release, details, locate
 
@@ -76,7 +76,7 @@ class SnacFamily(HubFamily):
         """
         spec = self.spec(rate)
         config, tensors = locate(weights, RELEASE.files, spec)
-        snac = optional.load("snac", optional.MODELS)
+        snac = optional.load("snac", "models")
         import torch
 
         try:

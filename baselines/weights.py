@@ -1,22 +1,16 @@
-"""Weights that lie on a hub: which files, at which revision, under which license, and whether they are here.
+"""Weights that lie on a hub: which files, at which revision, under which license, and whether they are here."""
 
-Files that are here already are found in huggingface_hub's cache by its layout (HUB/models--OWNER--NAME/snapshots/
-REVISION/FILE), so that only downloading needs that package.
-"""
-
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from hashlib import file_digest
 from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar
 
+from evalkit import optional
 from evalkit.codecs import READY, Codec, State
 from evalkit.errors import MissingError
-
-from . import optional
+from evalkit.hub import File, sha256
 
 
 @dataclass(frozen=True)
@@ -43,40 +37,32 @@ class Release:
         revision = f"revision {self.revision}" if self.revision else "its newest revision (none is pinned)"
         return f"{', '.join(self.files)} of {self.repository} at {revision}, license: {self.license}"
 
+    @property
+    def parts(self) -> tuple[File, ...]:
+        """Each file by itself; how large they are is not recorded."""
+        revision = self.revision or "main"
+        return tuple(
+            File(name, self.license, 0, self.repository, revision, sha256=self.sha256.get(name)) for name in self.files
+        )
+
     def find(self) -> Path | None:
         """The folder that holds all files, where they are on this machine; asks no network."""
-        folder = hub_cache() / f"models--{self.repository.replace('/', '--')}"
-        revision = self.revision
-        if revision is None:
-            newest = folder / "refs" / "main"
-            if not newest.is_file():
-                return None
-            revision = newest.read_text().strip()
-        snapshot = folder / "snapshots" / revision
-        return snapshot if all((snapshot / name).is_file() for name in self.files) else None
+        paths = [path for file in self.parts if (path := file.find())]
+        return self._folder(paths[0]) if len(paths) == len(self.files) else None
 
     def fetch(self, spec: str) -> Path:
         """The folder of the files, downloaded where they are not here, and verified where their sha256 is known.
 
         Raises MissingError, which names files, revision, license and the way to get them.
         """
-        folder = self.find()
-        if folder is None:
-            hub = optional.load("huggingface_hub", f"{optional.HUB}. Or by hand: {self.remedy(spec)}")
-            try:
-                for name in self.files:
-                    path = Path(hub.hf_hub_download(self.repository, name, revision=self.revision))
-            except Exception as error:  # offline, gated, gone: the package has a class for each, and they change
-                reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-                raise MissingError(f"{spec}: cannot download {self.what} ({reason}). {self.remedy(spec)}") from error
-            folder = path.parents[len(Path(self.files[-1]).parts) - 1]
-        for name, expected in self.sha256.items():
-            if (found := digest(folder / name)) != expected:
-                raise MissingError(
-                    f"{spec}: {folder / name} has sha256 {found}, but {expected} was recorded for revision "
-                    f"{self.revision}: delete the file and run `evalkit fetch {spec}` again"
-                )
-        return folder
+        try:
+            paths = [file.fetch(lambda name, count: None) for file in self.parts]  # the hub's package draws its own bar
+        except MissingError as error:
+            raise MissingError(f"{spec}: {error}. It is {self.what}. {self.remedy(spec)}") from error
+        return self._folder(paths[0])
+
+    def _folder(self, first: Path) -> Path:
+        return first.parents[len(Path(self.files[0]).parts) - 1]
 
     def remedy(self, spec: str) -> str:
         """How to get the files, with and without a network on this machine."""
@@ -106,7 +92,7 @@ class HubFamily(ABC):
 
     def state(self, rate: str) -> State:
         """Ready where package and weights are here; imports nothing."""
-        if self.package and not (state := optional.state(self.package, optional.MODELS)).ready:
+        if self.package and not (state := optional.state(self.package, "models")).ready:
             return state
         release = self.release(rate)
         if release.find() is not None:
@@ -129,12 +115,6 @@ class HubFamily(ABC):
         return f"{self.name}@{rate}"
 
 
-def hub_cache() -> Path:
-    """The folder in which huggingface_hub keeps what it downloaded."""
-    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
-    return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
-
-
 def locate(weights: Path, names: Iterable[str], spec: str) -> list[Path]:
     """The files `names` in the folder `weights`; raises MissingError where one is not there."""
     paths = [weights / name for name in names]
@@ -144,15 +124,9 @@ def locate(weights: Path, names: Iterable[str], spec: str) -> list[Path]:
     return paths
 
 
-def digest(path: Path) -> str:
-    """sha256 of a file."""
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
-
-
 def digests(paths: Iterable[Path]) -> dict[str, str]:
     """sha256 by file name: part of a codec's details, so that other weights never meet what was kept of these."""
-    return {path.name: digest(path) for path in paths}
+    return {path.name: sha256(path) for path in paths}
 
 
 def details(paths: Iterable[Path], *packages: str) -> dict[str, object]:

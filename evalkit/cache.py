@@ -43,15 +43,6 @@ CHUNK = 500
 """Keys in one query; SQLite has a limit of its own."""
 
 
-def cache_folder() -> Path:
-    """Where the cache lies unless a run says otherwise."""
-    if chosen := os.environ.get("EVALKIT_CACHE"):
-        return Path(chosen).expanduser()
-    from platformdirs import user_cache_path
-
-    return user_cache_path("evalkit", appauthor=False)
-
-
 def content_key(**parts: Any) -> str:
     """A name for what `parts` (JSON values) determine: equal parts, equal key."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, allow_nan=False).encode()).hexdigest()

@@ -553,7 +553,8 @@ def _metrics(args: argparse.Namespace, languages: Sequence[str]) -> tuple[str, .
 
 
 def _cache(args: argparse.Namespace) -> "Cache":
-    from evalkit.cache import Cache, cache_folder
+    from evalkit.cache import Cache
+    from evalkit.folders import cache_folder
 
     return Cache(None if args.no_cache else cache_folder())
 
@@ -581,7 +582,8 @@ def _merge(args: argparse.Namespace) -> int:
 
 
 def _manage_cache(args: argparse.Namespace) -> int:
-    from evalkit.cache import Cache, cache_folder
+    from evalkit.cache import Cache
+    from evalkit.folders import cache_folder
 
     with Cache(cache_folder()) as cache:
         if args.action == "clear":

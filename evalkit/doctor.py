@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from evalkit import plugins
-from evalkit.cache import cache_folder
 from evalkit.codecs import CodecFamily
-from evalkit.datasets.base import data_folder
 from evalkit.datasets.languages import NAMES
 from evalkit.errors import EvalkitError
-from evalkit.hub import File, hub_folder, megabytes, torch_hub
+from evalkit.folders import cache_folder, data_folder, hub_folder, torch_hub
+from evalkit.hub import File, megabytes
 from evalkit.metrics.base import ModelMetric
 from evalkit.metrics.load import load_metric
+from evalkit.optional import install
 
 COLUMNS = ["what", "state", "license", "on disk", "to download", "remedy"]
 OPTIONAL = {
@@ -88,7 +88,7 @@ def _extras() -> Iterator[list[Any]]:
     for extra, packages in OPTIONAL.items():
         absent = [package for package in packages if not _installed(package)]
         state = "ready" if not absent else f"lacks {', '.join(absent)}"
-        remedy = f"pip install 'nanocodec-evalkit[{extra}]'" if absent else ""
+        remedy = install(extra) if absent else ""
         yield [f"extra {extra}", state, "", "", "", remedy]
 
 

@@ -15,14 +15,13 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
-from evalkit.cache import cache_folder
-from evalkit.datasets.base import data_folder
 from evalkit.errors import MissingError, UsageError
+from evalkit.folders import cache_folder, data_folder, hub_folder, torch_hub
+from evalkit.optional import install
 
 Advance = Callable[[str, int], None]
 """Told a file's name and how many more of its bytes have come."""
 BLOCK = 2**20
-EXTRA = "pip install 'nanocodec-evalkit[hub]'"
 _DIGESTS: dict[str, str] = {}
 
 
@@ -120,25 +119,13 @@ class File:
         try:
             from huggingface_hub import hf_hub_download
         except ImportError as error:
-            raise MissingError(f"{self} is on the Hugging Face hub, which needs a package: {EXTRA}") from error
+            raise MissingError(f"{self} is on the Hugging Face hub, which needs a package: {install('hub')}") from error
         hf_hub_download(self.repository, self.name, revision=self.revision)
         advance(self.name, self.size)
 
     def _kept_at(self) -> Path:
         place, colon, rest = self.kept.partition(":")
         return {"torch": torch_hub(), "home": Path.home()}[place] / rest if colon else data_folder() / self.kept
-
-
-def hub_folder() -> Path:
-    """Where huggingface_hub keeps what it downloaded."""
-    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
-    return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
-
-
-def torch_hub() -> Path:
-    """Where torch.hub keeps what it downloaded."""
-    home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "torch"
-    return Path(home).expanduser() / "hub"
 
 
 def sha256(path: Path, afresh: bool = False) -> str:

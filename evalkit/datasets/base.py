@@ -8,13 +8,13 @@ the set. It raises MissingError, with what to do, where the data are not here.
 
 import csv
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from evalkit.audio import Audio, read
 from evalkit.errors import AudioError, MissingError, UsageError
+from evalkit.folders import data_folder
 
 Source = Path | Audio | Callable[[], Audio]
 """Where audio comes from: a file, samples already in memory, or a function that fetches them."""
@@ -83,15 +83,6 @@ class Dataset:
     def ids_hash(self) -> str:
         """sha256 of the ids in their order."""
         return hashlib.sha256("\n".join(u.id for u in self.utterances).encode()).hexdigest()
-
-
-def data_folder() -> Path:
-    """Where data lie that are named without a folder: `EVALKIT_DATA`, or `evalkit` in the user's data folder."""
-    if (folder := os.environ.get("EVALKIT_DATA")) is not None:
-        return Path(folder)
-    from platformdirs import user_data_path
-
-    return user_data_path("evalkit", appauthor=False)
 
 
 def place(source: str | None, default: str, remedy: str) -> Path:

@@ -7,11 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from evalkit import optional
 from evalkit.audio import Audio, read, read_bytes
 from evalkit.datasets.base import Dataset, Utterance, text_hash
 from evalkit.errors import AudioError, MissingError, UsageError
 
-EXTRA = "pip install 'nanocodec-evalkit[models]'"
 TEXT_COLUMNS = ("transcript", "text", "sentence", "transcription", "normalized_text")
 SPEAKER_COLUMNS = ("speaker_id", "speaker", "client_id")
 LANGUAGE_COLUMNS = ("language", "locale", "lang")
@@ -68,10 +68,7 @@ def load(
 
 def _table(source: str, files: str, split: str, revision: str | None) -> tuple[Any, str]:
     """The rows with undecoded audio, and the commit that they are of ("local" for a folder)."""
-    try:
-        import datasets
-    except (ImportError, OSError) as error:
-        raise MissingError(f"data of the hub are read with the package datasets ({error}): {EXTRA}") from error
+    datasets = optional.load("datasets", "models")
     local = Path(source).is_dir()
     try:
         if not local and revision is None:

@@ -14,10 +14,10 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from numpy.typing import NDArray
 
-from evalkit import hub
+from evalkit import hub, optional
 from evalkit.cache import content_key
 from evalkit.codecs import READY, Codes, State, Wave
-from evalkit.errors import MissingError, UsageError
+from evalkit.errors import UsageError
 from evalkit.hub import File, describe
 
 SCORE_RATE = 16_000
@@ -239,7 +239,7 @@ class ModelMetric(Metric):
             ]
         if absent := [package for package in self.packages if find_spec(package) is None]:
             code = "needs extra"
-            lines.insert(0, f"{', '.join(absent)} not installed: pip install 'nanocodec-evalkit[{self.extra}]'")
+            lines.insert(0, f"{', '.join(absent)} not installed: {optional.install(self.extra)}")
         return State(code, "\n".join(lines)) if lines else READY
 
     def fetch_command(self, languages: Sequence[str] = ()) -> str:
@@ -260,13 +260,3 @@ class ModelMetric(Metric):
         if options:
             raise UsageError(f"{self.name} takes no options, so {', '.join(options)} cannot be set")
         return {}
-
-
-def require_package(name: str, extra: str) -> Any:
-    """The imported package; raises MissingError with the command that installs it."""
-    from importlib import import_module
-
-    try:
-        return import_module(name)
-    except (ImportError, OSError) as error:  # a shared library that does not load raises OSError
-        raise MissingError(f"{name} cannot be used ({error}): pip install 'nanocodec-evalkit[{extra}]'") from error

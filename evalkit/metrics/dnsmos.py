@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evalkit import optional
 from evalkit.codecs import Wave
-from evalkit.metrics.base import SCORE_RATE, ModelMetric, Pair, Scorer, require_package
+from evalkit.metrics.base import SCORE_RATE, ModelMetric, Pair, Scorer
 from evalkit.metrics.checks import require_length, require_sound
 
 HEADS = {"ovrl": "ovrl_mos", "sig": "sig_mos", "bak": "bak_mos", "p808": "p808_mos"}
@@ -26,7 +27,7 @@ class Raters(Scorer):
 
     def __init__(self) -> None:
         super().__init__()
-        self._run = require_package("speechmos.dnsmos", "dnsmos").run
+        self._run = optional.load("speechmos.dnsmos", "dnsmos").run
 
     def hear(self, wavs: Sequence[Wave], language: str) -> Sequence[NDArray[Any]]:
         """The ratings [4]; samples beyond full scale are clipped, as in any player."""

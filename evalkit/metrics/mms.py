@@ -6,20 +6,19 @@ set for each language, decoded greedily (the most probable character of each fra
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evalkit import optional
 from evalkit.codecs import Wave
 from evalkit.datasets.languages import NAMES, code
 from evalkit.errors import UndefinedScore, UsageError
 from evalkit.hub import File
-from evalkit.metrics.base import SCORE_RATE, ModelMetric, Pair, Scorer, require_package
+from evalkit.metrics.base import SCORE_RATE, ModelMetric, Pair, Scorer
 from evalkit.metrics.checks import require_length
 from evalkit.metrics.text import NORMALIZER, character_errors
-from evalkit.metrics.torchaudio_import import load_torchaudio
 
 REPOSITORY = "facebook/mms-1b-all"
 REVISION = "3d33597edbdaaba14a8e858e2c8caa76e3cec0cd"
@@ -49,9 +48,7 @@ class Recognizer(Scorer):
 
     def __init__(self, folder: Path, device: str, dtype: str) -> None:
         super().__init__()
-        if find_spec("torchaudio"):  # transformers imports it where it is installed, and it may not load by itself
-            load_torchaudio()
-        transformers = require_package("transformers", "models")
+        transformers = optional.load_transformers()
         import torch
 
         quiet = transformers.utils.logging

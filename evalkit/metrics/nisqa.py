@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evalkit import optional
 from evalkit.codecs import Wave
 from evalkit.errors import UndefinedScore
 from evalkit.hub import File
-from evalkit.metrics.base import SCORE_RATE, ModelMetric, Pair, Scorer, require_package
+from evalkit.metrics.base import SCORE_RATE, ModelMetric, Pair, Scorer
 from evalkit.metrics.checks import require_length, require_sound
 
 HEADS = ("mos", "noisiness", "discontinuity", "coloration", "loudness")
@@ -37,7 +38,7 @@ class Listener(Scorer):
 
     def __init__(self) -> None:
         super().__init__()
-        package = require_package("torchmetrics.functional.audio.nisqa", "nisqa")
+        package = optional.load("torchmetrics.functional.audio.nisqa", "nisqa")
         self._rate = package.non_intrusive_speech_quality_assessment
 
     def hear(self, wavs: Sequence[Wave], language: str) -> Sequence[NDArray[Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evalkit import optional
 from evalkit.codecs import Wave
 from evalkit.errors import MissingError, UndefinedScore
 from evalkit.hub import File
@@ -97,16 +98,13 @@ class EcapaTdnn(SpeakerSimilarity):
         """The model of speechbrain with its own filterbank (80 bands) and mean normalisation by utterance."""
         import torch
 
-        from evalkit.metrics.torchaudio_import import load_torchaudio
-
-        load_torchaudio()
+        optional.load_torchaudio()
         try:
             from speechbrain.lobes.features import Fbank
             from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
             from speechbrain.processing.features import InputNormalization
         except (ImportError, OSError) as error:
-            remedy = "pip install 'nanocodec-evalkit[models]'"
-            raise MissingError(f"speechbrain cannot be used ({error}): {remedy}") from error
+            raise MissingError(f"speechbrain cannot be used ({error}): {optional.install('models')}") from error
         features = Fbank(n_mels=80)
         centre = InputNormalization(norm_type="sentence", std_norm=False)
         model = ECAPA_TDNN(

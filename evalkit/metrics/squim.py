@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evalkit import optional
 from evalkit.codecs import Wave
 from evalkit.errors import UsageError
 from evalkit.hub import File
@@ -129,10 +130,8 @@ def _load(constructor: str, file: File) -> Any:
     """The model of torchaudio that `constructor` makes, with the weights in `file`."""
     import torch
 
-    from evalkit.metrics.torchaudio_import import load_torchaudio
-
     path = file.open()
-    model = getattr(load_torchaudio().models, constructor)()
+    model = getattr(optional.load_torchaudio().models, constructor)()
     model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     return model
 

@@ -187,9 +187,9 @@ class SLMDiscriminator(nn.Module):
         super().__init__()
         try:
             from transformers import WavLMModel
-        except ImportError as error:
+        except (ImportError, OSError) as error:  # OSError: it meets a torchaudio that fits another torch
             raise ImportError(
-                "the SLM discriminator needs transformers: pip install 'nanocodec-evalkit[models]'"
+                f"the SLM discriminator needs transformers ({error}): pip install 'nanocodec-evalkit[models]'"
             ) from error
         self.sample_rate = sample_rate
         wavlm: Any = WavLMModel.from_pretrained(name, revision=revision, dtype=torch.float32)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from evalkit.baselines import codec2, nanocodec, optional, opus
+from evalkit import optional
+from evalkit.baselines import codec2, nanocodec, opus
 from evalkit.errors import MissingError
 
 

@@ -1,6 +1,7 @@
 """TAAE: `model_config.json` and a checkpoint as published, with seeded weights, against upstream's own output."""
 
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from evalkit import testing
-from evalkit.baselines import optional, taae
+from evalkit.baselines import taae
 from evalkit.baselines.taae_model import attend
 from evalkit.baselines.testing import SNAKE, save_taae, seeded, taae_config, taae_state
 from evalkit.codecs import choose
@@ -110,7 +111,7 @@ def test_without_access_the_error_says_where_to_accept_the_license(empty_hub: Pa
         raise OSError("401 Client Error. Access to model stabilityai/stable-codec-speech-16k is restricted.")
 
     assert taae.FAMILY.state("0.7k").code == "needs license"
-    monkeypatch.setattr(optional, "import_module", lambda name: SimpleNamespace(hf_hub_download=refuse))
+    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(hf_hub_download=refuse))
     accept = r"Accept the license at https://huggingface\.co/stabilityai/stable-codec-speech-16k and log in .*--weights"
     for attempt in (taae.FAMILY.build, taae.FAMILY.fetch):
         with pytest.raises(MissingError, match=f"taae@0.7k: .*{accept}"):

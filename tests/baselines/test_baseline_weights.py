@@ -8,11 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from evalkit.baselines import mimi, optional, wavtokenizer
+from evalkit import optional
+from evalkit.baselines import mimi, wavtokenizer
 from evalkit.baselines.weights import Release
 from evalkit.cli import main
 from evalkit.codecs import Described, Weighted
 from evalkit.errors import MissingError
+from evalkit.folders import hub_folder
 from evalkit.plugins import load, names
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -43,14 +45,12 @@ def test_what_is_here_is_found_without_the_hubs_package(empty_hub: Path, monkeyp
 
 
 def test_the_hubs_variables_say_where_it_is(tmp_path: Path, monkeypatch) -> None:
-    from evalkit.baselines.weights import hub_cache
-
     monkeypatch.delenv("HF_HUB_CACHE", raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path))
-    assert hub_cache() == tmp_path / "hub"
+    assert hub_folder() == tmp_path / "hub"
     monkeypatch.delenv("HF_HOME")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert hub_cache() == tmp_path / "huggingface" / "hub"
+    assert hub_folder() == tmp_path / "huggingface" / "hub"
 
 
 def test_a_download_asks_for_the_pinned_revision_and_is_verified(empty_hub: Path, monkeypatch) -> None:
@@ -64,13 +64,13 @@ def test_a_download_asks_for_the_pinned_revision_and_is_verified(empty_hub: Path
         (folder / name).write_bytes(content)
         return str(folder / name)
 
-    monkeypatch.setattr(optional, "import_module", lambda name: SimpleNamespace(hf_hub_download=download))
+    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(hf_hub_download=download))
     folder = PINNED.fetch("x@1k")
     assert asked == [("who/what", "config.json", REVISION), ("who/what", "model.bin", REVISION)]
     assert folder == PINNED.find()
 
     (folder / "model.bin").write_bytes(b"something else")
-    with pytest.raises(MissingError, match=r"sha256 [0-9a-f]{64}, but .* was recorded .*delete the file and run"):
+    with pytest.raises(MissingError, match=r"sha256 is [0-9a-f]{64}, not .*Delete it\. .*Run `evalkit fetch x@1k`"):
         PINNED.fetch("x@1k")
 
 
@@ -80,12 +80,8 @@ def refuse(*arguments: object, **options: object) -> None:
 
 @pytest.mark.parametrize("installed", [True, False])
 def test_without_a_network_everything_is_named(empty_hub: Path, monkeypatch, installed: bool) -> None:
-    def find(name: str) -> object:
-        if not installed:
-            raise ImportError("no such package")
-        return SimpleNamespace(hf_hub_download=refuse)
-
-    monkeypatch.setattr(optional, "import_module", find)
+    package = SimpleNamespace(hf_hub_download=refuse) if installed else None
+    monkeypatch.setitem(sys.modules, "huggingface_hub", package)
     with pytest.raises(MissingError) as caught:
         PINNED.fetch("x@1k")
     message = str(caught.value)
@@ -95,7 +91,7 @@ def test_without_a_network_everything_is_named(empty_hub: Path, monkeypatch, ins
 
 
 def test_fetch_exits_3_offline(empty_hub: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
-    monkeypatch.setattr(optional, "import_module", lambda name: SimpleNamespace(hf_hub_download=refuse))
+    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(hf_hub_download=refuse))
     assert main(["fetch", "opus@6k", "mimi"]) == 3
     printed = capsys.readouterr()
     assert printed.out == "opus@6k: needs no weights\n"

@@ -24,12 +24,13 @@ from evalkit import hub
 from evalkit.codecs import Wave
 from evalkit.datasets import load_dataset
 from evalkit.errors import MissingError, UndefinedScore, UsageError
+from evalkit.folders import hub_folder, torch_hub
 from evalkit.hub import File
 from evalkit.metrics import mms, nisqa, secs, squim
 from evalkit.metrics.base import ModelMetric, Pair
 from evalkit.metrics.load import load_metric
 from evalkit.metrics.text import NORMALIZER, character_errors
-from evalkit.metrics.torchaudio_import import load_torchaudio
+from evalkit.optional import load_torchaudio
 from evalkit.plan import Plan, with_texts
 from evalkit.score import Candidate, Job, Source, score_jobs
 from evalkit.store import read_run
@@ -74,9 +75,9 @@ def noise(seconds: float, seed: int) -> Wave:
 def place(file: File) -> Path:
     """Where `file` belongs on this machine."""
     if not file.repository:
-        path = hub.torch_hub() / file.kept.partition(":")[2]
+        path = torch_hub() / file.kept.partition(":")[2]
     else:
-        folder = hub.hub_folder() / f"models--{file.repository.replace('/', '--')}"
+        folder = hub_folder() / f"models--{file.repository.replace('/', '--')}"
         revision = file.revision
         if revision == "main":
             revision = "a" * 40

@@ -1,7 +1,7 @@
-"""The one place that imports torchaudio.
+"""Packages that may not be installed: the one place that imports them, or says how to get them.
 
-Its wheels are linked to CUDA, so that beside a CPU build of torch the import raises OSError, and that of whatever
-imports it (speechbrain, parts of transformers) as well. What is needed of it is plain Python. So the real import comes
+torchaudio's wheels are linked to CUDA, so that beside a CPU build of torch its import raises OSError, and that of
+whatever imports it (speechbrain, transformers) as well. What is needed of it is plain Python. So the real import comes
 first; where that fails on the library, it is tried again with a stand-in for `torchaudio._extension`, the module that
 loads it, which says that there is no library. Then resampling, features and models work; what needs the library
 (forced alignment) says that it is not there. A release of torchaudio without that module would fail as before.
@@ -9,12 +9,37 @@ loads it, which says that there is no library. Then resampling, features and mod
 
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
+from evalkit.codecs import READY, State
 from evalkit.errors import MissingError
 
-EXTRA = "pip install 'nanocodec-evalkit[models]'"
+
+def install(extra: str) -> str:
+    """The command that installs one of this project's extras."""
+    return f"pip install 'nanocodec-evalkit[{extra}]'"
+
+
+def state(package: str, extra: str) -> State:
+    """Ready where `package` is installed; imports nothing."""
+    return READY if find_spec(package) else State("needs extra", install(extra))
+
+
+def load(name: str, extra: str) -> Any:
+    """The imported package or module; raises MissingError with the remedy where it is absent or does not load."""
+    try:
+        return import_module(name)
+    except (ImportError, OSError) as error:  # a shared library that does not load raises OSError
+        raise MissingError(f"{name} cannot be used ({error}): {install(extra)}") from error
+
+
+def load_transformers() -> Any:
+    """transformers, which imports torchaudio where that is installed; raises MissingError as `load` does."""
+    if find_spec("torchaudio"):
+        load_torchaudio()
+    return load("transformers", "models")
 
 
 def load_torchaudio() -> Any:
@@ -22,7 +47,7 @@ def load_torchaudio() -> Any:
     try:
         return import_module("torchaudio")
     except ImportError as error:
-        raise MissingError(f"torchaudio is not installed: {EXTRA}") from error
+        raise MissingError(f"torchaudio is not installed: {install('models')}") from error
     except (OSError, RuntimeError):  # the library does not load, or is of another CUDA than torch
         _forget()
     sys.modules["torchaudio._extension"] = _without_library()
@@ -30,7 +55,7 @@ def load_torchaudio() -> Any:
         return import_module("torchaudio")
     except (ImportError, OSError, RuntimeError) as error:
         _forget()
-        raise MissingError(f"torchaudio does not work beside this torch ({error}): {EXTRA}") from error
+        raise MissingError(f"torchaudio does not work beside this torch ({error}): {install('models')}") from error
 
 
 def _forget() -> None:
