@@ -10,6 +10,7 @@ recorded here, or one that the user has pinned with `evalkit fetch NAME --sha256
 import json
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
@@ -139,7 +140,8 @@ def sha256(path: Path, afresh: bool = False) -> str:
     if afresh or key not in known:
         with path.open("rb") as file:
             known[key] = file_digest(file, "sha256").hexdigest()
-        _write_json(memory, known)
+        with suppress(OSError):  # without a place to remember it, it is computed again
+            _write_json(memory, known)
     _DIGESTS[key] = str(known[key])
     return _DIGESTS[key]
 

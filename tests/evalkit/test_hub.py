@@ -80,6 +80,13 @@ def test_a_digest_is_remembered_until_the_file_changes(own_places: Path) -> None
     assert hub.sha256(path) == hashlib.sha256(b"longer than before").hexdigest()
 
 
+def test_a_digest_needs_no_place_to_be_remembered(own_places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = own_places / "file"
+    path.write_bytes(CONTENT)
+    monkeypatch.setenv("EVALKIT_CACHE", str(path / "no-folder"))
+    assert hub.sha256(path) == DIGEST
+
+
 def test_the_command_fetches_metrics_and_data(
     own_places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,3 +122,4 @@ def test_the_doctor_names_what_is_missing_with_size_license_and_command(capsys: 
     assert main(["doctor"]) == 0
     shown = capsys.readouterr().out
     assert all(what in shown for what in rows if what.startswith("metric ")) and "evalkit fetch" in shown
+    assert ("[models]" in shown) == any("[models]" in row["remedy"] for row in rows.values())
