@@ -20,6 +20,7 @@ from evalkit.codecs import Codec, CodecChoice, Codes, Rendered, Wave
 from evalkit.coding import code
 from evalkit.errors import MissingError
 from evalkit.executors import THREAD_VARIABLES, TIMEOUT, Lost
+from evalkit.optional import install
 
 RETRIES = 3
 """Times that Ray tries a job again whose worker or node is gone."""
@@ -35,7 +36,7 @@ class RayWorkers:
         try:
             import ray
         except ImportError as error:
-            raise MissingError("--executor ray needs Ray: pip install 'nanocodec-evalkit[ray]'") from error
+            raise MissingError(f"--executor ray needs Ray: {install('ray')}") from error
         if not ray.is_initialized():
             try:
                 environment = {"env_vars": dict.fromkeys(THREAD_VARIABLES, "1")}

@@ -1,6 +1,7 @@
 """What tests share: speech that the project ships, and signals made from a seed."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import soundfile
 
 from evalkit.datasets import load_dataset
+from evalkit.optional import load_torchaudio
 
 # As evalkit's own command does: threads that wait do not spin. Before anything imports torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -21,6 +23,13 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "evalkit-cache"
     monkeypatch.setenv("EVALKIT_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loadable_torchaudio() -> None:
+    """What tests ask of transformers directly imports torchaudio, where that is installed, and it may not load."""
+    if find_spec("torchaudio"):
+        load_torchaudio()
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,9 @@
 """What the tests of codecs share."""
 
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-
-from evalkit.optional import load_torchaudio
 
 
 @pytest.fixture
@@ -16,13 +13,6 @@ def empty_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HF_HUB_CACHE", str(folder))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     return folder
-
-
-@pytest.fixture(scope="session", autouse=True)
-def loadable_torchaudio() -> None:
-    """What these tests ask of transformers directly imports torchaudio where that is installed."""
-    if find_spec("torchaudio"):
-        load_torchaudio()
 
 
 @pytest.fixture(scope="session", autouse=True)

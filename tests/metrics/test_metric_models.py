@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -157,8 +156,6 @@ VOCABULARY = {
 @pytest.fixture
 def tiny_mms(own_places: Path) -> Path:
     """An MMS of toy size with adapters for English and German, in the layout of facebook/mms-1b-all."""
-    if find_spec("torchaudio"):
-        load_torchaudio()
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     from safetensors.torch import save_file
 
