@@ -1,4 +1,4 @@
-"""The command line: arguments and printing, nothing else."""
+"""The command line: commands, their arguments and their help. What each command does is in `evalkit.actions`."""
 
 import argparse
 import errno
@@ -6,18 +6,10 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from evalkit import __version__
-from evalkit.errors import EvalkitError, UsageError
-
-if TYPE_CHECKING:
-    from evalkit.cache import Cache
-    from evalkit.executors import Executor
-    from evalkit.reports.table import Table
-    from evalkit.shards import Shard
-    from evalkit.stats import Settings
-    from evalkit.store import Row
+from evalkit import __version__, actions
+from evalkit.errors import EvalkitError
 
 EXAMPLES = """examples:
   evalkit run --codec nanocodec --bitrate 1.1k
@@ -157,7 +149,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"evalkit {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
 
-    run = _command(commands, "run", _run, "run codecs over a dataset and score what comes out", RUN_EXAMPLES)
+    run = _command(commands, "run", actions.run, "run codecs over a dataset and score what comes out", RUN_EXAMPLES)
     what = run.add_mutually_exclusive_group(required=True)
     what.add_argument("--codec", action="append", metavar="NAME[@RATE]", help="repeatable")
     what.add_argument("--suite", metavar="NAME", help="a comparison of the paper: paper-high, paper-mid, …")
@@ -180,13 +172,13 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--save-audio", action="store_true", help="keep the decoded audio in OUTPUT/audio")
     _common(run)
 
-    score = _command(commands, "score", _score, "score audio that was decoded elsewhere", SCORE_EXAMPLES)
+    score = _command(commands, "score", actions.score, "score audio that was decoded elsewhere", SCORE_EXAMPLES)
     score.add_argument("--reference", type=Path, metavar="DIR")
     score.add_argument("--decoded", type=Path, metavar="DIR")
     score.add_argument("--manifest", type=Path, metavar="FILE.csv")
     _common(score)
 
-    table = _command(commands, "table", _table, "the table of one run or several", TABLE_EXAMPLES)
+    table = _command(commands, "table", actions.table, "the table of one run or several", TABLE_EXAMPLES)
     table.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     table.add_argument("--format", default="terminal", choices=["terminal", "markdown", "latex", "csv"])
     table.add_argument("--metrics", type=_words, metavar="NAME,…", help="which columns, in which order")
@@ -196,26 +188,30 @@ def parser() -> argparse.ArgumentParser:
     table.add_argument("--against", choices=["paper"], help="each mean beside what is published of it")
     _statistics(table)
 
-    compare = _command(commands, "compare", _compare, "paired tests between the codecs of runs", COMPARE_EXAMPLES)
+    compare = _command(
+        commands, "compare", actions.compare, "paired tests between the codecs of runs", COMPARE_EXAMPLES
+    )
     compare.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     compare.add_argument("--codecs", type=_words, metavar="NAME,…", help="default: all")
     compare.add_argument("--metrics", type=_words, metavar="NAME,…", help="default: all that have a better end")
     compare.add_argument("--format", default="terminal", choices=["terminal", "markdown", "latex", "csv"])
     _statistics(compare)
 
-    drift = _command(commands, "drift", _drift, "two variants of a metric on the same audio", DRIFT_EXAMPLES)
+    drift = _command(commands, "drift", actions.drift, "two variants of a metric on the same audio", DRIFT_EXAMPLES)
     drift.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     drift.add_argument("first", metavar="METRIC")
     drift.add_argument("second", metavar="VARIANT")
     drift.add_argument("--format", default="terminal", choices=["terminal", "markdown", "latex", "csv"])
     _statistics(drift)
 
-    claims = _command(commands, "claims", _claims, "what runs say of the paper's claims", CLAIMS_EXAMPLES)
+    claims = _command(commands, "claims", actions.claims, "what runs say of the paper's claims", CLAIMS_EXAMPLES)
     claims.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     claims.add_argument("--format", default="terminal", choices=["terminal", "markdown", "latex", "csv"])
     _statistics(claims)
 
-    report = _command(commands, "report", _report, "a run as one HTML file: table, plots, players", REPORT_EXAMPLES)
+    report = _command(
+        commands, "report", actions.report, "a run as one HTML file: table, plots, players", REPORT_EXAMPLES
+    )
     report.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     report.add_argument("--output", "-o", type=Path, required=True, metavar="FILE.html")
     report.add_argument("--title", default="", metavar="TEXT", help="default: the codecs")
@@ -225,13 +221,15 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--max-mb", type=float, default=24, metavar="MB", help="of audio in it; default: %(default)s")
     _statistics(report)
 
-    plot = _command(commands, "plot", _plot, "pictures of runs: rate and quality, languages, scores", PLOT_EXAMPLES)
+    plot = _command(
+        commands, "plot", actions.plot, "pictures of runs: rate and quality, languages, scores", PLOT_EXAMPLES
+    )
     plot.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     plot.add_argument("--output", "-o", type=Path, required=True, metavar="DIR")
     plot.add_argument("--format", default="svg", choices=["svg", "png", "pdf"])
     _statistics(plot)
 
-    gate = _command(commands, "gate", _gate, "stop a codec that got worse: for CI", GATE_EXAMPLES)
+    gate = _command(commands, "gate", actions.gate, "stop a codec that got worse: for CI", GATE_EXAMPLES)
     gate.add_argument("run", type=Path, metavar="RUN")
     gate.add_argument("--baseline", type=Path, required=True, metavar="FILE.json")
     gate.add_argument("--update", action="store_true", help="write RUN as the baseline, and compare nothing")
@@ -240,27 +238,31 @@ def parser() -> argparse.ArgumentParser:
     gate.add_argument("--junit", type=Path, metavar="FILE.xml", help="write JUnit XML")
     gate.add_argument("--summary", type=Path, metavar="FILE.md", help="write Markdown for a pull request")
 
-    listing = _command(commands, "list", _list, "codecs, metrics or datasets, and the state of each", "")
+    listing = _command(commands, "list", actions.show_list, "codecs, metrics or datasets, and the state of each", "")
     listing.add_argument("what", choices=["codecs", "metrics", "datasets"])
     listing.add_argument("--json", action="store_true", help="for programs")
 
-    merge = _command(commands, "merge", _merge, "join the shards of one run", MERGE_EXAMPLES)
+    merge = _command(commands, "merge", actions.merge, "join the shards of one run", MERGE_EXAMPLES)
     merge.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     merge.add_argument("--output", type=Path, required=True, metavar="DIR")
     merge.add_argument("--overwrite", action="store_true", help="replace the run that OUTPUT holds")
     _allowance(merge)
 
     fetch = _command(
-        commands, "fetch", _fetch, "download weights and data ahead of time, and verify them", FETCH_EXAMPLES
+        commands, "fetch", actions.fetch, "download weights and data ahead of time, and verify them", FETCH_EXAMPLES
     )
     fetch.add_argument("names", nargs="+", metavar="NAME", help="codecs (NAME[@RATE]), metrics and data")
     fetch.add_argument("--languages", metavar="de+pl", help="of metrics that have files for each; default: all")
     fetch.add_argument("--sha256", metavar="HEX", help="what a file that is code must be: it is not opened without")
 
-    doctor = _command(commands, "doctor", _doctor, "what is here, what is missing, how to get it, and its license", "")
+    doctor = _command(
+        commands, "doctor", actions.doctor, "what is here, what is missing, how to get it, and its license", ""
+    )
     doctor.add_argument("--json", action="store_true", help="for programs")
 
-    cache = _command(commands, "cache", _manage_cache, "what is kept of earlier runs, and how to be rid of it", "")
+    cache = _command(
+        commands, "cache", actions.manage_cache, "what is kept of earlier runs, and how to be rid of it", ""
+    )
     cache.add_argument("action", choices=["info", "clear"])
     return top
 
@@ -320,365 +322,6 @@ def _statistics(command: argparse.ArgumentParser) -> None:
         "--correction", default="holm", choices=["holm", "bh", "none"],
         help="for many comparisons at once: Holm, Benjamini-Hochberg; default: %(default)s",
     )  # fmt: skip
-
-
-def _settings(args: argparse.Namespace) -> "Settings":
-    from evalkit.stats import Settings
-
-    return Settings(interval=args.ci, cluster=args.cluster, correction=args.correction)
-
-
-def _run(args: argparse.Namespace) -> int:
-    from evalkit.codecs import assign, choose
-    from evalkit.coding import Here
-    from evalkit.datasets import load_dataset
-    from evalkit.plan import Plan
-    from evalkit.progress import Progress
-    from evalkit.run import execute
-
-    if args.suite:
-        return _run_suite(args)
-    codecs = tuple(dict.fromkeys(choose(spec, args.bitrate) for spec in args.codec))
-    codecs = assign(assign(codecs, args.weights, "--weights"), args.rendered, "--rendered")
-    dataset = load_dataset(
-        args.dataset or "builtin", args.limit, args.seed, per_language=args.per_language, ids=args.ids
-    )
-    workers = _workers(args)
-    plan = Plan(
-        codecs=codecs,
-        dataset=dataset,
-        metrics=_metrics(args, dataset.languages),
-        output=args.output or _new_output("-".join(codec.spec for codec in codecs)),
-        device=args.device,
-        seed=args.seed,
-        save_audio=args.save_audio,
-        overwrite=args.overwrite,
-        workers=workers,
-        batch=args.batch,
-        coder=getattr(workers, "coder", Here),
-        shard=_shard(args),
-    )
-    with _cache(args) as cache, Progress(len(codecs) * len(plan.utterances), "utterances") as progress:
-        rows = execute(plan, cache, progress.advance)
-    return _conclude(rows, plan.output, args.max_failed)
-
-
-def _run_suite(args: argparse.Namespace) -> int:
-    """A run for each dataset of a suite, in folders of OUTPUT; the worst exit code of them."""
-    from dataclasses import replace
-
-    from evalkit.suites import AVAILABLE, expand_metrics, load_suite
-
-    suite = load_suite(args.suite)
-    if args.dataset:
-        suite = replace(suite, datasets=(args.dataset,))
-    available = [AVAILABLE] if AVAILABLE in args.metrics else []
-    if args.metrics not in (["default"], [AVAILABLE]):
-        suite = replace(suite, metrics=expand_metrics(args.metrics))
-    suite.check(bool(available), args.weights, args.rendered)
-    output = args.output or _new_output(suite.name)
-    return max(
-        _run(
-            argparse.Namespace(
-                **vars(args)
-                | {"suite": None, "codec": list(suite.codecs)}
-                | {"metrics": [*suite.metrics, *(word for word in args.metrics if word == AVAILABLE)]}
-                | {"dataset": dataset, "output": output / dataset.partition(":")[0]}
-            )
-        )
-        for dataset in suite.datasets
-    )
-
-
-def _score(args: argparse.Namespace) -> int:
-    from evalkit import pairs
-    from evalkit.progress import Progress
-    from evalkit.score import model_metrics, pair_metrics
-
-    if args.manifest and not (args.reference or args.decoded):
-        files, dataset = pairs.from_manifest(args.manifest), args.manifest.stem
-    elif args.reference and args.decoded and not args.manifest:
-        files, dataset = pairs.from_folders(args.reference, args.decoded), args.reference.resolve().name
-    else:
-        raise UsageError("give either --reference DIR and --decoded DIR, or --manifest FILE.csv")
-    metrics = _metrics(args, tuple(dict.fromkeys(pair.language for pair in files if pair.language)))
-    scored = (*pair_metrics(metrics), *model_metrics(metrics))
-    if not scored:
-        raise UsageError(f"{', '.join(metrics)} look at a codec's codes, and `score` has none: use `evalkit run`")
-    output = args.output or _new_output(f"score-{dataset}")
-    with _cache(args) as cache, Progress(len(files), "pairs") as progress:
-        rows = pairs.score_pairs(
-            files, dataset, scored, output, cache, progress.advance,
-            overwrite=args.overwrite, workers=_workers(args), device=args.device, batch=args.batch, shard=_shard(args),
-        )  # fmt: skip
-    return _conclude(rows, output, args.max_failed)
-
-
-def _table(args: argparse.Namespace) -> int:
-    from evalkit.reports.against import build_against_paper
-    from evalkit.reports.breakdown import build_breakdown
-    from evalkit.reports.suite import build_suite_tables
-    from evalkit.reports.table import build_tables
-    from evalkit.store import read_run
-    from evalkit.suites import load_suite
-
-    runs = [read_run(path) for path in args.runs]
-    settings = _settings(args)
-    if args.suite and (args.metrics or args.codecs or args.against):
-        raise UsageError("--suite chooses rows and columns: give it without --metrics, --codecs and --against")
-    if args.suite:
-        tables = build_suite_tables(runs, load_suite(args.suite), settings)
-    elif args.by:
-        tables = build_breakdown(runs, args.by, args.metrics, settings, args.codecs)
-    elif args.against:
-        tables = build_against_paper(runs, args.metrics, settings, args.codecs)
-    else:
-        tables = build_tables(runs, args.metrics, settings, args.codecs)
-    _show(tables, args.format)
-    return 0
-
-
-def _compare(args: argparse.Namespace) -> int:
-    from evalkit.reports.compare import build_comparisons
-    from evalkit.store import read_run
-
-    runs = [read_run(path) for path in args.runs]
-    _show(build_comparisons(runs, args.codecs, args.metrics, _settings(args)), args.format)
-    return 0
-
-
-def _drift(args: argparse.Namespace) -> int:
-    from evalkit.reports.drift import build_drift
-    from evalkit.store import read_run
-
-    runs = [read_run(path) for path in args.runs]
-    _show(build_drift(runs, args.first, args.second, _settings(args)), args.format)
-    return 0
-
-
-def _claims(args: argparse.Namespace) -> int:
-    from evalkit.reports.claims import build_claims
-    from evalkit.store import read_run
-
-    _show(build_claims([read_run(path) for path in args.runs], _settings(args)), args.format)
-    return 0
-
-
-def _report(args: argparse.Namespace) -> int:
-    from evalkit.reports.page import build_page
-    from evalkit.store import read_run
-
-    runs = [read_run(path) for path in args.runs]
-    budget = int(args.max_mb * 1e6)
-    page = build_page(runs, args.title, args.metric, _settings(args), args.worst, args.random, budget)
-    _write(args.output, page)
-    print(f"Report: {args.output} ({args.output.stat().st_size / 1e6:.1f} MB)", file=sys.stderr)
-    return 0
-
-
-def _plot(args: argparse.Namespace) -> int:
-    from evalkit.reports.plots import save_plots
-    from evalkit.store import read_run
-
-    for path in save_plots([read_run(path) for path in args.runs], args.output, args.format, _settings(args)):
-        print(path)
-    return 0
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
-
-
-def _gate(args: argparse.Namespace) -> int:
-    from evalkit import gate
-    from evalkit.reports import gate as report
-    from evalkit.store import read_run
-
-    run = read_run(args.run)
-    if args.update:
-        gate.write_baseline(run, args.baseline)
-        print(f"Baseline: {args.baseline}", file=sys.stderr)
-        return 0
-    verdict = gate.check(run, gate.read_baseline(args.baseline), gate.read_rules(args.config), args.codec)
-    print(report.text(verdict))
-    if args.junit:
-        _write(args.junit, report.junit(verdict))
-    if args.summary:
-        _write(args.summary, report.markdown(verdict))
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        print(report.annotations(verdict), end="")
-        if step := os.environ.get("GITHUB_STEP_SUMMARY"):
-            with Path(step).open("a", encoding="utf-8") as file:
-                file.write(report.markdown(verdict))
-    return 0 if verdict.passed else 1
-
-
-def _show(tables: "Sequence[Table]", form: str) -> None:
-    """Print `tables` as --format says."""
-    from evalkit.reports.render import FORMATS
-
-    if form == "terminal":
-        _print_tables(tables)
-    else:
-        print("\n".join(FORMATS[form](table) for table in tables), end="")
-
-
-def _list(args: argparse.Namespace) -> int:
-    from evalkit import listing
-
-    columns, rows = listing.LISTINGS[args.what]()
-    if args.json:
-        _print_json(columns, rows)
-    else:
-        notes: list[str] = []
-        if args.what == "codecs":
-            columns, rows, notes = listing.show_codecs((columns, rows))
-        _print_listing(columns, rows)
-        print("\n".join(notes))
-    return 0
-
-
-def _metrics(args: argparse.Namespace, languages: Sequence[str]) -> tuple[str, ...]:
-    """What --metrics means, with a word on what `available` left out."""
-    from evalkit.suites import available_metrics, missing_lines
-
-    names, left_out = available_metrics(args.metrics, languages)
-    if left_out:
-        print(f"left out, because it cannot run here yet:\n{missing_lines(left_out)}", file=sys.stderr)
-    return names
-
-
-def _cache(args: argparse.Namespace) -> "Cache":
-    from evalkit.cache import Cache
-    from evalkit.folders import cache_folder
-
-    return Cache(None if args.no_cache else cache_folder())
-
-
-def _workers(args: argparse.Namespace) -> "Executor":
-    if args.executor == "ray":
-        from evalkit.ray_workers import RayWorkers
-
-        return RayWorkers(args.device)
-    from evalkit.score import scoring_processes
-
-    return scoring_processes(args.jobs)
-
-
-def _shard(args: argparse.Namespace) -> "Shard | None":
-    from evalkit.shards import parse_shard
-
-    return parse_shard(args.shard) if args.shard else None
-
-
-def _merge(args: argparse.Namespace) -> int:
-    from evalkit.shards import merge
-
-    return _conclude(merge(args.runs, args.output, args.overwrite), args.output, args.max_failed)
-
-
-def _manage_cache(args: argparse.Namespace) -> int:
-    from evalkit.cache import Cache
-    from evalkit.folders import cache_folder
-
-    with Cache(cache_folder()) as cache:
-        if args.action == "clear":
-            cache.clear()
-        for name, value in cache.info().items():
-            print(f"{name}: {value}")
-    return 0
-
-
-def _conclude(rows: "Sequence[Row]", output: Path, max_failed: int) -> int:
-    """Print the table and what failed; the exit code follows."""
-    from evalkit.reports.table import build_tables
-    from evalkit.store import failed_utterances, read_run
-
-    _print_tables(build_tables([read_run(output)]))
-    failed = failed_utterances(rows)
-    for codec, reasons in failed.items():
-        print(f"{codec}: {len(reasons)} utterance(s) lack a value, for instance", file=sys.stderr)
-        for utterance, reason in list(reasons.items())[:3]:
-            print(f"  {utterance}: {reason}", file=sys.stderr)
-    print(f"Results: {output}/ (rows.parquet, summary.csv, run.json)", file=sys.stderr)
-    return 4 if any(len(reasons) > max_failed for reasons in failed.values()) else 0
-
-
-def _print_tables(tables: Sequence[Any]) -> None:
-    from rich.console import Console
-
-    from evalkit.reports.render import fitting, rich_table
-
-    # A file or a pipe has no width to fit: the table gets all that it needs there.
-    console = Console(width=None if sys.stdout.isatty() else 200)
-    for table in tables:
-        for part in fitting(table, console.width):
-            console.print(rich_table(part))
-        for note in table.notes:
-            console.print(note, style="dim", markup=False, highlight=False, soft_wrap=True)
-
-
-def _fetch(args: argparse.Namespace) -> int:
-    from evalkit import hub
-    from evalkit.codecs import choose
-    from evalkit.datasets.languages import codes
-    from evalkit.fetch import downloads, fetch, fetch_files
-    from evalkit.progress import Progress
-
-    known = {name: downloads(name, codes(args.languages)) for name in args.names}
-    choices = [choose(name) for name, files in known.items() if files is None]
-    files = list(dict.fromkeys(file for some in known.values() for file in some or ()))
-    code = [file for file in files if file.code]
-    if args.sha256:
-        if len(code) != 1:
-            raise UsageError("--sha256 is for one file that is code: evalkit fetch secs-ecapa2 --sha256 HEX")
-        hub.pin(code[0], args.sha256)
-    missing = [file for file in files if file.find() is None]
-    for line in hub.describe(missing):
-        print(line, file=sys.stderr)
-    with Progress(sum(file.size for file in missing), "bytes") as progress:
-        for file, path in fetch_files(files, progress.advance):
-            print(f"{file}: {path}")
-    for choice, found in fetch(choices):
-        print(f"{choice.spec}: {found or 'needs no weights'}")
-    return 0
-
-
-def _doctor(args: argparse.Namespace) -> int:
-    from evalkit.doctor import examine
-
-    (_print_json if args.json else _print_listing)(*examine())
-    return 0
-
-
-def _print_json(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    import json
-
-    print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2, ensure_ascii=False))
-
-
-def _print_listing(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(*columns, box=box.SIMPLE_HEAD)
-    for row in rows:
-        table.add_row(*(escape(str(cell)) for cell in row))
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
-
-
-def _new_output(name: str) -> Path:
-    from datetime import datetime
-
-    from evalkit.store import slug
-
-    return Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{slug(name)}"
 
 
 def _words(text: str) -> list[str]:
