@@ -93,11 +93,18 @@ def download(origin: str, folder: Path) -> None:
 
 
 def read(path: Path) -> np.ndarray:
-    """Mono float32 samples at 16 kHz."""
+    """Mono float32 samples at 16 kHz.
+
+    Raises:
+        GatherError: not audio, or ffmpeg is missing.
+    """
     if path.suffix == ".g722":  # libsndfile has no decoder for it
         command = ["ffmpeg", "-v", "error", "-f", "g722", "-i", str(path), "-ar", str(RATE), "-f", "f32le", "-"]
         return np.frombuffer(_call(command, path.parent), np.float32)
-    audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    try:
+        audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except RuntimeError as error:
+        raise GatherError(f"{path.name} is not readable as audio: {error}") from error
     return soxr.resample(audio.mean(axis=1), rate, RATE)
 
 

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from nanocodec.training import gather
-from nanocodec.training.gather import RATE, Corpus, joined, main, read, trim
+from nanocodec.training.gather import RATE, Corpus, GatherError, joined, main, read, trim
 
 
 def tone(seconds: float, level: float = 0.1) -> np.ndarray:
@@ -91,6 +91,12 @@ def test_joined_pieces_hold_every_sample_and_all_but_the_last_are_long() -> None
     pieces = list(joined(recordings))
     np.testing.assert_array_equal(np.concatenate(pieces), np.concatenate(recordings))
     assert [round(len(piece) / RATE, 1) for piece in pieces] == [7.5, 6.0, 1.0]
+
+
+def test_a_file_that_is_not_audio_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"no audio")
+    with pytest.raises(GatherError, match=r"a\.wav is not readable as audio"):
+        read(tmp_path / "a.wav")
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg, which decodes G.722, is not installed")
