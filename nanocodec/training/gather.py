@@ -10,6 +10,7 @@ not end in padding.
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -66,7 +67,8 @@ CORPORA = (
 
 def _call(command: Sequence[str], folder: Path) -> bytes:
     try:
-        return subprocess.run(command, cwd=folder, check=True, capture_output=True).stdout
+        quiet = os.environ | {"GIT_TERMINAL_PROMPT": "0"}  # git would ask for a password where a repository is gone
+        return subprocess.run(command, cwd=folder, check=True, capture_output=True, env=quiet).stdout
     except FileNotFoundError:
         raise GatherError(f"{command[0]} is not installed") from None
     except subprocess.CalledProcessError as error:
