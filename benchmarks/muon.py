@@ -32,7 +32,7 @@ def main() -> None:
     torch.set_num_threads(1)
     convolutions = [m for m in NanoCodec(get_config("mini-1.1k")).fold().modules() if isinstance(m, nn.Conv1d)]
     shapes = Counter((len(m.weight), m.weight[0].numel()) for m in convolutions if min(m.weight.shape[:2]) > 1)
-    stacks = [torch.randn(count, *shape) for shape, count in shapes.items() if shape[0] <= shape[1]]
+    stacks = [torch.randn(count, *sorted(shape)) for shape, count in shapes.items()]  # tall ones are transposed
     seconds: dict[str, list[float]] = {"whole matrices": [], "Gram matrices": []}
     for _ in range(10):
         for times, function in zip(seconds.values(), (whole, orthogonalize), strict=True):

@@ -26,11 +26,16 @@ def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
     x = matrices.mT if tall else matrices
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     gram = x @ x.mT
-    total = identity = torch.eye(gram.shape[-1], dtype=x.dtype, device=x.device)
-    for _ in range(steps):
-        factor = a * identity + b * gram + c * gram @ gram
-        total = factor @ total
+    identity = torch.eye(gram.shape[-1], dtype=x.dtype, device=x.device)
+
+    def polynomial(gram: Tensor) -> Tensor:
+        return a * identity + b * gram + c * gram @ gram
+
+    total = factor = polynomial(gram)
+    for _ in range(steps - 1):
         gram = factor @ gram @ factor
+        factor = polynomial(gram)
+        total = factor @ total
     x = total @ x
     return x.mT if tall else x
 
@@ -77,15 +82,13 @@ class MuonAdam(torch.optim.Optimizer):
 
     def _adam(self, group: dict[str, Any], pairs: list[tuple[Tensor, Tensor]]) -> None:
         beta1, beta2 = group["betas"]
-        for p, _ in pairs:
-            if not self.state[p]:
-                self.state[p].update(step=0, mean=torch.zeros_like(p), square=torch.zeros_like(p))
-            self.state[p]["step"] += 1
-        parameters, gradients = [p for p, _ in pairs], [grad for _, grad in pairs]
-        means, squares = ([self.state[p][key] for p in parameters] for key in ("mean", "square"))
-        torch._foreach_lerp_(means, gradients, 1 - beta1)
-        torch._foreach_lerp_(squares, torch._foreach_mul(gradients, gradients), 1 - beta2)
-        for p, mean, square in zip(parameters, means, squares, strict=True):
-            step = self.state[p]["step"]
-            spread = (square / (1 - beta2**step)).sqrt_().add_(group["eps"])
-            p.addcdiv_(mean, spread, value=-group["lr"] / (1 - beta1**step))
+        for p, grad in pairs:
+            state = self.state[p]
+            if not state:
+                state.update(step=0, mean=torch.zeros_like(p), square=torch.zeros_like(p))
+            state["step"] += 1
+            state["mean"].lerp_(grad, 1 - beta1)
+            state["square"].lerp_(grad.square(), 1 - beta2)
+            mean = state["mean"] / (1 - beta1 ** state["step"])
+            square = state["square"] / (1 - beta2 ** state["step"])
+            p.addcdiv_(mean, square.sqrt_().add_(group["eps"]), value=-group["lr"])
