@@ -11,25 +11,36 @@ from torch import Tensor
 
 from nanocodec.encoder import Encoder
 from nanocodec.layers import LEAKY_SLOPE
+from nanocodec.threads import Aside, side_by_side
 
 
 def encode(encoder: Encoder, audio: Tensor) -> Tensor:
     """What `encoder(audio)` gives for [B, 1, T], where padding replicates and every item fills its row."""
+    return side_by_side(audio.device, lambda aside: _encode(encoder, audio, aside))
+
+
+def _encode(encoder: Encoder, audio: Tensor, aside: Aside) -> Tensor:
     x = encoder.pre_conv(audio)
     for layer, down in zip(encoder.res_layers, encoder.down_sample_conv_layers, strict=True):
-        x = _convolve(down, _layer(layer, x))
+        x = _convolve(down, _layer(layer, x, aside))
     return _convolve(encoder.post_conv, x)
 
 
-def _layer(layer: Any, x: Tensor) -> Tensor:
+def _layer(layer: Any, x: Tensor, aside: Aside) -> Tensor:
+    *branches, last = layer.res_blocks
+    rest = aside(_follow, last, x)
     total: Tensor | None = None
-    for branch in layer.res_blocks:
-        y = x
-        for block in branch.res_blocks:
-            y = _convolve(block.skip_conv, _convolve(block.input_conv, y)).add_(y)
+    for branch in branches:
+        y = _follow(branch, x)
         total = y if total is None else total.add_(y)
-    assert total is not None
+    total = rest() if total is None else total.add_(rest())
     return total.div_(len(layer.res_blocks))
+
+
+def _follow(branch: Any, x: Tensor) -> Tensor:
+    for block in branch.res_blocks:
+        x = _convolve(block.skip_conv, _convolve(block.input_conv, x)).add_(x)
+    return x
 
 
 def _convolve(module: Any, x: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ from nanocodec.layers import (
     is_wide,
     pad_at_ends,
 )
+from nanocodec.threads import Aside, side_by_side
 
 if TYPE_CHECKING:
     from nanocodec.model import NanoCodec
@@ -158,12 +159,22 @@ class _Upsample:
         return _room(out, channels // 2, frames * self.rate, True).copy_(out) if self.wide else out
 
 
+_Branch = list[tuple[_Conv, _Conv]]
+
+
+def _follow(branch: _Branch, x: Tensor) -> Tensor:
+    for first, second in branch:
+        change = second(first(x))
+        x = change.add_(x) if change.dtype == x.dtype else x + change
+    return x
+
+
 class _Stage:
     """One upsampling and its residual layer."""
 
     def __init__(self, activation: Any, up: Any, layer: Any, batch: int, dtype: torch.dtype) -> None:
         self.upsample = _Upsample(up, activation, batch)
-        self.branches = [
+        self.branches: list[_Branch] = [
             [
                 (
                     _Conv(block.input_conv, block.input_activation, batch, dtype),
@@ -174,16 +185,15 @@ class _Stage:
             for branch in layer.res_blocks
         ]
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, aside: Aside) -> Tensor:
         x = self.upsample(x)
+        *branches, last = self.branches
+        rest = aside(_follow, last, x)
         total: Tensor | None = None
-        for branch in self.branches:
-            y = x
-            for first, second in branch:
-                change = second(first(y))
-                y = change.add_(y) if change.dtype == y.dtype else y + change
+        for branch in branches:
+            y = _follow(branch, x)
             total = y if total is None else total.add_(y)
-        assert total is not None
+        total = rest() if total is None else total.add_(rest())
         return total.div_(len(self.branches))
 
     @property
@@ -216,18 +226,21 @@ class LatentDecoder:
         return [self._pre.past, *(state for stage in self._stages for state in stage.states), self._post.past]
 
     def __call__(self, latent: Tensor) -> Tensor:
+        return side_by_side(latent.device, lambda aside: self._whole(latent, aside))
+
+    def _whole(self, latent: Tensor, aside: Aside) -> Tensor:
         out: list[Tensor] = []
-        self._run(0, self._pre(latent), out)
+        self._run(0, self._pre(latent), aside, out)
         return out[0] if len(out) == 1 else torch.cat(out, dim=2)
 
-    def _run(self, index: int, x: Tensor, out: list[Tensor]) -> None:
+    def _run(self, index: int, x: Tensor, aside: Aside, out: list[Tensor]) -> None:
         """Bring a block through the stages from `index` on, in pieces, each to the end before the next begins."""
         if index == len(self._stages):
             sound = self._post(x)
             out.append(sound.clamp_(-1.0, 1.0) if self._clamp else sound.tanh_())
             return
         for piece in x.split(self._pieces[index], dim=2):
-            self._run(index + 1, self._stages[index](piece), out)
+            self._run(index + 1, self._stages[index](piece, aside), aside, out)
 
 
 class StreamingDecoder:
