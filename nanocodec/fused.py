@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nanocodec.encoder import Encoder
 from nanocodec.layers import LEAKY_SLOPE
-from nanocodec.threads import Aside, side_by_side
+from nanocodec.threads import Aside, averaged, side_by_side
 
 
 def encode(encoder: Encoder, audio: Tensor) -> Tensor:
@@ -22,19 +22,8 @@ def encode(encoder: Encoder, audio: Tensor) -> Tensor:
 def _encode(encoder: Encoder, audio: Tensor, aside: Aside) -> Tensor:
     x = encoder.pre_conv(audio)
     for layer, down in zip(encoder.res_layers, encoder.down_sample_conv_layers, strict=True):
-        x = _convolve(down, _layer(layer, x, aside))
+        x = _convolve(down, averaged(layer.res_blocks, _follow, x, aside))
     return _convolve(encoder.post_conv, x)
-
-
-def _layer(layer: Any, x: Tensor, aside: Aside) -> Tensor:
-    *branches, last = layer.res_blocks
-    rest = aside(_follow, last, x)
-    total: Tensor | None = None
-    for branch in branches:
-        y = _follow(branch, x)
-        total = y if total is None else total.add_(y)
-    total = rest() if total is None else total.add_(rest())
-    return total.div_(len(layer.res_blocks))
 
 
 def _follow(branch: Any, x: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ from nanocodec.layers import (
     is_wide,
     pad_at_ends,
 )
-from nanocodec.threads import Aside, side_by_side
+from nanocodec.threads import Aside, averaged, side_by_side
 
 if TYPE_CHECKING:
     from nanocodec.model import NanoCodec
@@ -186,15 +186,7 @@ class _Stage:
         ]
 
     def __call__(self, x: Tensor, aside: Aside) -> Tensor:
-        x = self.upsample(x)
-        *branches, last = self.branches
-        rest = aside(_follow, last, x)
-        total: Tensor | None = None
-        for branch in branches:
-            y = _follow(branch, x)
-            total = y if total is None else total.add_(y)
-        total = rest() if total is None else total.add_(rest())
-        return total.div_(len(self.branches))
+        return averaged(self.branches, _follow, self.upsample(x), aside)
 
     @property
     def states(self) -> list[Tensor]:

@@ -21,6 +21,18 @@ from torch import Tensor
 Aside = Callable[..., Callable[[], Tensor]]  # takes a function and its arguments, gives what waits for the result
 
 
+def averaged(branches: Any, follow: Callable[[Any, Tensor], Tensor], x: Tensor, aside: Aside) -> Tensor:
+    """The mean of what each of a residual layer's branches makes of `x`, the last being followed aside."""
+    *others, last = branches
+    rest = aside(follow, last, x)
+    total: Tensor | None = None
+    for branch in others:
+        y = follow(branch, x)
+        total = y if total is None else total.add_(y)
+    total = rest() if total is None else total.add_(rest())
+    return total.div_(len(others) + 1)
+
+
 def at_once(job: Callable[..., Tensor], *arguments: Any) -> Callable[[], Tensor]:
     """No other thread: compute now."""
     result = job(*arguments)
