@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -31,11 +32,13 @@ from nanocodec.config import get_config
 from nanocodec.export import export_onnx
 from nanocodec.model import NanoCodec
 from nanocodec.testing import attenuate, calibrate, seeded_audio, seeded_tensors
+from nanocodec.threads import Aside, at_once
 
 Job = Callable[[], torch.Tensor]
 Jobs = dict[str, Job]
 
-ENCODE = "folded, without detours: encode()"
+IN_TURN = "the same, branches in turn"
+ENCODE = "without detours: encode()"
 DECODE = "channels last, in blocks: decode()"
 ONE_FRAME = "streaming, 1 frame at a time"
 
@@ -94,6 +97,22 @@ def streaming(model: NanoCodec, codes: torch.Tensor, chunk: int) -> Job:
         return torch.cat([decoder.push(part) for part in codes.split(chunk, dim=2)], 1)
 
     return job
+
+
+def in_turn(job: Job) -> Job:
+    """The same with a layer's branches one after another, each with all threads."""
+
+    def one_after_another(_: torch.device, work: Callable[[Aside], torch.Tensor]) -> torch.Tensor:
+        return work(at_once)
+
+    def run() -> torch.Tensor:
+        with (
+            mock.patch("nanocodec.fused.side_by_side", one_after_another),
+            mock.patch("nanocodec.streaming.side_by_side", one_after_another),
+        ):
+            return job()
+
+    return run
 
 
 def exported(model: NanoCodec, audio: torch.Tensor, codes: torch.Tensor, threads: int) -> tuple[Jobs, Jobs]:
@@ -167,11 +186,14 @@ def main() -> int:
         for jobs, more in zip((encoders, decoders), exported(model, audio, codes, arguments.threads), strict=True):
             jobs.update(more)
     encoders[ENCODE] = lambda: model.encode(audio)[0]
+    encoders[IN_TURN] = in_turn(encoders[ENCODE])
     if model.config.decoder.causal:
         decoders["folded, channels last"] = decoder(model)
         decoders[DECODE] = lambda: model.decode(codes)
-        decoders['the same in bf16: precision="bf16"'] = lambda: model.decode(codes, precision="bf16")
+        decoders[IN_TURN] = in_turn(decoders[DECODE])
+        decoders['decode() in bf16: precision="bf16"'] = lambda: model.decode(codes, precision="bf16")
         decoders[ONE_FRAME] = streaming(model, codes, 1)
+        decoders[f"{IN_TURN} (1 frame)"] = in_turn(streaming(model, codes, 1))
         decoders["streaming, 4 frames at a time"] = streaming(model, codes, 4)
     encoding, decoding = report("encode", encoders, arguments), report("decode", decoders, arguments)
     if model.config.decoder.causal:
