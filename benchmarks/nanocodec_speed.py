@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -32,7 +33,7 @@ from nanocodec.config import get_config
 from nanocodec.export import export_onnx
 from nanocodec.model import NanoCodec
 from nanocodec.testing import attenuate, calibrate, seeded_audio, seeded_tensors
-from nanocodec.threads import Aside, at_once
+from nanocodec.threads import Aside
 
 Job = Callable[[], torch.Tensor]
 Jobs = dict[str, Job]
@@ -103,7 +104,7 @@ def in_turn(job: Job) -> Job:
     """The same with a layer's branches one after another, each with all threads."""
 
     def one_after_another(_: torch.device, work: Callable[[Aside], torch.Tensor]) -> torch.Tensor:
-        return work(at_once)
+        return work(partial)
 
     def run() -> torch.Tensor:
         with (

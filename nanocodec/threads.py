@@ -13,6 +13,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -24,19 +25,8 @@ Aside = Callable[..., Callable[[], Tensor]]  # takes a function and its argument
 def averaged(branches: Any, follow: Callable[[Any, Tensor], Tensor], x: Tensor, aside: Aside) -> Tensor:
     """The mean of what each of a residual layer's branches makes of `x`, the last being followed aside."""
     *others, last = branches
-    rest = aside(follow, last, x)
-    total: Tensor | None = None
-    for branch in others:
-        y = follow(branch, x)
-        total = y if total is None else total.add_(y)
-    total = rest() if total is None else total.add_(rest())
-    return total.div_(len(others) + 1)
-
-
-def at_once(job: Callable[..., Tensor], *arguments: Any) -> Callable[[], Tensor]:
-    """No other thread: compute now."""
-    result = job(*arguments)
-    return lambda: result
+    results: list[Callable[[], Tensor]] = [*(partial(follow, branch, x) for branch in others), aside(follow, last, x)]
+    return reduce(Tensor.add_, (result() for result in results)).div_(len(results))
 
 
 class _Pair:
@@ -72,11 +62,11 @@ _callers = threading.local()  # every thread that computes has its own pair, or 
 def side_by_side(device: torch.device, job: Callable[[Aside], Tensor]) -> Tensor:
     """What `job` gives, called without gradients and with a way to have something computed beside itself.
 
-    On an accelerator, or where torch has one thread, everything is computed by the caller.
+    On an accelerator, or where torch has one thread, the caller computes it, when its turn comes.
     """
     threads = torch.get_num_threads()
     if device.type != "cpu" or threads == 1:
-        return job(at_once)
+        return job(partial)
     pair = getattr(_callers, "pair", None)
     if pair is None or pair.made_for != (os.getpid(), threads):  # threads do not survive a fork
         pair = _callers.pair = _Pair(threads)
