@@ -11,6 +11,7 @@ import yaml
 
 from nanocodec.config import CodecConfig, UnknownVariantError, get_config
 from nanocodec.training.discriminators import DiscriminatorConfig
+from nanocodec.training.loudness import RATE, SHORTEST
 
 
 class ConfigError(Exception):
@@ -54,6 +55,7 @@ class LossWeights:
         mel, stft, adversarial, feature_matching: the paper's, see `nanocodec.training.recipe_losses`.
         speaker: the paper's speaker-consistency loss (0.1 there); needs `TrainConfig.speaker_encoder`.
         spectral: this project's `SpectralLoss`, which hears quiet sounds better and costs less.
+        loudness: `LoudnessLoss`, PESQ's own disturbance: what it teaches, PESQ overstates.
     """
 
     mel: float = 1.0
@@ -62,6 +64,7 @@ class LossWeights:
     feature_matching: float = 1.0
     speaker: float = 0.0
     spectral: float = 0.0
+    loudness: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -185,6 +188,11 @@ class TrainConfig:
             self.discriminators.validate()
         if not self.lr > 0 or self.warmup < 1:
             raise ValueError("lr must be positive, warmup at least 1")
+        shortest = min((phase.frames for phase in self.phases if phase.waveform), default=0) * self.model.hop
+        if self.losses.loudness and not self.model.sample_rate * SHORTEST <= shortest:
+            raise ValueError(f"losses.loudness needs excerpts of at least {SHORTEST} s: raise the phases' frames")
+        if self.losses.loudness and self.model.sample_rate < RATE:
+            raise ValueError(f"losses.loudness hears up to {RATE // 2} Hz: the model's sample_rate is too low")
         if self.losses.speaker and not self.speaker_encoder:
             raise ValueError("losses.speaker needs speaker_encoder: the path of an H/ASP checkpoint")
 

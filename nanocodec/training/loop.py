@@ -69,6 +69,8 @@ class Trainer:
         initialize(self.trainee.codec, torch.Generator().manual_seed(config.seed))
         if start is not None:
             copy_weights(start, self.trainee.codec)
+            if config.standardize:
+                self.trainee.unfold_standardization()
         self.model, self.optimizer = fabric.setup(self.trainee, self._optimizer())
         self.parameters = list(self.trainee.parameters())
         self.average = [p.detach().clone() for p in self.parameters]
@@ -85,6 +87,7 @@ class Trainer:
             adam = torch.optim.Adam(judge.parameters(), lr=config.discriminator_lr, betas=config.betas)
             self.judge, self.judge_optimizer = fabric.setup(judge, adam)
 
+        self.fresh = start is None
         self.step = 0
         self.audio_seconds = 0.0
         self._codes: list[np.ndarray] = []
@@ -256,7 +259,7 @@ class Trainer:
             values = outcome.latent.transpose(0, 1).flatten(1)
             moments = torch.stack([values.mean(1), values.square().mean(1)])
             mean, square = self.fabric.all_reduce(moments, reduce_op="mean")
-            self.trainee.track(mean, square, first=self.step == 0)
+            self.trainee.track(mean, square, first=self.fresh and self.step == 0)
         decay = min(config.ema, (self.step + 1) / (self.step + 10))
         with torch.no_grad():
             torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -13,9 +14,10 @@ from torch.nn.utils import parametrize
 from nanocodec.config import CodecConfig
 from nanocodec.layers import LEAKY_SLOPE
 from nanocodec.model import NanoCodec
-from nanocodec.training.config import GuideWeights, TrainConfig
+from nanocodec.training.config import ConfigError, GuideWeights, TrainConfig
 from nanocodec.training.frozen import resample_fft
 from nanocodec.training.losses import SpectralLoss, frame_aligned_harmonics, frame_aligned_log_mel
+from nanocodec.training.loudness import LoudnessLoss
 from nanocodec.training.recipe_losses import mel_loss, stft_loss
 
 N_GUIDE_MELS = 80
@@ -46,11 +48,53 @@ def initialize(model: NanoCodec, generator: torch.Generator) -> None:
                 nn.init.zeros_(conv.bias)
 
 
+@torch.no_grad()
 def copy_weights(source: NanoCodec, target: NanoCodec) -> None:
-    """Give `target`, weight-normed or not, the weights of the folded `source`."""
-    for name, parameter in source.named_parameters():
+    """Give `target`, weight-normed or not, the weights of the folded `source`.
+
+    A wider target then gives the source's tokens and samples: what the old channels read of the new ones is 0, and
+    what the new ones read is left as it was (after Net2Net, Chen et al. 2016, arXiv:1511.05641).
+
+    Raises:
+        ConfigError: they differ in more than their widths, or the target is narrower, or the source's decoder ends on
+            an odd number of channels, whose middle one has no place in a wider one.
+    """
+    widths = [(c.encoder.base_channels, c.decoder.base_channels) for c in (source.config, target.config)]
+    same = _without_widths(source.config) == _without_widths(target.config)
+    if not same or any(m < n for n, m in zip(*widths, strict=True)):
+        raise ConfigError(
+            f"{source.config.name} cannot start {target.config.name}: the widths alone may differ (base_channels of "
+            f"encoder and decoder), and these only upwards; here {widths[0]} would become {widths[1]}"
+        )
+    if widths[0] != widths[1] and widths[0][1] >> len(source.config.strides) & 1:
+        raise ConfigError(
+            f"{source.config.name} cannot start a wider codec: its decoder ends on an odd number of channels"
+        )
+    for name, old in source.named_parameters():
         path, _, leaf = name.rpartition(".")
-        _assign(target.get_submodule(path), leaf, parameter.detach())
+        module = target.get_submodule(path)
+        new = getattr(module, leaf).detach().clone()
+        sizes = list(zip(old.shape, new.shape, strict=True))
+        if leaf == "alpha":
+            places = [torch.arange(n) for n, _ in sizes]
+        else:  # half-snake treats the halves of its channels apart: what was in the second stays there
+            places = [torch.arange(n) + (torch.arange(n) >= n // 2) * (m // 2 - n // 2) for n, m in sizes]
+        if leaf == "weight" and isinstance(module, nn.Conv1d):
+            new[places[0]] = 0
+        elif leaf == "weight" and module.groups == 1:  # transposed: input channels first
+            new[:, places[1]] = 0
+        new[torch.meshgrid(*places, indexing="ij")] = old
+        _assign(module, leaf, new)
+
+
+def _without_widths(config: CodecConfig) -> CodecConfig:
+    return replace(
+        config,
+        name="",
+        note="",
+        encoder=replace(config.encoder, base_channels=0),
+        decoder=replace(config.decoder, base_channels=0),
+    )
 
 
 @torch.no_grad()
@@ -153,6 +197,7 @@ class Trainee(nn.Module):
         self.register_buffer("latent_mean", torch.zeros(1, config.model.latent_dim, 1))
         self.register_buffer("latent_std", torch.full((1, config.model.latent_dim, 1), LATENT_SPREAD))
         self.spectral = SpectralLoss(config.model.sample_rate, config.n_ffts, config.n_mels)
+        self.loudness = LoudnessLoss(config.model.sample_rate)
 
     def standardize(self, latent: Tensor) -> Tensor:
         """Bring every latent dimension to mean 0 and a spread that uses all levels evenly after tanh.
@@ -161,6 +206,18 @@ class Trainee(nn.Module):
         constants to the gradient, and `fold_standardization` moves their work into the encoder's last layer.
         """
         return (latent - self.latent_mean) * (LATENT_SPREAD / self.latent_std) if self.config.standardize else latent
+
+    @torch.no_grad()
+    def unfold_standardization(self) -> None:
+        """Give the encoder's last layer back the size of fresh weights, which learning rates are made for.
+
+        `fold_standardization` shrinks it without bound, for nothing else holds the latent's scale in training.
+        """
+        conv = self.codec.audio_encoder.post_conv.conv
+        scale = conv.weight[0].numel() ** -0.5 / conv.weight.square().mean().sqrt()
+        _assign(conv, "weight", conv.weight * scale)
+        _assign(conv, "bias", conv.bias * scale)
+        self.latent_std.mul_(scale)
 
     @torch.no_grad()
     def track(self, mean: Tensor, square: Tensor, first: bool) -> None:
@@ -228,6 +285,8 @@ class Trainee(nn.Module):
                 losses["stft"] = (weights.stft, stft_loss(decoded, audio))
             if weights.spectral:
                 losses["spectral"] = (weights.spectral, self.spectral(decoded, audio))
+            if weights.loudness:
+                losses["loudness"] = (weights.loudness, self.loudness(decoded, audio))
         total = torch.stack([weight * loss for weight, loss in losses.values()]).sum()
         parts = {name: loss.detach() for name, (_, loss) in losses.items()}
         return Outcome(total, parts, decoded, codes, raw.detach().float())

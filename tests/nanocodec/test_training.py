@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from nanocodec.checkpoint import load
-from nanocodec.config import DecoderConfig, EncoderConfig, get_config
+from nanocodec.config import CodecConfig, DecoderConfig, EncoderConfig, get_config
 from nanocodec.model import NanoCodec
 from nanocodec.training.augment import equalize, reverberate
 from nanocodec.training.config import (
@@ -256,6 +256,49 @@ def test_training_starts_from_trained_weights(speechlike: Path, tmp_path: Path) 
     copy_weights(start, other := NanoCodec(TINY))
     with torch.no_grad():
         torch.testing.assert_close(other.fold()(audio), start(audio), atol=1e-6, rtol=1e-5)
+
+
+def wider(config: CodecConfig, encoder: int, decoder: int) -> CodecConfig:
+    return dataclasses.replace(
+        config,
+        name="wider",
+        encoder=dataclasses.replace(config.encoder, base_channels=encoder),
+        decoder=dataclasses.replace(config.decoder, base_channels=decoder),
+    )
+
+
+def perturbed(config: CodecConfig) -> NanoCodec:
+    """Random weights, no two alike: biases and half-snakes too, which else start at 0 and 1."""
+    codec = NanoCodec(config).fold().eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in codec.parameters():
+            p.add_(0.1 * torch.randn(p.shape, generator=generator))
+    return codec
+
+
+@pytest.mark.parametrize("name", ["mini-1.1k", "lfsc"])
+def test_a_wider_codec_starts_as_the_narrow_one_was(name: str) -> None:
+    narrow = wider(get_config(name), 2, 64)
+    start = perturbed(narrow)
+    grown = perturbed(wider(narrow, 4, 192))
+    copy_weights(start, grown)
+    audio = 0.1 * torch.randn(2, 3 * narrow.hop, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        latent, _ = start.encode_latent(audio)
+        torch.testing.assert_close(grown.encode_latent(audio)[0], latent, atol=1e-5, rtol=1e-4)
+        assert latent.std() > 0.1
+        codes, _ = start.encode(audio)
+        torch.testing.assert_close(grown.decode(codes), start.decode(codes), atol=1e-5, rtol=1e-4)
+    assert all(p.ne(0).any() for p in grown.parameters())
+
+
+def test_a_start_of_another_architecture_is_refused(speechlike: Path, tmp_path: Path) -> None:
+    for start in (wider(TINY, 4, 32), dataclasses.replace(TINY, num_codebooks=4)):
+        with pytest.raises(ConfigError, match=r"cannot start .*the widths alone may differ"):
+            Trainer(RUN, [(str(speechlike), 1.0)], tmp_path / "run", tmp_path, start=NanoCodec(start).fold())
+    with pytest.raises(ConfigError, match="odd number of channels"):
+        copy_weights(NanoCodec(TINY).fold(), NanoCodec(wider(TINY, 2, 64)))
 
 
 def excerpts(source: Source, seed: int = 0, **options: float) -> Excerpts:
