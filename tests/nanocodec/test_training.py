@@ -258,6 +258,25 @@ def test_training_starts_from_trained_weights(speechlike: Path, tmp_path: Path) 
         torch.testing.assert_close(other.fold()(audio), start(audio), atol=1e-6, rtol=1e-5)
 
 
+def test_a_start_gets_back_the_scale_that_learning_rates_are_made_for(speechlike: Path, tmp_path: Path) -> None:
+    start = perturbed(TINY)
+    last = start.audio_encoder.post_conv.conv
+    with torch.no_grad():  # as a long run leaves it: `fold_standardization` divides by whatever spread there was
+        last.weight.mul_(1e-4)
+        last.bias.mul_(1e-4)
+    made = Trainer(RUN, [(str(speechlike), 1.0)], tmp_path / "run", tmp_path, start=start)
+    audio = torch.from_numpy(made.excerpts.batch(0, 4, 2 * 1764))
+    with torch.no_grad():
+        raw, _ = made.trainee.encode(audio)
+        wanted, _ = start.encode_latent(audio)
+        torch.testing.assert_close(made.trainee.standardize(raw), wanted, atol=1e-9, rtol=1e-4)
+    weight = made.trainee.codec.audio_encoder.post_conv.conv.weight
+    assert weight.square().mean().item() == pytest.approx(1 / weight[0].numel(), rel=1e-4)
+    spread = made.trainee.latent_std.clone()
+    made.train_step(audio)
+    assert (made.trainee.latent_std / spread - 1).abs().max() < 0.05, "one batch must not undo what a run has learned"
+
+
 def wider(config: CodecConfig, encoder: int, decoder: int) -> CodecConfig:
     return dataclasses.replace(
         config,
