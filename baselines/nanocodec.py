@@ -10,6 +10,7 @@ from importlib import resources
 from importlib.metadata import version
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from evalkit.codecs import READY, Card, Codec, State
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 BUILT_IN = "1.1k"
 WEIGHTS = "mini-1.1k"
 """The built-in checkpoint's name in the package `nanocodec`."""
+NOTE = "it was trained on PESQ's own disturbance, so PESQ overstates it beside codecs that were not"
+"""See docs/decisions/0044-training-on-a-metric.md."""
 PARAMETERS = {"0.6k": 61_729_725, "1.78k": 62_141_025, "1.89k": 62_568_373, "lfsc": 112_664_609}
 """Those of the released models."""
 
@@ -92,7 +95,7 @@ class NanoCodecFamily:
         if rate != BUILT_IN:
             return self._open(self.fetch(rate), rate, device, f"{self.name}@{rate}")
         with resources.as_file(self._built_in()) as path:
-            return self._open(path, rate, device, "nanocodec-mini@1.1k (built in)")
+            return self._open(path, rate, device, "nanocodec-mini@1.1k (built in)", {"note": NOTE})
 
     def fetch(self, rate: str) -> Path:
         """The file of the weights at `rate`, downloaded and verified where it was released."""
@@ -111,7 +114,9 @@ class NanoCodecFamily:
         """The codec with a `.nemo` or `.safetensors` file; raises MissingError where it is of another rate."""
         return self._open(weights, rate, device, f"{self.name}@{rate} ({weights.name})")
 
-    def _open(self, path: Path, rate: str, device: str, name: str) -> Codec:
+    def _open(
+        self, path: Path, rate: str, device: str, name: str, more: Mapping[str, str] = MappingProxyType({})
+    ) -> Codec:
         from nanocodec.model import NanoCodec
 
         try:
@@ -124,7 +129,7 @@ class NanoCodecFamily:
         )
         if found != wanted:
             raise MissingError(f"{path} has {found}, {self.name}@{rate} {wanted}")
-        about = {"weights_sha256": sha256(path), "torch": version("torch")}
+        about = {"weights_sha256": sha256(path), "torch": version("torch"), **more}
         return NanoCodecCodec(name, model.to(device), self.card(rate), about)
 
     def _built_in(self) -> Traversable:

@@ -65,7 +65,8 @@ class Codec(Protocol):
     """Whether decoding needs no future frames."""
     details: Mapping[str, object]
     """Whatever else changes what comes out, as JSON values: sha256 of the weights, settings, versions of libraries.
-    It stands in the provenance of a run and names what the cache keeps."""
+    It stands in the provenance of a run and names what the cache keeps. A `note`, for who
+    reads its scores, is printed beneath tables."""
 
     def encode(self, wav: Wave) -> Codes:
         """Codes of one utterance [T] at `sample_rate`."""

@@ -144,6 +144,13 @@ def is_narrow(codec: Codec | Rendered, reference: Audio) -> bool:
     )
 
 
+def own_notes(codecs: Iterable[Codec | Rendered]) -> Iterator[str]:
+    """What codecs have to say to readers of their scores."""
+    for codec in codecs:
+        if not isinstance(codec, Rendered) and "note" in codec.details:
+            yield f"{codec.name}: {codec.details['note']}."
+
+
 def narrow_notes(codecs: Iterable[Codec | Rendered], narrow: Mapping[str, Sequence[int]], n: int) -> Iterator[str]:
     """A sentence for each codec that was given less than its band."""
     for codec in codecs:

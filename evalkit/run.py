@@ -18,7 +18,7 @@ from evalkit import provenance
 from evalkit.audio import write
 from evalkit.cache import Cache
 from evalkit.codecs import Codec, Rendered
-from evalkit.coding import Passage, describe_codec, is_narrow, kbps, narrow_notes, passages
+from evalkit.coding import Passage, describe_codec, is_narrow, kbps, narrow_notes, own_notes, passages
 from evalkit.corpus import corpus_rows, pooled_rows
 from evalkit.datasets.base import Dataset, Utterance
 from evalkit.plan import Plan, device_here, rows_of, with_texts
@@ -40,7 +40,7 @@ def execute(plan: Plan, cache: Cache, advance: Advance) -> list[Row]:
         plan.metrics,
         codecs={codec.name: describe_codec(codec) for codec in codecs},
         dataset=describe_dataset(plan.dataset),
-        notes=[*plan.dataset.notes, *notes],
+        notes=[*plan.dataset.notes, *notes, *own_notes(codecs)],
         device=plan.device,
         seed=plan.seed,
         **({"shard": str(plan.shard)} if plan.shard else {}),
