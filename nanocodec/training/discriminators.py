@@ -12,6 +12,7 @@ Attribute names equal upstream's (NeMo `tts/modules/audio_codec_modules.py`), so
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
@@ -141,13 +142,15 @@ class MultiBandSTFTDiscriminator(nn.Module):
 
 
 class Discriminators(nn.Module):
-    """Several discriminators as one: their scores and feature maps one after another."""
+    """Several discriminators as one: their scores and feature maps one after another; they hear `gain` x audio."""
 
-    def __init__(self, discriminators: Sequence[nn.Module]):
+    def __init__(self, discriminators: Sequence[nn.Module], gain: float = 1.0):
         super().__init__()
         self.discriminators = nn.ModuleList(discriminators)
+        self.gain = gain
 
     def forward(self, audio: Tensor) -> Judgement:
+        audio = self.gain * audio
         scores: list[Tensor] = []
         maps: list[list[Tensor]] = []
         for discriminator in self.discriminators:
@@ -226,6 +229,8 @@ class DiscriminatorConfig:
         slm: folder or hub repository of a WavLM; None leaves that kind out.
         slm_revision: commit of that repository; main is its newest.
         slm_channels: of the first convolution there.
+        gain: what all of them hear the audio louder by; 1 is the paper's. Excerpts at -24 dBFS are so quiet to fresh
+            weights that for hundreds of steps they learn nothing.
     """
 
     periods: tuple[int, ...] = (2, 3, 5, 7, 11)
@@ -236,6 +241,7 @@ class DiscriminatorConfig:
     slm: str | None = None
     slm_revision: str = "main"
     slm_channels: int = 64
+    gain: float = 1.0
 
     @classmethod
     def small(cls) -> DiscriminatorConfig:
@@ -248,6 +254,7 @@ class DiscriminatorConfig:
             period_channels=(8, 16, 32, 64, 64),
             bands=((0.0, 0.1), (0.1, 0.4), (0.4, 1.0)),
             stft_channels=8,
+            gain=16.0,
         )
 
     @classmethod
@@ -275,6 +282,8 @@ class DiscriminatorConfig:
         for name in ("stft_channels", "slm_channels"):
             if type(getattr(self, name)) is not int or getattr(self, name) < 1:
                 raise ValueError(f"discriminators: {name} must be a positive whole number, got {getattr(self, name)!r}")
+        if type(self.gain) not in (int, float) or not 0 < self.gain < math.inf:
+            raise ValueError(f"discriminators: gain must be a positive number, got {self.gain!r}")
         if self.periods and not self.period_channels:
             raise ValueError("discriminators: period_channels is empty")
         for band in self.bands:
@@ -303,4 +312,4 @@ def build_discriminators(config: DiscriminatorConfig, sample_rate: int) -> Discr
         networks.append(MultiResolutionSTFTDiscriminator(config.resolutions, config.bands, config.stft_channels))
     if config.slm is not None:
         networks.append(SLMDiscriminator(sample_rate, config.slm, config.slm_revision, config.slm_channels))
-    return Discriminators(networks)
+    return Discriminators(networks, config.gain)

@@ -288,6 +288,8 @@ def test_resampling_keeps_a_tone_and_refuses_parts_of_samples() -> None:
         ({"resolutions": 512}, "resolutions must be a list"),
         ({"bands": [[0.5, 0.1]]}, "a band is"),
         ({"stft_channels": 0}, "stft_channels must be"),
+        ({"gain": 0}, "gain must be a positive number"),
+        ({"gain": float("nan")}, "gain must be a positive number"),
     ],
 )
 def test_a_wrong_config_is_named(data: dict, message: str) -> None:
@@ -299,6 +301,15 @@ def test_a_wrong_config_is_named(data: dict, message: str) -> None:
 def test_a_config_is_plain_yaml(config: DiscriminatorConfig) -> None:
     lists = json.loads(json.dumps(asdict(config)))
     assert DiscriminatorConfig.from_dict(yaml.safe_load(yaml.safe_dump(lists))) == config
+
+
+def test_gain_is_how_much_louder_they_hear() -> None:
+    quiet, loud = 0.05 * torch.randn(2, SAMPLES), DiscriminatorConfig(**asdict(NARROW) | {"gain": 16.0})
+    judge = build_discriminators(NARROW, RATE)
+    amplified = build_discriminators(loud, RATE)
+    amplified.load_state_dict(judge.state_dict())
+    for score, expected in zip(amplified(quiet)[0], judge(16 * quiet)[0], strict=True):
+        torch.testing.assert_close(score, expected)
 
 
 def test_everything_follows_the_audio_to_its_device(wavlm: Path) -> None:
