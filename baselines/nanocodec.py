@@ -10,7 +10,6 @@ from importlib import resources
 from importlib.metadata import version
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from evalkit.codecs import READY, Card, Codec, State
@@ -36,6 +35,8 @@ PARAMETERS = {"0.6k": 61_729_725, "1.78k": 62_141_025, "1.89k": 62_568_373, "lfs
 
 class NanoCodecCodec(NetworkCodec):
     """A `nanocodec.NanoCodec`: 22.05 kHz, N = ceil(T / hop)."""
+
+    note = ""
 
     def tokens(self, audio: "Tensor") -> "Tensor":
         return self._model.encode(audio[None])[0][0]
@@ -95,7 +96,9 @@ class NanoCodecFamily:
         if rate != BUILT_IN:
             return self._open(self.fetch(rate), rate, device, f"{self.name}@{rate}")
         with resources.as_file(self._built_in()) as path:
-            return self._open(path, rate, device, "nanocodec-mini@1.1k (built in)", {"note": NOTE})
+            codec = self._open(path, rate, device, "nanocodec-mini@1.1k (built in)")
+        codec.note = NOTE
+        return codec
 
     def fetch(self, rate: str) -> Path:
         """The file of the weights at `rate`, downloaded and verified where it was released."""
@@ -114,9 +117,7 @@ class NanoCodecFamily:
         """The codec with a `.nemo` or `.safetensors` file; raises MissingError where it is of another rate."""
         return self._open(weights, rate, device, f"{self.name}@{rate} ({weights.name})")
 
-    def _open(
-        self, path: Path, rate: str, device: str, name: str, more: Mapping[str, str] = MappingProxyType({})
-    ) -> Codec:
+    def _open(self, path: Path, rate: str, device: str, name: str) -> NanoCodecCodec:
         from nanocodec.model import NanoCodec
 
         try:
@@ -129,7 +130,7 @@ class NanoCodecFamily:
         )
         if found != wanted:
             raise MissingError(f"{path} has {found}, {self.name}@{rate} {wanted}")
-        about = {"weights_sha256": sha256(path), "torch": version("torch"), **more}
+        about = {"weights_sha256": sha256(path), "torch": version("torch")}
         return NanoCodecCodec(name, model.to(device), self.card(rate), about)
 
     def _built_in(self) -> Traversable:

@@ -51,7 +51,8 @@ class Codes:
 
 @runtime_checkable
 class Codec(Protocol):
-    """One codec at one bitrate."""
+    """One codec at one bitrate. It may have a `note`, too: what readers of its scores should know, printed beneath
+    tables."""
 
     name: str
     """As it stands in rows and tables, for instance `opus@6k`."""
@@ -65,8 +66,7 @@ class Codec(Protocol):
     """Whether decoding needs no future frames."""
     details: Mapping[str, object]
     """Whatever else changes what comes out, as JSON values: sha256 of the weights, settings, versions of libraries.
-    It stands in the provenance of a run and names what the cache keeps. A `note`, for who
-    reads its scores, is printed beneath tables."""
+    It stands in the provenance of a run and names what the cache keeps."""
 
     def encode(self, wav: Wave) -> Codes:
         """Codes of one utterance [T] at `sample_rate`."""

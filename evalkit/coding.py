@@ -147,8 +147,8 @@ def is_narrow(codec: Codec | Rendered, reference: Audio) -> bool:
 def own_notes(codecs: Iterable[Codec | Rendered]) -> Iterator[str]:
     """What codecs have to say to readers of their scores."""
     for codec in codecs:
-        if not isinstance(codec, Rendered) and "note" in codec.details:
-            yield f"{codec.name}: {codec.details['note']}."
+        if note := getattr(codec, "note", ""):
+            yield f"{codec.name}: {note}."
 
 
 def narrow_notes(codecs: Iterable[Codec | Rendered], narrow: Mapping[str, Sequence[int]], n: int) -> Iterator[str]:
