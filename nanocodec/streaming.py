@@ -53,7 +53,7 @@ class _Snake:
 
     def __call__(self, x: Tensor, out: Tensor) -> None:
         if out.dtype != torch.float32:  # only the convolutions are in half precision: snake does not bear it
-            whole = out.new_empty(x.shape, dtype=torch.float32)
+            whole = torch.empty_like(x, dtype=torch.float32)  # lies in memory as x does
             self(x.float(), whole)
             out.copy_(whole)
             return
@@ -120,7 +120,7 @@ def _packed(weight: Tensor, bias: Tensor, dilation: int, shape: torch.Size) -> C
     Not every build of torch has these operators, which serve its compiler; and for another shape they crawl.
     """
     convolve = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
-    if convolve is None or weight.dtype != torch.float32 or weight.device.type != "cpu":
+    if convolve is None or weight.device.type != "cpu":
         return None
     geometry = [0, 0], [1, 1], [1, dilation], 1
     ordered = torch.ops.aten.mkldnn_reorder_conv2d_weight(weight.to_mkldnn(), *geometry, shape)
