@@ -9,6 +9,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from evalkit import interrupt
 from evalkit.codecs import Wave
 from evalkit.errors import AudioError
 
@@ -65,6 +66,8 @@ def _decode(file: Path | io.BytesIO, name: str) -> Audio:
         wav, rate = soundfile.read(file, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
         raise AudioError(f"{name}: not audio that can be read ({str(error).splitlines()[0]})") from error
+    finally:
+        interrupt.check()
     if len(wav) == 0:
         raise AudioError(f"{name}: the audio has no samples")
     mono = np.ascontiguousarray(wav[:, 0]) if wav.shape[1] == 1 else wav.mean(axis=1)
@@ -84,7 +87,10 @@ def duration(path: Path) -> float:
 def write(path: Path, audio: Audio) -> None:
     """Write float32 samples as 32-bit float WAV: nothing is clipped or rounded."""
     buffer = io.BytesIO()  # soundfile itself does not say why a file cannot be written: a full disk, for instance
-    soundfile.write(buffer, audio.wav, audio.sample_rate, format="WAV", subtype="FLOAT")
+    try:
+        soundfile.write(buffer, audio.wav, audio.sample_rate, format="WAV", subtype="FLOAT")
+    finally:
+        interrupt.check()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(buffer.getbuffer())
 

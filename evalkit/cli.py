@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from evalkit import __version__, actions
+from evalkit import __version__, actions, interrupt
 from evalkit.errors import EvalkitError
 
 EXAMPLES = """examples:
@@ -120,7 +120,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = args.command
     try:
-        return command(args)
+        with interrupt.remembered():
+            return command(args)
     except EvalkitError as error:
         print(f"evalkit: {error}", file=sys.stderr)
         return error.exit_code

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from evalkit import interrupt
 from evalkit.audio import Audio
 from evalkit.cache import Cache, content_key
 from evalkit.codecs import Codec, CodecChoice, Codes, Rendered, Wave
@@ -102,6 +103,8 @@ def _begin(
             codes, wav = coded()
         except Exception as error:  # somebody else's code: whatever it raises
             raise CodecError(f"{codec.name} failed: {type(error).__name__}: {error}") from error
+        finally:
+            interrupt.check()
         decoded = Audio(wav, source.sample_rate)
         cache.keep_decoded(key, codes, decoded)
         return Passage(reference, codes, Source(decoded, decoded.pcm_hash()))

@@ -17,6 +17,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
+from evalkit import interrupt
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -126,7 +128,10 @@ class _Lane(Generic[Job]):
         """The next job, where there is one and room for it."""
         if self.started and self.under_way >= self.workers.window:
             return None
-        job = self.again.pop(0) if self.again else next(self.jobs, None)
+        try:
+            job = self.again.pop(0) if self.again else next(self.jobs, None)
+        finally:
+            interrupt.check()
         if job is not None:
             if not self.started:
                 self.stack.enter_context(self.workers)

@@ -1,6 +1,7 @@
 """The commands, as a person meets them: what is printed, what lies on disk, and the exit code."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,7 +13,9 @@ import pandas as pd
 import pytest
 import soundfile
 
+from evalkit.baselines.opus import OpusCodec
 from evalkit.cli import main
+from evalkit.codecs import Codes
 from evalkit.store import CORPUS, read_run
 
 RATE = 16_000
@@ -128,6 +131,32 @@ def test_an_interrupted_run_keeps_its_rows(tmp_path: Path) -> None:
     assert process.returncode == 130 and "what was finished is kept" in error and "Traceback" not in error
     run = read_run(output)
     assert len(run.rows) and run.provenance["state"] == "stopped early (KeyboardInterrupt)"
+
+
+@pytest.mark.parametrize("moment", ["encode", "decode"])
+def test_an_interrupt_that_a_codec_swallows_is_not_lost(
+    moment: str, tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = getattr(OpusCodec, moment), []
+
+    def swallow(codec: OpusCodec, given: Codes | np.ndarray) -> Codes | np.ndarray:
+        calls.append(given)
+        try:
+            if len(calls) == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            return real(codec, calls[0])  # what is wrong now must not be kept
+        return real(codec, given)
+
+    monkeypatch.setattr(OpusCodec, moment, swallow)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    try:
+        command = ["run", "--codec", "opus@6k", "--metrics", CHEAP, "--output", str(tmp_path / "run")]
+        assert main(command) == 130
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(calls) == 2 and len(list(own_cache.rglob("*.wav"))) == 1
 
 
 # --- score -------------------------------------------------------------------------------------------------------
