@@ -52,7 +52,10 @@ class FiniteScalarQuantizer(nn.Module):
 
 
 class GroupFiniteScalarQuantizer(nn.Module):
-    """Several codebooks side by side; codebook g holds latent dimensions g * d ... g * d + d - 1."""
+    """Several codebooks side by side; codebook g holds latent dimensions g * d ... g * d + d - 1.
+
+    All have the same levels: each is computed as one more item of the batch, by the first.
+    """
 
     def __init__(self, levels: tuple[int, ...], num_codebooks: int):
         super().__init__()
@@ -63,23 +66,26 @@ class GroupFiniteScalarQuantizer(nn.Module):
         """The codebooks' quantizers, in order."""
         return [fsq for fsq in self.fsqs if isinstance(fsq, FiniteScalarQuantizer)]
 
-    def _groups(self, latent: Tensor) -> list[tuple[FiniteScalarQuantizer, Tensor]]:
-        return list(zip(self.quantizers(), latent.split(self.dims, dim=1), strict=True))
+    def _apart(self, latent: Tensor) -> Tensor:
+        batch, _, frames = latent.shape
+        return latent.reshape(batch * len(self.fsqs), self.dims, frames)
 
     def squash(self, latent: Tensor) -> Tensor:
         """Latent [B, D, N] to the values that quantization would round, on the dequantized scale."""
-        return torch.cat([fsq.squash(group) / (fsq.num_levels // 2) for fsq, group in self._groups(latent)], 1)
+        fsq = self.quantizers()[0]
+        return (fsq.squash(self._apart(latent)) / (fsq.num_levels // 2)).reshape(latent.shape)
 
     def forward(self, latent: Tensor) -> Tensor:
         """Latent [B, D, N] to dequantized [B, D, N], straight-through gradients."""
-        return torch.cat([fsq.quantize(group) for fsq, group in self._groups(latent)], dim=1)
+        return self.quantizers()[0].quantize(self._apart(latent)).reshape(latent.shape)
 
     def encode(self, latent: Tensor) -> Tensor:
         """Latent [B, D, N] to int32 codes [B, K, N]."""
-        return torch.stack([fsq.encode(group) for fsq, group in self._groups(latent)], dim=1)
+        batch, _, frames = latent.shape
+        return self.quantizers()[0].encode(self._apart(latent)).reshape(batch, len(self.fsqs), frames)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes [B, K, N] to dequantized latent [B, D, N]."""
-        return torch.cat(
-            [fsq.decode(column) for fsq, column in zip(self.quantizers(), codes.unbind(1), strict=True)], dim=1
-        )
+        """Integer codes [B, K, N] to dequantized latent [B, D, N]."""
+        batch, _, frames = codes.shape
+        values = self.quantizers()[0].decode(codes.reshape(batch * len(self.fsqs), frames))
+        return values.reshape(batch, self.dims * len(self.fsqs), frames)
