@@ -62,7 +62,7 @@ oracle-taae: $(ORACLE_VENV)/.ready $(STABLE_AUDIO_TOOLS) $(STABLE_CODEC) ## … 
 oracle-training: $(ORACLE_VENV)/.ready ## NeMo's losses and discriminators, written down for the tests
 	PYTHONPATH=. $(ORACLE_VENV)/bin/python tests/oracle/training.py tests/nanocodec/golden
 
-$(ORACLE_VENV)/.ready: tests/oracle/requirements.txt
+$(ORACLE_VENV)/.ready: tests/oracle/requirements.txt nanocodec/_kernels.c
 	@test -x $(ORACLE_VENV)/bin/python || $(PYTHON) -m venv $(ORACLE_VENV)
 	@echo "Installing NeMo into $(ORACLE_VENV): a few minutes"
 	@$(ORACLE_PIP) --constraint constraints.txt torch
@@ -83,7 +83,7 @@ $(UPSTREAM)/%:
 clean: ## remove the virtual environment, runs and caches
 	rm -rf $(VENV) .venv-oracle runs .pytest_cache .mypy_cache .ruff_cache *.egg-info
 
-$(VENV)/.demo-ready: pyproject.toml constraints.txt
+$(VENV)/.demo-ready: pyproject.toml constraints.txt nanocodec/_kernels.c
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "evalkit needs Python 3.11 or newer: make PYTHON=python3.11 ..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

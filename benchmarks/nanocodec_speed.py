@@ -39,8 +39,10 @@ Job = Callable[[], torch.Tensor]
 Jobs = dict[str, Job]
 
 IN_TURN = "the same, branches in turn"
+TORCH = "the same, torch's operations alone"
 ENCODE = "without detours: encode()"
-DECODE = "channels last, in blocks: decode()"
+DECODE = "in blocks, fused: decode()"
+BF16 = 'decode() in bf16: precision="bf16"'
 ONE_FRAME = "streaming, 1 frame at a time"
 
 
@@ -113,6 +115,18 @@ def in_turn(job: Job) -> Job:
         ):
             return job()
 
+    return run
+
+
+def torch_alone(make: Callable[[], Job]) -> Job:
+    """The same without the compiled kernels."""
+
+    def run() -> torch.Tensor:
+        with mock.patch("nanocodec.kernels._library", lambda: None):
+            return job()
+
+    with mock.patch("nanocodec.kernels._library", lambda: None):
+        job = make()
     return run
 
 
@@ -192,9 +206,12 @@ def main() -> int:
         decoders["folded, channels last"] = decoder(model)
         decoders[DECODE] = lambda: model.decode(codes)
         decoders[IN_TURN] = in_turn(decoders[DECODE])
-        decoders['decode() in bf16: precision="bf16"'] = lambda: model.decode(codes, precision="bf16")
+        decoders[TORCH] = torch_alone(lambda: decoders[DECODE])
+        decoders[BF16] = lambda: model.decode(codes, precision="bf16")
+        decoders[f"{TORCH} (bf16)"] = torch_alone(lambda: decoders[BF16])
         decoders[ONE_FRAME] = streaming(model, codes, 1)
         decoders[f"{IN_TURN} (1 frame)"] = in_turn(streaming(model, codes, 1))
+        decoders[f"{TORCH} (1 frame)"] = torch_alone(lambda: streaming(model, codes, 1))
         decoders["streaming, 4 frames at a time"] = streaming(model, codes, 4)
     encoding, decoding = report("encode", encoders, arguments), report("decode", decoders, arguments)
     if model.config.decoder.causal:
@@ -202,6 +219,8 @@ def main() -> int:
         theirs_wall, theirs_cpu = np.add(encoding[first], decoding[first])
         wall, used = np.add(encoding[ENCODE], decoding[DECODE])
         print(f"\nboth ways: {theirs_wall / wall:.2f} times as fast as {first}, CPU {theirs_cpu / used:.2f}")
+        wall, used = np.divide(decoding[first], decoding[BF16])
+        print(f"decoding in bf16: {wall:.2f} times as fast as {first} in fp32, CPU {used:.2f}")
         wall, used = np.divide(decoding[ONE_FRAME], decoding[DECODE])
         print(f"a frame streamed by itself costs {wall:.2f} times a frame of decode(), CPU {used:.2f};")
         wall, used = np.divide(decoding[ONE_FRAME], decoding[first])
@@ -215,7 +234,7 @@ def report(what: str, jobs: Jobs, arguments: argparse.Namespace) -> dict[str, tu
     first = next(iter(jobs))
     print(f"\n{what}, {arguments.variant}, {arguments.seconds:g} s of audio, {arguments.threads} threads, "
           f"{arguments.rounds} rounds")  # fmt: skip
-    print(f"{'':<36}{'wall s':>8}{'CPU s':>8}{'x real time':>13}{'ratio':>7}{'CPU ratio':>11}{'difference':>12}")
+    print(f"{'':<44}{'wall s':>8}{'CPU s':>8}{'x real time':>13}{'ratio':>7}{'CPU ratio':>11}{'difference':>12}")
     for name, (wall, used) in times.items():
         made, reference = results[name], results[first]
         if made.is_floating_point():
@@ -223,7 +242,7 @@ def report(what: str, jobs: Jobs, arguments: argparse.Namespace) -> dict[str, tu
         else:
             difference = f"{int((made != reference).sum())} codes"
         print(
-            f"{name:<36}{wall:>8.2f}{used:>8.2f}{arguments.seconds / wall:>13.1f}{times[first][0] / wall:>7.2f}"
+            f"{name:<44}{wall:>8.2f}{used:>8.2f}{arguments.seconds / wall:>13.1f}{times[first][0] / wall:>7.2f}"
             f"{times[first][1] / used:>11.2f}{difference:>12}",
             flush=True,
         )

@@ -18,8 +18,9 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import weight_norm
 
 from nanocodec.config import PadMode
+from nanocodec.kernels import channels_last, compiled
 
-WIDE = 64  # channels from which on the CPU decodes with them innermost; with fewer, half-snake loses what that gains
+WIDE = 64  # channels from which on torch alone decodes with them innermost: with fewer, half-snake loses the gain
 LEAKY_SLOPE = 0.01  # torch's default, as upstream; not HiFi-GAN's 0.1
 
 
@@ -262,12 +263,7 @@ def fold_weight_norm(module: nn.Module) -> nn.Module:
 
 def is_wide(weight: Tensor) -> bool:
     """Whether a convolution decodes with the channels innermost in memory, as oneDNN reads them best."""
-    return weight.shape[0] >= WIDE and weight.device.type == "cpu"
-
-
-def channels_last(weight: Tensor) -> Tensor:
-    """The same [O, I, k], in memory as [O, k, I]; free of charge where it lies so already."""
-    return weight.transpose(1, 2).contiguous().transpose(1, 2)
+    return compiled(weight.device) or (weight.shape[0] >= WIDE and weight.device.type == "cpu")
 
 
 def order_for_decoding(decoder: nn.Module) -> None:

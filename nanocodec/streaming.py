@@ -10,23 +10,17 @@ activations would wait for memory (docs/decisions/0043-decoding-in-blocks.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nanocodec.causal import CausalConv, CausalUpsample, follow
 from nanocodec.config import CodecConfig, stage_dilations
 from nanocodec.decoder import Decoder
-from nanocodec.layers import (
-    LEAKY_SLOPE,
-    GroupedCausalUpsample,
-    HalfSnake,
-    channels_last,
-    is_wide,
-    pad_at_ends,
-)
+from nanocodec.layers import LEAKY_SLOPE, GroupedCausalUpsample, pad_at_ends
 from nanocodec.threads import Aside, averaged, side_by_side
 
 if TYPE_CHECKING:
@@ -37,148 +31,18 @@ DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 BLOCK = 1 << 20  # numbers in a block of activations: four megabytes in fp32
 FIRST_BLOCK = 64  # frames that share one pass over the weights of the first, widest layers
-FEW = 512  # outputs up to which a convolution, which rearranges its weights at every call, is given them in order
-
-
-class _Snake:
-    """An activation of the decoder, written straight to where the next convolution reads."""
-
-    def __init__(self, module: Any) -> None:
-        inner = module.activation
-        if not isinstance(inner, HalfSnake):
-            raise ValueError("only causal decoders with half-snake can be streamed")
-        self.alpha = inner.snake_act.alpha.detach()
-        self.inverse = (self.alpha + 1e-9).reciprocal()
-        self.half = self.alpha.shape[1]
-
-    def __call__(self, x: Tensor, out: Tensor) -> None:
-        if out.dtype != torch.float32:  # only the convolutions are in half precision: snake does not bear it
-            whole = torch.empty_like(x, dtype=torch.float32)  # lies in memory as x does
-            self(x.float(), whole)
-            out.copy_(whole)
-            return
-        half, rest = self.half, x.shape[1] - self.half
-        head = x.narrow(1, 0, half)
-        wave = torch.mul(head, self.alpha).sin_().square_()
-        torch.addcmul(head, wave, self.inverse, out=out.narrow(1, 0, half))
-        torch._C._nn.leaky_relu(x.narrow(1, half, rest), LEAKY_SLOPE, out=out.narrow(1, half, rest))
-
-
-class _Conv:
-    """A causal convolution that remembers its last inputs, with the activation before it, if any."""
-
-    def __init__(self, module: Any, activation: Any, batch: int, dtype: torch.dtype) -> None:
-        conv = module.conv
-        weight, self.bias = conv.weight.detach().to(dtype), conv.bias.detach().to(dtype)
-        self.imitates = dtype != torch.float32 and not _has_bf16(weight.device)
-        if self.imitates:
-            weight, self.bias = weight.float(), self.bias.float()
-        self.wide = is_wide(weight)
-        self.weight = (channels_last(weight) if self.wide else weight.contiguous())[:, :, None]
-        self.dilation = conv.dilation[0]
-        self.activation = None if activation is None else _Snake(activation)
-        self.past = weight.new_zeros(batch, weight.shape[1], module.left)
-        self.length = 0
-        self.packed: Callable[[Tensor], Tensor] | None = None
-
-    def __call__(self, x: Tensor) -> Tensor:
-        keep, length = self.past.shape[2], x.shape[2]
-        buffer = _room(self.past, x.shape[1], keep + length, self.wide)
-        buffer.narrow(2, 0, keep).copy_(self.past)
-        if self.activation is None:
-            buffer.narrow(2, keep, length).copy_(x)
-        else:
-            self.activation(x, buffer.narrow(2, keep, length))
-        self.past.copy_(buffer.narrow(2, length, keep))
-        if self.imitates:
-            buffer = _rounded(buffer)
-        buffer = buffer.unsqueeze(2)  # torch knows of channels that lie innermost only in two dimensions
-        if length != self.length:
-            self.length, self.packed = length, None
-        elif length <= FEW and self.packed is None:
-            self.packed = _packed(self.weight, self.bias, self.dilation, buffer.shape)
-        if self.packed is None:
-            out = F.conv2d(buffer, self.weight, self.bias, dilation=(1, self.dilation)).squeeze(2)
-        else:
-            out = self.packed(buffer).squeeze(2)
-        return _rounded(out) if self.imitates else out
-
-
-def _has_bf16(device: torch.device) -> bool:
-    """Whether convolutions in bf16 are fast here. Else those in fp32 of rounded numbers stand in: no gain, no loss."""
-    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-    return device.type != "cpu" or bool(supported and supported())
-
-
-def _rounded(x: Tensor) -> Tensor:
-    return x.to(torch.bfloat16).float()
-
-
-def _packed(weight: Tensor, bias: Tensor, dilation: int, shape: torch.Size) -> Callable[[Tensor], Tensor] | None:
-    """A convolution for inputs of one shape only, its weights put once into the order that oneDNN wants for it.
-
-    Not every build of torch has these operators, which serve its compiler; and for another shape they crawl.
-    """
-    convolve = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
-    if convolve is None or weight.device.type != "cpu":
-        return None
-    geometry = [0, 0], [1, 1], [1, dilation], 1
-    ordered = torch.ops.aten.mkldnn_reorder_conv2d_weight(weight.to_mkldnn(), *geometry, shape)
-    return lambda x: convolve(x, ordered, bias, *geometry, "none", [], "")
-
-
-def _room(x: Tensor, channels: int, length: int, wide: bool) -> Tensor:
-    """Space for [B, channels, length], with the type and device of `x`; in memory as [B, length, channels] if wide."""
-    if wide:
-        return x.new_empty(x.shape[0], length, channels).transpose(1, 2)
-    return x.new_empty(x.shape[0], channels, length)
-
-
-class _Upsample:
-    """A causal transposed convolution, each frame's second half carried over into the next block."""
-
-    def __init__(self, module: Any, activation: Any, batch: int) -> None:
-        weight = module.conv.weight.detach()
-        out = weight.shape[0] // 2
-        self.rate, self.wide = module.rate, is_wide(weight[::2])
-        self.weight = weight.view(out, 2, 2 * self.rate)
-        self.bias = module.conv.bias.detach()[:, None, None]
-        self.activation = _Snake(activation)
-        self.past = weight.new_zeros(batch, out, 1, self.rate)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        batch, channels, frames = x.shape
-        active = _room(x, channels, frames, False)
-        self.activation(x, active)
-        spread = active.view(batch, channels // 2, 2, frames).transpose(2, 3) @ self.weight
-        out = spread[..., : self.rate] + self.bias
-        out[:, :, :1] += self.past
-        out[:, :, 1:] += spread[:, :, :-1, self.rate :]
-        self.past.copy_(spread[:, :, -1:, self.rate :])
-        out = out.view(batch, channels // 2, frames * self.rate)
-        return _room(out, channels // 2, frames * self.rate, True).copy_(out) if self.wide else out
-
-
-_Branch = list[tuple[_Conv, _Conv]]
-
-
-def _follow(branch: _Branch, x: Tensor) -> Tensor:
-    for first, second in branch:
-        change = second(first(x))
-        x = change.add_(x) if change.dtype == x.dtype else x + change
-    return x
 
 
 class _Stage:
     """One upsampling and its residual layer."""
 
     def __init__(self, activation: Any, up: Any, layer: Any, batch: int, dtype: torch.dtype) -> None:
-        self.upsample = _Upsample(up, activation, batch)
-        self.branches: list[_Branch] = [
+        self.upsample = CausalUpsample(up, activation, batch)
+        self.branches = [
             [
                 (
-                    _Conv(block.input_conv, block.input_activation, batch, dtype),
-                    _Conv(block.skip_conv, block.skip_activation, batch, dtype),
+                    CausalConv(block.input_conv, block.input_activation, batch, dtype),
+                    CausalConv(block.skip_conv, block.skip_activation, batch, dtype),
                 )
                 for block in branch.res_blocks
             ]
@@ -186,11 +50,12 @@ class _Stage:
         ]
 
     def __call__(self, x: Tensor, aside: Aside) -> Tensor:
-        return averaged(self.branches, _follow, self.upsample(x), aside)
+        return averaged(self.branches, follow, self.upsample(x), aside)
 
     @property
     def states(self) -> list[Tensor]:
-        return [self.upsample.past, *(conv.past for branch in self.branches for pair in branch for conv in pair)]
+        convs = (conv for branch in self.branches for pair in branch for conv in pair)
+        return [self.upsample.entry.past, *(conv.entry.past for conv in convs)]
 
 
 class LatentDecoder:
@@ -200,35 +65,36 @@ class LatentDecoder:
         if not isinstance(decoder.up_sample_conv_layers[0], GroupedCausalUpsample):
             raise ValueError("a non-causal decoder cannot be streamed: its samples need frames to come")
         self._clamp = decoder.output_activation == "clamp"
-        self._pre = _Conv(decoder.pre_conv, None, batch, torch.float32)
+        self._pre = CausalConv(decoder.pre_conv, None, batch, torch.float32)
         self._stages = [
             _Stage(*parts, batch, dtype)
             for parts in zip(decoder.activations, decoder.up_sample_conv_layers, decoder.res_layers, strict=True)
         ]
-        self._post = _Conv(decoder.post_conv, decoder.post_activation, batch, torch.float32)
+        self._post = CausalConv(decoder.post_conv, decoder.post_activation, batch, torch.float32)
         self._pieces = []  # for each stage, how many of its inputs make a block
         for rate, stage in zip(decoder.rates, self._stages, strict=True):
-            numbers = batch * stage.upsample.weight.shape[0] * rate
+            numbers = batch * stage.upsample.channels * rate
             self._pieces.append(max(1, BLOCK // numbers))
         self._pieces[0] = max(self._pieces[0], FIRST_BLOCK)
 
     @property
     def states(self) -> list[Tensor]:
         """Every tensor that is carried, each with the batch as its first dimension."""
-        return [self._pre.past, *(state for stage in self._stages for state in stage.states), self._post.past]
+        inner = (state for stage in self._stages for state in stage.states)
+        return [self._pre.entry.past, *inner, self._post.entry.past]
 
     def __call__(self, latent: Tensor) -> Tensor:
         return side_by_side(latent.device, lambda aside: self._whole(latent, aside))
 
     def _whole(self, latent: Tensor, aside: Aside) -> Tensor:
         out: list[Tensor] = []
-        self._run(0, self._pre(latent), aside, out)
+        self._run(0, self._pre(latent)[0], aside, out)
         return out[0] if len(out) == 1 else torch.cat(out, dim=2)
 
     def _run(self, index: int, x: Tensor, aside: Aside, out: list[Tensor]) -> None:
         """Bring a block through the stages from `index` on, in pieces, each to the end before the next begins."""
         if index == len(self._stages):
-            sound = self._post(x)
+            sound, _ = self._post(x)
             out.append(sound.clamp_(-1.0, 1.0) if self._clamp else sound.tanh_())
             return
         for piece in x.split(self._pieces[index], dim=2):

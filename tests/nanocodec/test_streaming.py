@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nanocodec import kernels
 from nanocodec.config import VARIANTS, CodecConfig
 from nanocodec.model import NanoCodec
 from nanocodec.streaming import lookahead
@@ -29,6 +30,15 @@ def models() -> dict[str, NanoCodec]:
     return {name: seeded_model(config) for name, config in CONFIGS.items()}
 
 
+@pytest.fixture(params=["compiled kernels", "torch alone"])
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies between the convolutions, with and without what was compiled."""
+    if request.param == "torch alone":
+        monkeypatch.setattr(kernels, "_library", lambda: None)
+    elif not kernels.compiled(torch.device("cpu")):
+        pytest.skip("the kernels were not compiled: no C compiler")
+
+
 def random_codes(config: CodecConfig, batch: int, frames: int, seed: int = 0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, config.codebook_size, (batch, config.num_codebooks, frames), generator=generator)
@@ -40,6 +50,7 @@ def offline(model: NanoCodec, codes: torch.Tensor) -> torch.Tensor:
         return model.audio_decoder(model.vector_quantizer.decode(codes))[:, 0]
 
 
+@pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize("name", ["wide", "12.5 fps", "21.5 fps"])
 @pytest.mark.parametrize("chunks", [[1] * 8, [8], [3, 1, 0, 4], [2, 2, 2, 1, 1]])
 def test_any_chunking_decodes_to_the_offline_samples(
@@ -70,6 +81,7 @@ def test_any_chunking_of_many_frames(models: dict[str, NanoCodec], data: st.Data
     assert (out - offline(model, codes)).abs().max() <= 1e-5
 
 
+@pytest.mark.usefixtures("either_way")
 def test_offline_decoding_in_blocks_is_the_decoder_as_written(
     models: dict[str, NanoCodec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,6 +97,7 @@ def test_offline_decoding_in_blocks_is_the_decoder_as_written(
     assert (blocks - written).abs().max() <= 1e-5
 
 
+@pytest.mark.usefixtures("either_way")
 def test_streams_of_a_batch_are_independent_and_reset_alone(models: dict[str, NanoCodec]) -> None:
     model = models["tiny"]
     codes = random_codes(model.config, 2, 40)
@@ -102,6 +115,7 @@ def test_streams_of_a_batch_are_independent_and_reset_alone(models: dict[str, Na
         stream.reset([2])
 
 
+@pytest.mark.usefixtures("either_way")
 def test_what_is_carried_neither_grows_nor_moves(models: dict[str, NanoCodec]) -> None:
     model = models["tiny"]
     stream = model.streaming_decoder()
@@ -123,6 +137,7 @@ def test_bad_chunks_and_models_are_refused(models: dict[str, NanoCodec]) -> None
         NanoCodec(narrow(VARIANTS["lfsc"])).streaming_decoder()
 
 
+@pytest.mark.usefixtures("either_way")
 def test_bf16_convolutions_stay_close(models: dict[str, NanoCodec]) -> None:
     model = models["wide"]
     codes = random_codes(model.config, 1, 30)
@@ -137,6 +152,7 @@ def test_bf16_convolutions_stay_close(models: dict[str, NanoCodec]) -> None:
         model.decode(codes, precision="bf16")
 
 
+@pytest.mark.usefixtures("either_way")
 def test_bf16_without_instructions_for_it_rounds_as_with_them(
     models: dict[str, NanoCodec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,7 +160,7 @@ def test_bf16_without_instructions_for_it_rounds_as_with_them(
     codes = random_codes(model.config, 1, 12)
     made = []
     for native in (True, False):
-        monkeypatch.setattr("nanocodec.streaming._has_bf16", lambda _, native=native: native)
+        monkeypatch.setattr("nanocodec.causal._has_bf16", lambda _, native=native: native)
         made.append(model.streaming_decoder(precision="bf16").push(codes))
     loss = (made[0] - offline(model, codes)).abs().mean()
     assert (made[0] - made[1]).abs().mean() < 0.5 * loss

@@ -94,7 +94,7 @@ def test_what_goes_wrong_aside_is_said(model: NanoCodec, two: None, monkeypatch:
         raise RuntimeError("no memory")
 
     codes = model.encode(seeded_audio(model.hop)[None])[0]
-    monkeypatch.setattr("nanocodec.streaming._follow", fail)
+    monkeypatch.setattr("nanocodec.streaming.follow", fail)
     with pytest.raises(RuntimeError, match="no memory"):
         model.decode(codes)
     monkeypatch.undo()

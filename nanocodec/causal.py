@@ -1,0 +1,171 @@
+"""The layers of a causal decoder that remember what they need of their past inputs, for decoding without gradients.
+
+Each is made of two steps: activated inputs are written behind those of before, into the memory that the convolution
+reads; then comes the convolution. On a processor the first is one pass of a compiled kernel, with the channels
+innermost in memory, as oneDNN's convolutions are fastest (docs/decisions/0045-compiled-activations.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nanocodec import kernels
+from nanocodec.layers import LEAKY_SLOPE, HalfSnake, is_wide
+
+FEW = 2048  # outputs, about a frame, up to which a convolution is given its weights in order, else made at each call
+
+
+class Entry:
+    """The way into a causal layer: the activation, if any, and the last `keep` activated inputs of before."""
+
+    def __init__(self, activation: Any, like: Tensor, batch: int, channels: int, keep: int, wide: bool) -> None:
+        self.alpha = None if activation is None else _alpha(activation)
+        self.wide = wide
+        self.past = _room(like, batch, channels, keep, wide).zero_()
+        self.compiled = kernels.compiled(like.device)
+        if self.compiled:
+            self.table = kernels.tables(channels, self.alpha, LEAKY_SLOPE)
+        elif self.alpha is not None:
+            self.alpha = self.alpha[:, None]
+            self.inverse = (self.alpha + 1e-9).reciprocal()
+
+    def __call__(self, x: Tensor, change: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The activation of x + change [B, C, T] behind what was kept, [B, C, keep + T]; and x + change itself."""
+        if self.compiled:
+            return kernels.advance(x, change, self.past, self.table)
+        if change is not None:
+            x = change.add_(x) if change.dtype == x.dtype else x + change
+        batch, channels, length = x.shape
+        keep = self.past.shape[2]
+        out = _room(self.past, batch, channels, keep + length, self.wide)
+        out.narrow(2, 0, keep).copy_(self.past)
+        self._activate(x, out.narrow(2, keep, length))
+        self.past.copy_(out.narrow(2, length, keep))
+        return out, x
+
+    def _activate(self, x: Tensor, out: Tensor) -> None:
+        if self.alpha is None:
+            out.copy_(x)
+            return
+        half = len(self.alpha)
+        head, tail = x[:, :half], x[:, half:]
+        head = head.float()  # only the convolutions are in half precision: snake does not bear it
+        wave = torch.mul(head, self.alpha).sin_().square_()
+        if out.dtype == x.dtype == torch.float32:
+            torch.addcmul(head, wave, self.inverse, out=out[:, :half])
+            torch._C._nn.leaky_relu(tail, LEAKY_SLOPE, out=out[:, half:])
+        else:
+            out[:, :half] = torch.addcmul(head, wave, self.inverse)
+            out[:, half:] = F.leaky_relu(tail, LEAKY_SLOPE)
+
+
+def _alpha(activation: Any) -> Tensor:
+    inner = activation.activation
+    if not isinstance(inner, HalfSnake):
+        raise ValueError("only causal decoders with half-snake can be streamed")
+    return inner.snake_act.alpha.detach().flatten()
+
+
+def _room(like: Tensor, batch: int, channels: int, length: int, wide: bool) -> Tensor:
+    """Space for [B, channels, length] of the type and on the device of `like`, the channels innermost if wide."""
+    if wide:
+        return like.new_empty(batch, length, channels).transpose(1, 2)
+    return like.new_empty(batch, channels, length)
+
+
+class CausalConv:
+    """A causal convolution that remembers its last inputs, with the activation before it, if any."""
+
+    def __init__(self, module: Any, activation: Any, batch: int, dtype: torch.dtype) -> None:
+        conv = module.conv
+        weight, self.bias = conv.weight.detach().to(dtype), conv.bias.detach().to(dtype)
+        self.imitates = dtype != torch.float32 and not _has_bf16(weight.device)
+        if self.imitates:
+            weight, self.bias = weight.float(), self.bias.float()
+        wide = is_wide(weight)
+        self.weight = (kernels.channels_last(weight) if wide else weight.contiguous())[:, :, None]
+        self.dilation = conv.dilation[0]
+        self.entry = Entry(activation, weight, batch, weight.shape[1], module.left, wide)
+        self.length = 0
+        self.packed: Callable[[Tensor], Tensor] | None = None
+
+    def __call__(self, x: Tensor, change: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The convolution of x + change [B, I, T], activated: [B, O, T]; and x + change itself."""
+        length = x.shape[2]
+        entered, x = self.entry(x, change)
+        if self.imitates:
+            entered = _rounded(entered)
+        entered = entered.unsqueeze(2)  # torch knows of channels that lie innermost only in two dimensions
+        if length != self.length:
+            self.length, self.packed = length, None
+        elif length <= FEW and self.packed is None:
+            self.packed = _packed(self.weight, self.bias, self.dilation, entered.shape)
+        if self.packed is None:
+            out = F.conv2d(entered, self.weight, self.bias, dilation=(1, self.dilation))
+        else:
+            out = self.packed(entered)
+        out = out.squeeze(2)
+        return _rounded(out) if self.imitates else out, x
+
+
+def _has_bf16(device: torch.device) -> bool:
+    """Whether convolutions in bf16 are fast here. Else those in fp32 of rounded numbers stand in: no gain, no loss."""
+    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return device.type != "cpu" or bool(supported and supported())
+
+
+def _rounded(x: Tensor) -> Tensor:
+    return x.to(torch.bfloat16).float()
+
+
+def _packed(weight: Tensor, bias: Tensor, dilation: int, shape: torch.Size) -> Callable[[Tensor], Tensor] | None:
+    """A convolution for inputs of one shape only, its weights put once into the order that oneDNN wants for it.
+
+    Not every build of torch has these operators, which serve its compiler; and for another shape they crawl.
+    """
+    convolve = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+    if convolve is None or weight.device.type != "cpu":
+        return None
+    geometry = [0, 0], [1, 1], [1, dilation], 1
+    ordered = torch.ops.aten.mkldnn_reorder_conv2d_weight(weight.to_mkldnn(), *geometry, shape)
+    return lambda x: convolve(x, ordered, bias, *geometry, "none", [], "")
+
+
+class CausalUpsample:
+    """A causal transposed convolution, each output of two frames' inputs, with the activation before it."""
+
+    def __init__(self, module: Any, activation: Any, batch: int) -> None:
+        weight = module.conv.weight.detach().float()
+        self.channels, self.rate = weight.shape[0] // 2, module.rate
+        self.bias = module.conv.bias.detach().float()
+        self.entry = Entry(activation, weight, batch, weight.shape[0], 1, kernels.compiled(weight.device))
+        self.wide = is_wide(weight[::2])  # what it gives
+        weight = weight.view(self.channels, 2, 2, self.rate)  # output, input of its pair, frame, sample
+        if self.entry.compiled:
+            self.weight = weight.permute(2, 1, 3, 0).contiguous()
+        else:
+            self.weight = weight.reshape(self.channels, 2, 2 * self.rate)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        entered, _ = self.entry(x)
+        if self.entry.compiled:
+            return kernels.upsample(entered, self.weight, self.bias)
+        batch, _, frames = entered.shape
+        spread = entered.view(batch, self.channels, 2, frames).transpose(2, 3) @ self.weight
+        out = spread[:, :, 1:, : self.rate] + spread[:, :, :-1, self.rate :] + self.bias[:, None, None]
+        out = out.view(batch, self.channels, -1)
+        return kernels.channels_last(out) if self.wide else out
+
+
+def follow(branch: list[tuple[CausalConv, CausalConv]], x: Tensor) -> Tensor:
+    """Residual blocks one after another; each but the last leaves it to the next to add what it changes."""
+    change = None
+    for first, second in branch:
+        hidden, x = first(x, change)
+        change, _ = second(hidden)
+    return x if change is None else x + change
