@@ -100,6 +100,8 @@ class CausalConv:
         entered, x = self.entry(x, change)
         if self.imitates:
             entered = _rounded(entered)
+        if entered.is_cuda and len(entered) == 1 and length <= FEW:
+            return self._product(entered, length), x
         entered = entered.unsqueeze(2)  # torch knows of channels that lie innermost only in two dimensions
         if length != self.length:
             self.length, self.packed = length, None
@@ -111,6 +113,13 @@ class CausalConv:
             out = self.packed(entered)
         out = out.squeeze(2)
         return _rounded(out) if self.imitates else out, x
+
+    def _product(self, entered: Tensor, length: int) -> Tensor:
+        """A short convolution as a matrix product: for a single stream, cuDNN's own take four times as long."""
+        outputs, inputs, _, width = self.weight.shape
+        shifted = entered[0].as_strided((inputs, width, length), (entered.shape[2], self.dilation, 1))
+        weight = self.weight.view(outputs, inputs * width)
+        return torch.addmm(self.bias[:, None], weight, shifted.reshape(inputs * width, length))[None]
 
 
 def _has_bf16(device: torch.device) -> bool:

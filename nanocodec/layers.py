@@ -9,6 +9,8 @@ Attribute names equal upstream's (NeMo `audio_codec_modules`), so that state dic
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -128,6 +130,23 @@ class DenseUpsample(nn.Module):
         if lengths is not None:  # alone, an item meets zeros after its end
             x = x * valid_mask(lengths, x.shape[-1])[:, None, :]
         return self.conv(x)
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """On a GPU, convolutions and products of fp32 numbers in fp32. Torch by itself lets cuDNN round them to TF32, which
+    changed one code in a hundred."""
+    if device.type != "cuda":
+        yield
+        return
+    convolutions, products = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = convolutions
+        torch.set_float32_matmul_precision(products)
 
 
 def valid_mask(lengths: Tensor, total: int) -> Tensor:

@@ -12,7 +12,7 @@ from nanocodec import fused
 from nanocodec.config import CodecConfig, get_config
 from nanocodec.decoder import Decoder
 from nanocodec.encoder import Encoder
-from nanocodec.layers import fold_weight_norm, valid_mask
+from nanocodec.layers import fold_weight_norm, full_precision, valid_mask
 from nanocodec.quantizer import GroupFiniteScalarQuantizer
 from nanocodec.streaming import DTYPES, LatentDecoder, Precision, StreamingDecoder, StreamingEncoder
 
@@ -125,7 +125,8 @@ class NanoCodec(nn.Module):
             codes int32 [B, K, N] in [0, codebook_size), N = ceil(T / hop), zero past an item's end; and the frames
             per item, int64 [B].
         """
-        latent, frames = self.encode_latent(audio, lengths)
+        with full_precision(audio.device):
+            latent, frames = self.encode_latent(audio, lengths)
         codes = self.vector_quantizer.encode(latent)
         if lengths is not None:
             codes = codes * valid_mask(frames, codes.shape[-1])[:, None]
@@ -169,10 +170,11 @@ class NanoCodec(nn.Module):
         as_written = torch.is_grad_enabled() or torch.jit.is_tracing() or not self.config.decoder.causal
         if as_written and precision != "fp32":
             raise ValueError(f"{precision} is for causal decoders, without gradients")
-        if as_written or not frames:
-            audio = self.audio_decoder(latent, lengths)[:, 0]
-        else:  # the same in blocks, which is faster
-            audio = LatentDecoder(self.audio_decoder, batch, DTYPES[precision])(latent)[:, 0]
+        with full_precision(latent.device):
+            if as_written or not frames:
+                audio = self.audio_decoder(latent, lengths)[:, 0]
+            else:  # the same in blocks, which is faster
+                audio = LatentDecoder(self.audio_decoder, batch, DTYPES[precision])(latent)[:, 0]
         if lengths is not None:
             audio = audio * valid_mask(lengths * self.hop, audio.shape[1])
         return audio

@@ -10,7 +10,7 @@ activations would wait for memory (docs/decisions/0043-decoding-in-blocks.md).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from nanocodec.causal import CausalConv, CausalUpsample, follow
 from nanocodec.config import CodecConfig, stage_dilations
 from nanocodec.decoder import Decoder
-from nanocodec.layers import LEAKY_SLOPE, GroupedCausalUpsample, pad_at_ends
+from nanocodec.layers import LEAKY_SLOPE, GroupedCausalUpsample, full_precision, pad_at_ends
 from nanocodec.threads import Aside, averaged, side_by_side
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ Precision = Literal["fp32", "bf16"]
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 BLOCK = 1 << 20  # numbers in a block of activations: four megabytes in fp32
+ACCELERATOR_BLOCK = 1 << 27  # there memory is the only limit, and many short operations take long to launch
 FIRST_BLOCK = 64  # frames that share one pass over the weights of the first, widest layers
 
 
@@ -71,10 +72,11 @@ class LatentDecoder:
             for parts in zip(decoder.activations, decoder.up_sample_conv_layers, decoder.res_layers, strict=True)
         ]
         self._post = CausalConv(decoder.post_conv, decoder.post_activation, batch, torch.float32)
+        block = BLOCK if decoder.pre_conv.conv.weight.device.type == "cpu" else ACCELERATOR_BLOCK
         self._pieces = []  # for each stage, how many of its inputs make a block
         for rate, stage in zip(decoder.rates, self._stages, strict=True):
             numbers = batch * stage.upsample.channels * rate
-            self._pieces.append(max(1, BLOCK // numbers))
+            self._pieces.append(max(1, block // numbers))
         self._pieces[0] = max(self._pieces[0], FIRST_BLOCK)
 
     @property
@@ -101,11 +103,26 @@ class LatentDecoder:
             self._run(index + 1, self._stages[index](piece, aside), aside, out)
 
 
+class _Recording:
+    """A step on a GPU, recorded as a CUDA graph and played back: one launch instead of a thousand."""
+
+    def __init__(self, step: Callable[[Tensor], Tensor], codes: Tensor) -> None:
+        self.codes = codes.clone()
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
+            self.audio = step(self.codes)
+
+    def __call__(self, codes: Tensor) -> Tensor:
+        self.codes.copy_(codes)
+        self.graph.replay()
+        return self.audio.clone()
+
+
 class StreamingDecoder:
     """Codes to audio, chunk by chunk; `NanoCodec.streaming_decoder` makes one.
 
     The `batch` streams advance together but know nothing of one another. Memory does not grow, and what a frame costs
-    does not depend on how many came before.
+    does not depend on how many came before. On a GPU, chunks as long as the one before are decoded by a CUDA graph.
     """
 
     def __init__(self, model: NanoCodec, batch: int = 1, precision: Precision = "fp32") -> None:
@@ -114,6 +131,8 @@ class StreamingDecoder:
         self._model, self.batch = model, batch
         with torch.no_grad():
             self._decoder = LatentDecoder(model.audio_decoder, batch, DTYPES[precision])
+        self._frames = 0
+        self._recording: _Recording | None = None
 
     @torch.inference_mode()
     def push(self, codes: Tensor) -> Tensor:
@@ -133,7 +152,22 @@ class StreamingDecoder:
             raise ValueError(f"this decoder has {self.batch} streams, got codes for {codes.shape[0]}")
         if codes.shape[2] == 0:
             return self._decoder.states[0].new_zeros(self.batch, 0)
+        if codes.device.type != "cuda":
+            return self._step(codes)
+        with full_precision(codes.device):
+            return self._on_gpu(codes)
+
+    def _step(self, codes: Tensor) -> Tensor:
         return self._decoder(self._model.vector_quantizer.decode(codes))[:, 0]
+
+    def _on_gpu(self, codes: Tensor) -> Tensor:
+        """The step, recorded when a length comes for the second time: the first has warmed its libraries up."""
+        if codes.shape[2] != self._frames:
+            self._frames, self._recording = codes.shape[2], None
+            return self._step(codes)
+        if self._recording is None:
+            self._recording = _Recording(self._step, codes)
+        return self._recording(codes)
 
     @torch.inference_mode()
     def reset(self, streams: Iterable[int] | None = None) -> None:
@@ -283,8 +317,9 @@ class StreamingEncoder:
         return self._run(self._pre.weight.new_zeros(self.batch, -self._samples % self._model.hop), last=True)
 
     def _run(self, audio: Tensor, last: bool) -> Tensor:
-        x = self._pre(audio[:, None], last)
-        for layer, down in self._stages:
-            x = down(F.leaky_relu(layer(x, last), LEAKY_SLOPE), last)
-        latent = self._post(F.leaky_relu(x, LEAKY_SLOPE), last)
+        with full_precision(audio.device):
+            x = self._pre(audio[:, None], last)
+            for layer, down in self._stages:
+                x = down(F.leaky_relu(layer(x, last), LEAKY_SLOPE), last)
+            latent = self._post(F.leaky_relu(x, LEAKY_SLOPE), last)
         return self._model.vector_quantizer.encode(latent)
