@@ -4,6 +4,7 @@ and the disk that it takes."""
 import shutil
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ OPTIONAL = {
 
 def examine() -> tuple[list[str], list[list[Any]]]:
     """Columns and rows, for a table or JSON. Loads no model, asks no network and changes nothing."""
-    return COLUMNS, [*_metrics(), *_codecs(), *_datasets(), *_extras(), *_folders()]
+    return COLUMNS, [*_metrics(), *_codecs(), *_datasets(), *_extras(), *_kernels(), *_folders()]
 
 
 def _metrics() -> Iterator[list[Any]]:
@@ -90,6 +91,12 @@ def _extras() -> Iterator[list[Any]]:
         state = "ready" if not absent else f"lacks {', '.join(absent)}"
         remedy = install(extra) if absent else ""
         yield [f"extra {extra}", state, "", "", "", remedy]
+
+
+def _kernels() -> Iterator[list[Any]]:
+    compiled = find_spec("nanocodec._kernels") is not None
+    remedy = "" if compiled else "decoding is slower without: install a C compiler, then this package again"
+    yield ["kernels of nanocodec", "ready" if compiled else "not compiled", "", "", "", remedy]
 
 
 def _folders() -> Iterator[list[Any]]:

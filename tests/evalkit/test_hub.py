@@ -123,3 +123,13 @@ def test_the_doctor_names_what_is_missing_with_size_license_and_command(capsys: 
     shown = capsys.readouterr().out
     assert all(what in shown for what in rows if what.startswith("metric ")) and "evalkit fetch" in shown
     assert ("[models]" in shown) == any("[models]" in row["remedy"] for row in rows.values())
+
+
+def test_the_doctor_says_what_was_not_compiled(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for found, state in ((object(), "ready"), (None, "not compiled")):
+        monkeypatch.setattr("evalkit.doctor.find_spec", lambda _, found=found: found)
+        assert main(["doctor", "--json"]) == 0
+        row = next(row for row in json.loads(capsys.readouterr().out) if row["what"] == "kernels of nanocodec")
+        assert row["state"] == state and ("C compiler" in row["remedy"]) == (found is None)
