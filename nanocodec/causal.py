@@ -2,7 +2,8 @@
 
 Each is made of two steps: activated inputs are written behind those of before, into the memory that the convolution
 reads; then comes the convolution. On a processor the first is one pass of a compiled kernel, with the channels
-innermost in memory, as oneDNN's convolutions are fastest (docs/decisions/0045-compiled-activations.md).
+innermost in memory, as oneDNN's convolutions are fastest (docs/decisions/0045-compiled-activations.md). Sequences are
+[B, C, 1, T] here: torch knows of channels that lie innermost in two dimensions only.
 """
 
 from __future__ import annotations
@@ -25,28 +26,30 @@ class Entry:
 
     def __init__(self, activation: Any, like: Tensor, batch: int, channels: int, keep: int, wide: bool) -> None:
         self.alpha = None if activation is None else _alpha(activation)
-        self.wide = wide
-        self.past = _room(like, batch, channels, keep, wide).zero_()
+        self.layout = _layout(wide)
+        self.past = self._room(like, (batch, channels, 1, keep)).zero_()
         self.compiled = kernels.compiled(like.device)
         if self.compiled:
             self.table = kernels.tables(channels, self.alpha, LEAKY_SLOPE)
         elif self.alpha is not None:
-            self.alpha = self.alpha[:, None]
+            self.alpha = self.alpha[:, None, None]
             self.inverse = (self.alpha + 1e-9).reciprocal()
 
     def __call__(self, x: Tensor, change: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The activation of x + change [B, C, T] behind what was kept, [B, C, keep + T]; and x + change itself."""
+        """The activation of x + change [B, C, 1, T] behind what was kept, [B, C, 1, keep + T]; and x + change."""
         if self.compiled:
             return kernels.advance(x, change, self.past, self.table)
         if change is not None:
             x = change.add_(x) if change.dtype == x.dtype else x + change
-        batch, channels, length = x.shape
-        keep = self.past.shape[2]
-        out = _room(self.past, batch, channels, keep + length, self.wide)
-        out.narrow(2, 0, keep).copy_(self.past)
-        self._activate(x, out.narrow(2, keep, length))
-        self.past.copy_(out.narrow(2, length, keep))
+        keep, length = self.past.shape[3], x.shape[3]
+        out = self._room(self.past, (*x.shape[:3], keep + length))
+        out[..., :keep] = self.past
+        self._activate(x, out[..., keep:])
+        self.past.copy_(out[..., length:])
         return out, x
+
+    def _room(self, like: Tensor, shape: tuple[int, ...]) -> Tensor:
+        return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=self.layout)
 
     def _activate(self, x: Tensor, out: Tensor) -> None:
         if self.alpha is None:
@@ -71,11 +74,8 @@ def _alpha(activation: Any) -> Tensor:
     return inner.snake_act.alpha.detach().flatten()
 
 
-def _room(like: Tensor, batch: int, channels: int, length: int, wide: bool) -> Tensor:
-    """Space for [B, channels, length] of the type and on the device of `like`, the channels innermost if wide."""
-    if wide:
-        return like.new_empty(batch, length, channels).transpose(1, 2)
-    return like.new_empty(batch, channels, length)
+def _layout(wide: bool) -> torch.memory_format:
+    return torch.channels_last if wide else torch.contiguous_format
 
 
 class CausalConv:
@@ -88,21 +88,20 @@ class CausalConv:
         if self.imitates:
             weight, self.bias = weight.float(), self.bias.float()
         wide = is_wide(weight)
-        self.weight = (kernels.channels_last(weight) if wide else weight.contiguous())[:, :, None]
+        self.weight = weight[:, :, None].contiguous(memory_format=_layout(wide))
         self.dilation = conv.dilation[0]
         self.entry = Entry(activation, weight, batch, weight.shape[1], module.left, wide)
         self.length = 0
         self.packed: Callable[[Tensor], Tensor] | None = None
 
     def __call__(self, x: Tensor, change: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The convolution of x + change [B, I, T], activated: [B, O, T]; and x + change itself."""
-        length = x.shape[2]
+        """The convolution of x + change [B, I, 1, T], activated: [B, O, 1, T]; and x + change itself."""
+        length = x.shape[3]
         entered, x = self.entry(x, change)
         if self.imitates:
             entered = _rounded(entered)
         if entered.is_cuda and len(entered) == 1 and length <= FEW:
             return self._product(entered, length), x
-        entered = entered.unsqueeze(2)  # torch knows of channels that lie innermost only in two dimensions
         if length != self.length:
             self.length, self.packed = length, None
         elif length <= FEW and self.packed is None:
@@ -111,15 +110,14 @@ class CausalConv:
             out = F.conv2d(entered, self.weight, self.bias, dilation=(1, self.dilation))
         else:
             out = self.packed(entered)
-        out = out.squeeze(2)
         return _rounded(out) if self.imitates else out, x
 
     def _product(self, entered: Tensor, length: int) -> Tensor:
         """A short convolution as a matrix product: for a single stream, cuDNN's own take four times as long."""
         outputs, inputs, _, width = self.weight.shape
-        shifted = entered[0].as_strided((inputs, width, length), (entered.shape[2], self.dilation, 1))
+        shifted = entered.as_strided((inputs, width, length), (entered.shape[3], self.dilation, 1))
         weight = self.weight.view(outputs, inputs * width)
-        return torch.addmm(self.bias[:, None], weight, shifted.reshape(inputs * width, length))[None]
+        return torch.addmm(self.bias[:, None], weight, shifted.reshape(inputs * width, length))[None, :, None]
 
 
 def _has_bf16(device: torch.device) -> bool:
@@ -153,7 +151,7 @@ class CausalUpsample:
         self.channels, self.rate = weight.shape[0] // 2, module.rate
         self.bias = module.conv.bias.detach().float()
         self.entry = Entry(activation, weight, batch, weight.shape[0], 1, kernels.compiled(weight.device))
-        self.wide = is_wide(weight[::2])  # what it gives
+        self.layout = _layout(is_wide(weight[::2]))  # of what it gives
         weight = weight.view(self.channels, 2, 2, self.rate)  # output, input of its pair, frame, sample
         if self.entry.compiled:
             self.weight = weight.permute(2, 1, 3, 0).contiguous()
@@ -164,11 +162,10 @@ class CausalUpsample:
         entered, _ = self.entry(x)
         if self.entry.compiled:
             return kernels.upsample(entered, self.weight, self.bias)
-        batch, _, frames = entered.shape
+        batch, _, _, frames = entered.shape
         spread = entered.view(batch, self.channels, 2, frames).transpose(2, 3) @ self.weight
         out = spread[:, :, 1:, : self.rate] + spread[:, :, :-1, self.rate :] + self.bias[:, None, None]
-        out = out.view(batch, self.channels, -1)
-        return kernels.channels_last(out) if self.wide else out
+        return out.view(batch, self.channels, 1, -1).contiguous(memory_format=self.layout)
 
 
 def follow(branch: list[tuple[CausalConv, CausalConv]], x: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 _POINTER, _INT, _SIZE = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
+LAST = torch.channels_last  # which torch knows in two dimensions only; the first of them is 1 here
 TABLE = 1024  # numbers at least in a table, so that few channels, too, are computed in long rows
 
 
@@ -37,11 +38,6 @@ def compiled(device: torch.device) -> bool:
     return device.type == "cpu" and _library() is not None
 
 
-def channels_last(x: Tensor) -> Tensor:
-    """The same [B, C, T], in memory as [B, T, C] without gaps; free of charge where it lies so already."""
-    return x.transpose(1, 2).contiguous().transpose(1, 2)
-
-
 def tables(channels: int, alpha: Tensor | None, slope: float) -> Tensor:
     """The activation of each channel as `advance` wants it: half-snake with `alpha` [C // 2], or none. Float [3, n]."""
     parts = torch.zeros(3, channels)
@@ -57,42 +53,43 @@ def advance(x: Tensor, change: Tensor | None, past: Tensor, table: Tensor) -> tu
     """The activation of x + change behind `past`, which becomes the end of it; and x + change, fp32, itself.
 
     Args:
-        x: [B, C, T], fp32 or bf16, and `change`, if any, of the same shape.
-        past: [B, C, K] as `channels_last` lays it; overwritten.
+        x: [B, C, 1, T], fp32 or bf16, and `change`, if any, of the same shape.
+        past: [B, C, 1, K], channels last; overwritten.
         table: what `tables` made.
 
     Returns:
-        [B, C, K + T] of the type of `past`, and [B, C, T]; both channels last.
+        [B, C, 1, K + T] of the type of `past`, and [B, C, 1, T]; both channels last.
     """
-    batch, channels, length = x.shape
-    keep = past.shape[2]
-    x, change = channels_last(x), None if change is None else channels_last(change)
-    out = past.new_empty(batch, keep + length, channels)
-    total = x if change is None else x.new_empty(batch, length, channels, dtype=torch.float32).transpose(1, 2)
+    batch, channels, _, length = x.shape
+    keep = past.shape[3]
+    x = x.contiguous(memory_format=LAST)
+    change = None if change is None else change.contiguous(memory_format=LAST)
+    out = torch.empty((batch, channels, 1, keep + length), dtype=past.dtype, memory_format=LAST)
+    total = x if change is None else torch.empty(x.shape, memory_format=LAST)
     half = torch.bfloat16
     _call("nanocodec_advance", x.data_ptr(), x.dtype == half, None if change is None else change.data_ptr(),
           change is not None and change.dtype == half, total.data_ptr(), past.data_ptr(), out.data_ptr(),
           out.dtype == half, table.data_ptr(), table.shape[1], batch, keep, length, channels)  # fmt: skip
-    return out.transpose(1, 2), total
+    return out, total
 
 
 def upsample(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """The transposed convolution of a causal decoder over all frames but the first, which is the one before.
 
     Args:
-        x: float [B, 2 * C, 1 + T] as `channels_last` lays it.
+        x: float [B, 2 * C, 1, 1 + T], channels last.
         weight: float [2, 2, rate, C]: frame (this, the one before), input of the pair, sample, output.
         bias: float [C].
 
     Returns:
-        float [B, C, T * rate] as `channels_last` lays it.
+        float [B, C, 1, T * rate], channels last.
     """
     rate, channels = weight.shape[2:]
-    frames = x.shape[2] - 1
-    out = x.new_empty(x.shape[0], frames * rate, channels)
+    batch, frames = x.shape[0], x.shape[3] - 1
+    out = torch.empty((batch, channels, 1, frames * rate), memory_format=LAST)
     _call("nanocodec_upsample", x.data_ptr(), weight.data_ptr(), bias.data_ptr(), out.data_ptr(),
-          x.shape[0], frames, rate, channels)  # fmt: skip
-    return out.transpose(1, 2)
+          batch, frames, rate, channels)  # fmt: skip
+    return out
 
 
 def _call(name: str, *arguments: object) -> None:

@@ -20,7 +20,7 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import weight_norm
 
 from nanocodec.config import PadMode
-from nanocodec.kernels import channels_last, compiled
+from nanocodec.kernels import compiled
 
 WIDE = 64  # channels from which on torch alone decodes with them innermost: with fewer, half-snake loses the gain
 LEAKY_SLOPE = 0.01  # torch's default, as upstream; not HiFi-GAN's 0.1
@@ -289,7 +289,7 @@ def order_for_decoding(decoder: nn.Module) -> None:
     """Lay a folded decoder's wide weights out, in place, as decoding wants them, which else does so every time."""
     for conv in decoder.modules():
         if isinstance(conv, nn.Conv1d) and is_wide(conv.weight):
-            conv.weight.data = channels_last(conv.weight.data)
+            conv.weight.data = conv.weight.data[:, :, None].contiguous(memory_format=torch.channels_last)[:, :, 0]
 
 
 def has_weight_norm(module: nn.Module) -> bool:

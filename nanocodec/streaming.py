@@ -90,8 +90,8 @@ class LatentDecoder:
 
     def _whole(self, latent: Tensor, aside: Aside) -> Tensor:
         out: list[Tensor] = []
-        self._run(0, self._pre(latent)[0], aside, out)
-        return out[0] if len(out) == 1 else torch.cat(out, dim=2)
+        self._run(0, self._pre(latent[:, :, None])[0], aside, out)
+        return (out[0] if len(out) == 1 else torch.cat(out, dim=3))[:, :, 0]
 
     def _run(self, index: int, x: Tensor, aside: Aside, out: list[Tensor]) -> None:
         """Bring a block through the stages from `index` on, in pieces, each to the end before the next begins."""
@@ -99,7 +99,7 @@ class LatentDecoder:
             sound, _ = self._post(x)
             out.append(sound.clamp_(-1.0, 1.0) if self._clamp else sound.tanh_())
             return
-        for piece in x.split(self._pieces[index], dim=2):
+        for piece in x.split(self._pieces[index], dim=3):
             self._run(index + 1, self._stages[index](piece, aside), aside, out)
 
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from nanocodec import kernels
-from nanocodec.kernels import channels_last
 from nanocodec.layers import LEAKY_SLOPE, HalfSnake
 
 CPU = torch.device("cpu")
@@ -24,6 +23,11 @@ here = pytest.mark.skipif(not kernels.compiled(CPU), reason="the kernels were no
 def test_where_there_is_a_compiler_there_are_kernels() -> None:
     assert kernels.compiled(CPU)
     assert not kernels.compiled(torch.device("cuda"))
+
+
+def channels_last(x: torch.Tensor) -> torch.Tensor:
+    """[B, C, T] as [B, C, 1, T], the channels innermost in memory."""
+    return x[:, :, None].contiguous(memory_format=torch.channels_last)
 
 
 def activation(channels: int, seed: int) -> HalfSnake:
@@ -58,11 +62,11 @@ def test_advance_is_the_activation_of_a_sum_behind_the_past(
     assert torch.equal(x, given)
     exact = x if change is None else x + change
     assert torch.equal(total, exact)
-    truth = module(exact.double())
+    truth = module(exact[:, :, 0].double())
     assert out.dtype == kind
-    assert torch.equal(out[:, :, :keep], before)
-    assert torch.equal(past, out[:, :, length:])
-    new = out[:, :, keep:].double()
+    assert torch.equal(out[..., :keep], before)
+    assert torch.equal(past, out[..., length:])
+    new = out[:, :, 0, keep:].double()
     step = truth.abs() * 2.0**-8 if half else truth.abs() * 2.0**-22  # half a unit in the last place; a few
     assert ((new - truth).abs() <= step + 4e-6).all()
 
@@ -73,7 +77,7 @@ def test_inputs_in_half_precision_and_none_to_activate() -> None:
     past = channels_last(torch.zeros(2, 6, 2, dtype=torch.bfloat16))
     out, total = kernels.advance(x, None, past, kernels.tables(6, None, LEAKY_SLOPE))
     assert torch.equal(total, x)
-    assert torch.equal(out[:, :, 2:], x)
+    assert torch.equal(out[..., 2:], x)
 
 
 @here
@@ -83,7 +87,7 @@ def test_the_sine_of_large_numbers(size: float) -> None:
     table = kernels.tables(2, torch.tensor([1.0]), LEAKY_SLOPE)
     out, _ = kernels.advance(channels_last(x), None, channels_last(torch.zeros(1, 2, 0)), table)
     truth = x[0, 0].double() + x[0, 0].double().sin().square()
-    assert (out[0, 0] - truth).abs().max() <= size * 2.0**-23  # what fp32 can hold of the sum
+    assert (out[0, 0, 0] - truth).abs().max() <= size * 2.0**-23  # what fp32 can hold of the sum
 
 
 @here
@@ -102,7 +106,7 @@ def test_bf16_is_rounded_as_torch_rounds() -> None:
     x = bits.to(torch.int32).view(torch.float32)
     table = kernels.tables(2, None, LEAKY_SLOPE)
     out, _ = kernels.advance(channels_last(x), None, channels_last(torch.zeros(1, 2, 0, dtype=torch.bfloat16)), table)
-    finite = x.isfinite()
+    out, finite = out[:, :, 0], x.isfinite()
     assert torch.equal(out[finite], x.to(torch.bfloat16)[finite])
     assert out[x.isnan()].isnan().all()
 
@@ -120,7 +124,7 @@ def test_upsample_is_the_transposed_convolution(batch: int, channels: int, frame
     x = torch.randn(batch, 2 * channels, 1 + frames)
     weight, bias = torch.randn(2 * channels, 1, 2 * rate), torch.randn(channels)
     ordered = weight.view(channels, 2, 2, rate).permute(2, 1, 3, 0).contiguous()
-    out = kernels.upsample(channels_last(x), ordered, bias)
+    out = kernels.upsample(channels_last(x), ordered, bias)[:, :, 0]
     truth = F.conv_transpose1d(x, weight, bias, stride=rate, groups=channels)[:, :, rate : (1 + frames) * rate]
     assert out.shape == truth.shape
     assert (out - truth).abs().max() <= 1e-5
