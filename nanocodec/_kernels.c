@@ -70,7 +70,7 @@ void nanocodec_advance(const void *x, int x_bf16, const void *change, int change
     for (int64_t item = 0; item < batch; item++) {
         char *memory = (char *)past + item * kept;
         char *start = (char *)out + item * (kept + count * out_size);
-        memcpy(start, memory, kept);
+        if (kept) memcpy(start, memory, kept);
         for (int64_t at = 0; at < count;) {
             const int64_t phase = at % period, place = item * count + at;
             int64_t n = period - phase < BLOCK ? period - phase : BLOCK;
@@ -89,7 +89,7 @@ void nanocodec_advance(const void *x, int x_bf16, const void *change, int change
             write(start + kept + at * out_size, v, out_bf16, n);
             at += n;
         }
-        memcpy(memory, start + count * out_size, kept);
+        if (kept) memcpy(memory, start + count * out_size, kept);
     }
 }
 
