@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 _POINTER, _INT, _SIZE = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
+CPU = torch.device("cpu")  # said wherever memory is made, for torch's defaults are its user's
 LAST = torch.channels_last  # which torch knows in two dimensions only; the first of them is 1 here
 TABLE = 1024  # numbers at least in a table, so that few channels, too, are computed in long rows
 
@@ -40,7 +41,7 @@ def compiled(device: torch.device) -> bool:
 
 def tables(channels: int, alpha: Tensor | None, slope: float) -> Tensor:
     """The activation of each channel as `advance` wants it: half-snake with `alpha` [C // 2], or none. Float [3, n]."""
-    parts = torch.zeros(3, channels)
+    parts = torch.zeros(3, channels, dtype=torch.float32, device=CPU)
     parts[0] = 1
     if alpha is not None:
         half = len(alpha)
@@ -64,8 +65,8 @@ def advance(x: Tensor, change: Tensor | None, past: Tensor, table: Tensor) -> tu
     keep = past.shape[3]
     x = x.contiguous(memory_format=LAST)
     change = None if change is None else change.contiguous(memory_format=LAST)
-    out = torch.empty((batch, channels, 1, keep + length), dtype=past.dtype, memory_format=LAST)
-    total = x if change is None else torch.empty(x.shape, memory_format=LAST)
+    out = torch.empty((batch, channels, 1, keep + length), dtype=past.dtype, device=CPU, memory_format=LAST)
+    total = x if change is None else torch.empty(x.shape, dtype=torch.float32, device=CPU, memory_format=LAST)
     half = torch.bfloat16
     _call("nanocodec_advance", x.data_ptr(), x.dtype == half, None if change is None else change.data_ptr(),
           change is not None and change.dtype == half, total.data_ptr(), past.data_ptr(), out.data_ptr(),
@@ -86,7 +87,7 @@ def upsample(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """
     rate, channels = weight.shape[2:]
     batch, frames = x.shape[0], x.shape[3] - 1
-    out = torch.empty((batch, channels, 1, frames * rate), memory_format=LAST)
+    out = torch.empty((batch, channels, 1, frames * rate), dtype=torch.float32, device=CPU, memory_format=LAST)
     _call("nanocodec_upsample", x.data_ptr(), weight.data_ptr(), bias.data_ptr(), out.data_ptr(),
           batch, frames, rate, channels)  # fmt: skip
     return out

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from nanocodec import kernels
 from nanocodec.layers import LEAKY_SLOPE, HalfSnake
+from nanocodec.testing import seeded_model, tiny
 
 CPU = torch.device("cpu")
 here = pytest.mark.skipif(not kernels.compiled(CPU), reason="the kernels were not compiled: no C compiler")
@@ -98,6 +99,20 @@ def test_no_failure_becomes_a_number(value: float, kind: torch.dtype) -> None:
     table = kernels.tables(4, torch.ones(2), LEAKY_SLOPE)
     out, _ = kernels.advance(channels_last(x), None, channels_last(torch.zeros(1, 4, 0, dtype=kind)), table)
     assert not out.isfinite().any()
+
+
+@here
+def test_torchs_defaults_are_the_users() -> None:
+    model = seeded_model(tiny())
+    codes = torch.arange(12).view(1, 2, 6)
+    with torch.inference_mode():
+        expected = model.decode(codes)
+        torch.set_default_dtype(torch.float64)
+        try:
+            with torch.device("meta"):
+                assert torch.equal(model.decode(codes), expected)
+        finally:
+            torch.set_default_dtype(torch.float32)
 
 
 @here
