@@ -1,7 +1,7 @@
 /* What a causal decoder does between its convolutions, each in one pass over memory; nanocodec/kernels.py calls it.
  *
- * Arrays are [batch, time, channels], the channels innermost. Compilers that can make a copy of a function for each
- * width of vectors, and the processor's own is taken when the program starts.
+ * Arrays are [batch, time, channels], the channels innermost. Where the compiler can, it makes a copy of each function
+ * for each width of vectors; the one for this processor is chosen when the program starts.
  */
 #include <stdint.h>
 #include <string.h>

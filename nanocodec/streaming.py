@@ -152,10 +152,8 @@ class StreamingDecoder:
             raise ValueError(f"this decoder has {self.batch} streams, got codes for {codes.shape[0]}")
         if codes.shape[2] == 0:
             return self._decoder.states[0].new_zeros(self.batch, 0)
-        if codes.device.type != "cuda":
-            return self._step(codes)
         with full_precision(codes.device):
-            return self._on_gpu(codes)
+            return self._on_gpu(codes) if codes.is_cuda else self._step(codes)
 
     def _step(self, codes: Tensor) -> Tensor:
         return self._decoder(self._model.vector_quantizer.decode(codes))[:, 0]
