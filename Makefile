@@ -33,7 +33,7 @@ test-slow: $(VENV)/.slow-ready ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
 test-models: $(VENV)/.models-ready ## the tests of metrics that hold a model, with torchaudio and speechbrain at hand
-	$(BIN)/python -m pytest tests/metrics
+	$(BIN)/python -m pytest tests/evalkit/metrics
 
 lint: $(VENV)/.test-ready ## ruff and mypy
 	$(BIN)/ruff check .

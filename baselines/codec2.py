@@ -12,8 +12,9 @@ from importlib.metadata import version
 
 import numpy as np
 
-from evalkit import optional
-from evalkit.codecs import Card, Codec, Codes, State, Wave
+from evalkit.audio import Wave
+from evalkit.codecs import Availability, Codec, CodecInfo, Codes
+from evalkit.environment import extras
 
 SAMPLE_RATE = 8_000
 MODES = {"3.2k": 3200, "2.4k": 2400, "1.6k": 1600, "1.4k": 1400, "1.3k": 1300, "1.2k": 1200, "0.7k": 700}
@@ -34,7 +35,7 @@ class Codec2Codec:
         """Raises MissingError where pycodec2 is not installed."""
         self.name = name
         self.mode = mode
-        self._pycodec2 = optional.load("pycodec2", "classical")
+        self._pycodec2 = extras.load("pycodec2", "classical")
         self.details: Mapping[str, object] = {"pycodec2": version("pycodec2"), "mode": mode}
         coder = self._pycodec2.Codec2(mode)
         self._frame: int = coder.samples_per_frame()
@@ -69,13 +70,13 @@ class Codec2Family:
     default_rate = "1.2k"
     license = "LGPL-2.1 (Codec 2), BSD (pycodec2)"
 
-    def state(self, rate: str) -> State:
+    def availability(self, rate: str) -> Availability:
         """Ready where pycodec2 is installed."""
-        return optional.state("pycodec2", "classical")
+        return extras.availability("pycodec2", "classical")
 
-    def card(self, rate: str) -> Card:
+    def info(self, rate: str) -> CodecInfo:
         """What is known of the mode."""
-        return Card(SAMPLE_RATE, 50.0 if MODES[rate] >= 2400 else 25.0, code_license="LGPL-2.1", causal=True)
+        return CodecInfo(SAMPLE_RATE, 50.0 if MODES[rate] >= 2400 else 25.0, code_license="LGPL-2.1", causal=True)
 
     def build(self, rate: str, device: str = "cpu") -> Codec:
         """Codec 2 at `rate`, always on the CPU; raises MissingError where pycodec2 is not installed."""
@@ -87,7 +88,7 @@ FAMILY = Codec2Family()
 
 def decode_stream(mode: int, packets: bytes) -> bytes:
     """16-bit PCM of `packets`, all frames one after another. Repeatable only once a process: see the module."""
-    decoder = optional.load("pycodec2", "classical").Codec2(mode)
+    decoder = extras.load("pycodec2", "classical").Codec2(mode)
     size = decoder.bytes_per_frame()
     starts = range(0, len(packets), size)
     return b"".join(decoder.decode(packets[start : start + size]).tobytes() for start in starts)

@@ -11,7 +11,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evalkit.codecs import Card, Codec
+from evalkit.codecs import Codec, CodecInfo
 from evalkit.errors import MissingError
 
 from . import pretrained
@@ -89,10 +89,10 @@ class DacFamily(HubFamily):
         """The weights of the model that `rate` names."""
         return VARIANTS[rate][0].release
 
-    def card(self, rate: str) -> Card:
+    def info(self, rate: str) -> CodecInfo:
         """What is known of the model and its codebooks at `rate`."""
         model, count = VARIANTS[rate]
-        return Card(
+        return CodecInfo(
             model.sample_rate, model.sample_rate / model.hop, (CODEBOOK,) * count,
             model.parameters - (model.codebooks - count) * PER_CODEBOOK, "Apache-2.0", model.release.license,
             str(model.release), causal=False,
@@ -113,7 +113,7 @@ class DacFamily(HubFamily):
                 f"{spec} takes {about.sample_rate} Hz, hop {about.hop} and {about.codebooks} codebooks of {CODEBOOK}; "
                 f"{weights} has {found[0]} Hz, hop {found[1]} and {found[2]} codebooks of {found[3]}"
             )
-        return DacCodec(spec, model, self.card(rate), details(files, "transformers"))
+        return DacCodec(spec, model, self.info(rate), details(files, "transformers"))
 
 
 FAMILY = DacFamily()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evalkit.codecs import Card, Codec
+from evalkit.codecs import Codec, CodecInfo
 from evalkit.errors import MissingError
 
 from . import pretrained
@@ -54,10 +54,10 @@ class EncodecFamily(HubFamily):
         """The same weights at every rate."""
         return RELEASE
 
-    def card(self, rate: str) -> Card:
+    def info(self, rate: str) -> CodecInfo:
         """What is known of EnCodec at `rate`."""
         count = round(self.rates[rate] / BITS)
-        return Card(
+        return CodecInfo(
             SAMPLE_RATE, FRAME_RATE, (CODEBOOK,) * count, PARAMETERS + count * CODEBOOK * DIMENSION,
             "Apache-2.0", RELEASE.license, str(RELEASE), causal=True,
         )  # fmt: skip
@@ -74,7 +74,7 @@ class EncodecFamily(HubFamily):
         found = (config.sampling_rate, config.hop_length, config.codebook_size, config.normalize, config.chunk_length)
         if found != (SAMPLE_RATE, HOP, CODEBOOK, False, None) or config.num_quantizers < count:
             raise MissingError(f"{spec}: {weights} holds another EnCodec than the 24 kHz model")
-        return EncodecCodec(spec, model, self.card(rate), details(files, "transformers"))
+        return EncodecCodec(spec, model, self.info(rate), details(files, "transformers"))
 
 
 FAMILY = EncodecFamily()

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evalkit.codecs import Card, Codec
+from evalkit.codecs import Codec, CodecInfo
 from evalkit.errors import MissingError
 
 from . import pretrained
@@ -62,10 +62,10 @@ class MimiFamily(HubFamily):
         """The same weights at every rate."""
         return RELEASE
 
-    def card(self, rate: str) -> Card:
+    def info(self, rate: str) -> CodecInfo:
         """What is known of Mimi at `rate`."""
         count = codebooks(self.rates[rate])
-        return Card(
+        return CodecInfo(
             SAMPLE_RATE, FRAME_RATE, (CODEBOOK,) * count, PARAMETERS + count * CODEBOOK * DIMENSION,
             "Apache-2.0", RELEASE.license, str(RELEASE), causal=True,
         )  # fmt: skip
@@ -85,7 +85,7 @@ class MimiFamily(HubFamily):
                 f"{spec} takes {SAMPLE_RATE} Hz, {FRAME_RATE} frames/s and {count} codebooks of {CODEBOOK}; {weights} "
                 f"has {found[0]} Hz, {found[1]} frames/s and {config.num_quantizers} codebooks of {found[2]}"
             )
-        return MimiCodec(spec, model, self.card(rate), details(files, "transformers"))
+        return MimiCodec(spec, model, self.info(rate), details(files, "transformers"))
 
 
 def codebooks(bitrate: float) -> int:

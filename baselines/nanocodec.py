@@ -12,10 +12,10 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evalkit.codecs import READY, Card, Codec, State
+from evalkit.codecs import READY, Availability, Codec, CodecInfo
+from evalkit.environment.downloads import sha256
 from evalkit.errors import MissingError
-from evalkit.hub import sha256
-from nanocodec import hub
+from nanocodec import releases
 from nanocodec.config import get_config
 from nanocodec.errors import CheckpointError
 
@@ -59,39 +59,43 @@ class NanoCodecFamily:
         """Exact bit/s, derived from each variant's codebooks and frame rate."""
         return {rate: get_config(variant).bitrate for rate, variant in self.variants.items()}
 
-    def state(self, rate: str) -> State:
+    def availability(self, rate: str) -> Availability:
         """Ready where the weights came with the package, or were downloaded."""
         if rate == BUILT_IN:
             here = self._built_in().is_file()
-            return READY if here else State("needs download", "install the package again: no weights came with it")
-        release, spec = hub.RELEASES.get(self.variants[rate]), f"{self.name}@{rate}"
+            return (
+                READY if here else Availability("needs download", "install the package again: no weights came with it")
+            )
+        release, spec = releases.RELEASES.get(self.variants[rate]), f"{self.name}@{rate}"
         if release is None:
-            return State("needs weights", "None were released: add --weights FILE, or --rendered DIR of decoded audio")
-        if hub.cached(self.variants[rate]) is not None:
+            return Availability(
+                "needs weights", "None were released: add --weights FILE, or --rendered DIR of decoded audio"
+            )
+        if releases.cached(self.variants[rate]) is not None:
             return READY
-        return State(
+        return Availability(
             "needs download",
             f"Run `evalkit fetch {spec}`; or bring the file from elsewhere (`{release.command} --local-dir DIR`) and "
             f"add --weights DIR/{release.file} ({release.file} of {release.repository} at revision {release.revision}, "
             f"license: {release.license})",
         )
 
-    def card(self, rate: str) -> Card:
+    def info(self, rate: str) -> CodecInfo:
         """What is known of the codec at `rate`."""
         config = get_config(self.variants[rate])
-        release = hub.RELEASES.get(self.variants[rate])
+        release = releases.RELEASES.get(self.variants[rate])
         weights, license, count = ("built in", "Apache-2.0", None) if rate == BUILT_IN else ("", "", None)
         if release is not None:
             weights, license = f"{release.repository} ({release.revision[:12]})", release.license.split(" (")[0]
             count = PARAMETERS[self.variants[rate]]
-        return Card(
+        return CodecInfo(
             config.sample_rate, config.frame_rate, (config.codebook_size,) * config.num_codebooks, count,
             "Apache-2.0", license, weights, causal=config.decoder.causal,
         )  # fmt: skip
 
     def build(self, rate: str, device: str = "cpu") -> Codec:
         """The codec at `rate` on `device` (a torch device); raises MissingError where its weights are not here."""
-        if not (state := self.state(rate)).ready:
+        if not (state := self.availability(rate)).ready:
             raise MissingError(f"{self.name}@{rate}: {state.remedy}")
         if rate != BUILT_IN:
             return self._open(self.fetch(rate), rate, device, f"{self.name}@{rate}")
@@ -105,12 +109,12 @@ class NanoCodecFamily:
         if rate == BUILT_IN:
             with resources.as_file(self._built_in()) as path:
                 return path
-        if self.variants[rate] not in hub.RELEASES:
-            raise MissingError(f"{self.name}@{rate}: {self.state(rate).remedy}")
+        if self.variants[rate] not in releases.RELEASES:
+            raise MissingError(f"{self.name}@{rate}: {self.availability(rate).remedy}")
         try:
-            return hub.fetch(self.variants[rate])
+            return releases.fetch(self.variants[rate])
         except CheckpointError as error:
-            license = hub.RELEASES[self.variants[rate]].license
+            license = releases.RELEASES[self.variants[rate]].license
             raise MissingError(f"{self.name}@{rate}: {error} (license: {license})") from error
 
     def build_from(self, weights: Path, rate: str, device: str = "cpu") -> Codec:
@@ -131,7 +135,7 @@ class NanoCodecFamily:
         if found != wanted:
             raise MissingError(f"{path} has {found}, {self.name}@{rate} {wanted}")
         about = {"weights_sha256": sha256(path), "torch": version("torch")}
-        return NanoCodecCodec(name, model.to(device), self.card(rate), about)
+        return NanoCodecCodec(name, model.to(device), self.info(rate), about)
 
     def _built_in(self) -> Traversable:
         return resources.files("nanocodec") / "weights" / f"{WEIGHTS}.safetensors"

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evalkit.codecs import Card, Codes, Wave
+from evalkit.audio import Wave
+from evalkit.codecs import CodecInfo, Codes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,7 +17,7 @@ class NetworkCodec(ABC):
     """An nn.Module behind the protocol, on the device that it is on, one utterance at a time; `card` says what it is,
     subclasses how it codes."""
 
-    def __init__(self, name: str, model: Any, card: Card, details: Mapping[str, object]) -> None:
+    def __init__(self, name: str, model: Any, card: CodecInfo, details: Mapping[str, object]) -> None:
         self.name = name
         self.sample_rate = card.sample_rate
         self.frame_rate = card.frame_rate

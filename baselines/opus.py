@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from evalkit import optional
-from evalkit.codecs import Card, Codec, Codes, State, Wave
+from evalkit.audio import Wave
+from evalkit.codecs import Availability, Codec, CodecInfo, Codes
+from evalkit.environment import extras
 
 SAMPLE_RATE = 48_000
 FRAME_MS = 40
@@ -38,7 +39,7 @@ class OpusCodec:
         """Raises MissingError where PyAV is not installed."""
         self.name = name
         self.bitrate = bitrate
-        self._av = optional.load("av", "classical")
+        self._av = extras.load("av", "classical")
         self.details: Mapping[str, object] = {"av": self._av.__version__, "bit_rate": bitrate} | OPTIONS
         self._header: bytes = self._encoder().extradata
         # RFC 7845: samples to drop from the start of what is decoded, at 48 kHz.
@@ -86,13 +87,13 @@ class OpusFamily:
     default_rate = "6k"
     license = "BSD-3-Clause (libopus, PyAV); PyAV's wheels hold FFmpeg under the LGPL"
 
-    def state(self, rate: str) -> State:
+    def availability(self, rate: str) -> Availability:
         """Ready where PyAV is installed."""
-        return optional.state("av", "classical")
+        return extras.availability("av", "classical")
 
-    def card(self, rate: str) -> Card:
+    def info(self, rate: str) -> CodecInfo:
         """What is known of Opus."""
-        return Card(SAMPLE_RATE, SAMPLE_RATE / FRAME, code_license="BSD-3-Clause", causal=True)
+        return CodecInfo(SAMPLE_RATE, SAMPLE_RATE / FRAME, code_license="BSD-3-Clause", causal=True)
 
     def build(self, rate: str, device: str = "cpu") -> Codec:
         """Opus at `rate`, always on the CPU; raises MissingError where PyAV is not installed."""

@@ -5,7 +5,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from evalkit.codecs import READY, Card, Codec, Codes, State, Wave
+from evalkit.audio import Wave
+from evalkit.codecs import READY, Availability, Codec, CodecInfo, Codes
 
 BITS_A_SAMPLE = 32
 
@@ -38,13 +39,13 @@ class PcmFamily:
     default_rate = "float32"
     license = "none needed"
 
-    def state(self, rate: str) -> State:
+    def availability(self, rate: str) -> Availability:
         """Always ready."""
         return READY
 
-    def card(self, rate: str) -> Card:
+    def info(self, rate: str) -> CodecInfo:
         """What is known of doing nothing."""
-        return Card(causal=True)
+        return CodecInfo(causal=True)
 
     def build(self, rate: str, device: str = "cpu") -> Codec:
         """The identity codec."""

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from evalkit import optional
+from evalkit.environment import extras
 from evalkit.errors import MissingError
 
 FILES = ("config.json", "model.safetensors")
@@ -17,7 +17,7 @@ def load(kind: str, model_type: str, folder: Path, device: str, spec: str) -> An
     Raises MissingError where transformers cannot be used, and where the folder holds another model, damaged files,
     or tensors that are not exactly the model's (transformers itself would fill gaps with random numbers).
     """
-    transformers = optional.load_transformers()
+    transformers = extras.load_transformers()
     try:
         found = json.loads((folder / FILES[0]).read_text(encoding="utf-8")).get("model_type")
     except (OSError, ValueError, AttributeError) as error:

@@ -7,7 +7,7 @@ run takes --rendered as well, for audio that its authors decoded.
 
 from collections.abc import Mapping
 
-from evalkit.codecs import Card, Codec, State
+from evalkit.codecs import Availability, Codec, CodecInfo
 from evalkit.errors import MissingError
 
 
@@ -15,7 +15,7 @@ class RenderedFamily:
     """A codec that does not run here; `why` says the reason, `cards` what is known of it at each rate."""
 
     def __init__(
-        self, name: str, rates: Mapping[str, float], why: str, cards: Mapping[str, Card], license: str
+        self, name: str, rates: Mapping[str, float], why: str, cards: Mapping[str, CodecInfo], license: str
     ) -> None:
         self.name = name
         self.rates = rates
@@ -24,26 +24,26 @@ class RenderedFamily:
         self._why = why
         self._cards = cards
 
-    def state(self, rate: str) -> State:
+    def availability(self, rate: str) -> Availability:
         """Never ready by itself."""
-        return State(
+        return Availability(
             "rendered only", f"{self._why}: add --rendered DIR, with a file for each utterance, named by its id"
         )
 
-    def card(self, rate: str) -> Card:
+    def info(self, rate: str) -> CodecInfo:
         """What is known of it."""
-        return self._cards.get(rate, Card())
+        return self._cards.get(rate, CodecInfo())
 
     def build(self, rate: str, device: str = "cpu") -> Codec:
         """Always raises MissingError, with the remedy."""
-        raise MissingError(f"{self.name}@{rate}: {self.state(rate).remedy}")
+        raise MissingError(f"{self.name}@{rate}: {self.availability(rate).remedy}")
 
 
 TS3 = RenderedFamily(
     "ts3",
     {"0.85k": 850.0},
     "TS3-Codec was never released; its paper (arXiv 2411.18803) offers decoded audio by e-mail to the first author",
-    {"0.85k": Card(16_000, causal=True)},
+    {"0.85k": CodecInfo(16_000, causal=True)},
     "none: neither code nor weights are public",
 )
 FAMILY = RenderedFamily("rendered", {"undeclared": float("nan")}, "audio that another codec decoded", {}, "unknown")

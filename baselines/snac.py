@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evalkit import optional
-from evalkit.codecs import Card, Codec
+from evalkit.codecs import Codec, CodecInfo
+from evalkit.environment import extras
 from evalkit.errors import MissingError
 
 from .network import NetworkCodec
@@ -63,9 +63,9 @@ class SnacFamily(HubFamily):
         """The weights; no revision is pinned yet."""
         return RELEASE
 
-    def card(self, rate: str) -> Card:
+    def info(self, rate: str) -> CodecInfo:
         """What is known of the 24 kHz model."""
-        return Card(
+        return CodecInfo(
             SAMPLE_RATE, SAMPLE_RATE / FRAME, SIZES, PARAMETERS, "MIT", RELEASE.license, str(RELEASE), causal=False
         )
 
@@ -76,7 +76,7 @@ class SnacFamily(HubFamily):
         """
         spec = self.spec(rate)
         config, tensors = locate(weights, RELEASE.files, spec)
-        snac = optional.load("snac", "models")
+        snac = extras.load("snac", "models")
         import torch
 
         try:
@@ -89,7 +89,7 @@ class SnacFamily(HubFamily):
         if found != (SAMPLE_RATE, FRAME // STRIDES[0], STRIDES, CODEBOOK):
             raise MissingError(f"{spec}: {weights} holds another SNAC than the 24 kHz model")
         about = details([config, tensors], "snac") | {"noise_seed": NOISE_SEED}
-        return SnacCodec(spec, model.to(device), self.card(rate), about)
+        return SnacCodec(spec, model.to(device), self.info(rate), about)
 
 
 FAMILY = SnacFamily()

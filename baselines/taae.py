@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evalkit.codecs import Card, Codec, Codes, Wave
+from evalkit.audio import Wave
+from evalkit.codecs import Codec, CodecInfo, Codes
 from evalkit.errors import MissingError
 
 from .network import NetworkCodec
@@ -97,9 +98,9 @@ class TaaeFamily(HubFamily):
         """The checkpoint, whose revision is not pinned yet."""
         return RELEASE
 
-    def card(self, rate: str) -> Card:
+    def info(self, rate: str) -> CodecInfo:
         """What is known of the checkpoint."""
-        return Card(
+        return CodecInfo(
             SAMPLE_RATE, SAMPLE_RATE / HOP, books(rate), PARAMETERS, "Apache-2.0", "Stability Community", str(RELEASE),
             causal=False,
         )  # fmt: skip
@@ -117,7 +118,7 @@ class TaaeFamily(HubFamily):
         config, tensors = locate(tensors.parent, (CONFIG, tensors.name), spec)
         model = load(config, tensors, spec)
         about = details([config, tensors]) | {"level": LEVEL}
-        return TaaeCodec(rate, spec, model.to(device), self.card(rate), about)
+        return TaaeCodec(rate, spec, model.to(device), self.info(rate), about)
 
 
 def load(config: Path, tensors: Path, spec: str) -> Any:

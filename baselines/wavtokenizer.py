@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.codecs import Card, Codec
+from evalkit.codecs import Codec, CodecInfo
 from evalkit.errors import MissingError
 
 from .network import NetworkCodec
@@ -70,10 +70,10 @@ class WavTokenizerFamily(HubFamily):
         """The checkpoint that the label `rate` names; their revisions are not pinned yet."""
         return RELEASES[rate]
 
-    def card(self, rate: str) -> Card:
+    def info(self, rate: str) -> CodecInfo:
         """What is known of the checkpoint."""
         hop, release = HOPS[rate.split("-")[0]], RELEASES[rate]
-        return Card(
+        return CodecInfo(
             SAMPLE_RATE, SAMPLE_RATE / hop, (CODEBOOK,), PARAMETERS[hop], "Apache-2.0", release.license, str(release),
             causal=False,
         )  # fmt: skip
@@ -92,7 +92,7 @@ class WavTokenizerFamily(HubFamily):
             raise MissingError(
                 f"{spec} has hop {wanted[0]} and {wanted[1]} codes, {path} hop {found[0]} and {found[1]} codes"
             )
-        return WavTokenizerCodec(spec, model.to(device), self.card(rate), details([path]))
+        return WavTokenizerCodec(spec, model.to(device), self.info(rate), details([path]))
 
 
 def load(path: Path, spec: str) -> Any:

@@ -7,10 +7,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar
 
-from evalkit import optional
-from evalkit.codecs import READY, Codec, State
+from evalkit.codecs import READY, Availability, Codec
+from evalkit.environment import extras
+from evalkit.environment.downloads import File, sha256
 from evalkit.errors import MissingError
-from evalkit.hub import File, sha256
 
 
 @dataclass(frozen=True)
@@ -90,21 +90,21 @@ class HubFamily(ABC):
     def build_from(self, weights: Path, rate: str, device: str) -> Codec:
         """The codec at `rate` with the weights in `weights`."""
 
-    def state(self, rate: str) -> State:
+    def availability(self, rate: str) -> Availability:
         """Ready where package and weights are here; imports nothing."""
-        if self.package and not (state := optional.state(self.package, "models")).ready:
+        if self.package and not (state := extras.availability(self.package, "models")).ready:
             return state
         release = self.release(rate)
         if release.find() is not None:
             return READY
         code = "needs license" if release.terms else "needs download"
-        return State(code, f"{release.remedy(self.spec(rate))} ({release.what})")
+        return Availability(code, f"{release.remedy(self.spec(rate))} ({release.what})")
 
     def build(self, rate: str, device: str = "cpu") -> Codec:
         """The codec at `rate` on `device`; raises MissingError with the remedy where its weights are not here."""
         folder = self.release(rate).find()
         if folder is None:
-            raise MissingError(f"{self.spec(rate)}: {self.state(rate).remedy}")
+            raise MissingError(f"{self.spec(rate)}: {self.availability(rate).remedy}")
         return self.build_from(folder, rate, device)
 
     def fetch(self, rate: str) -> Path:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.codecs import Card, Codec
+from evalkit.codecs import Codec, CodecInfo
 from evalkit.errors import MissingError
 
 from . import pretrained
@@ -87,10 +87,10 @@ class XCodec2Family(HubFamily):
         """The weights; no revision is pinned yet."""
         return self.kind.release
 
-    def card(self, rate: str) -> Card:
+    def info(self, rate: str) -> CodecInfo:
         """What is known of the model."""
         release = self.kind.release
-        return Card(
+        return CodecInfo(
             self.kind.sample_rate, FRAME_RATE, CODEBOOKS, self.kind.parameters, "Apache-2.0", release.license,
             str(release), causal=False,
         )  # fmt: skip
@@ -110,7 +110,7 @@ class XCodec2Family(HubFamily):
         import transformers
 
         extractor, about = transformers.SeamlessM4TFeatureExtractor(), details(files, "transformers")
-        return XCodec2Codec(kind.edge, extractor, spec, model, self.card(rate), about)
+        return XCodec2Codec(kind.edge, extractor, spec, model, self.info(rate), about)
 
 
 XCODEC2 = XCodec2Family(

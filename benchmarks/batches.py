@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import torch
 
-from evalkit.optional import load_torchaudio
+from evalkit.environment.extras import load_torchaudio
 
 
 def squim(device: str) -> Callable[[torch.Tensor], object]:

@@ -15,8 +15,8 @@ from pathlib import Path
 from scoring import make_pairs
 
 from evalkit.cache import Cache
-from evalkit.pairs import from_folders, score_pairs
-from evalkit.score import scoring_processes
+from evalkit.pipeline.pairs import from_folders, score_pairs
+from evalkit.pipeline.schedule import scoring_processes
 
 METRICS = ("pesq-wb", "stoi", "mel-2048-80-ln1p")
 

@@ -22,9 +22,10 @@ import numpy as np
 import soundfile
 
 from evalkit.datasets import load_dataset
-from evalkit.executors import THREAD_VARIABLES, default_workers
+from evalkit.environment.machine import default_workers
 from evalkit.metrics.base import SCORE_RATE
-from evalkit.store import read_run
+from evalkit.pipeline.workers import THREAD_VARIABLES
+from evalkit.results.run_directory import read_run
 
 
 def make_pairs(folder: Path, count: int, seconds: float) -> None:

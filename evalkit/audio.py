@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
+from numpy.typing import NDArray
 
 from evalkit import interrupt
-from evalkit.codecs import Wave
 from evalkit.errors import AudioError
+
+Wave = NDArray[np.float32]
+"""Mono audio, shape [T], full scale +-1."""
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 RESAMPLER = f"soxr {soxr.__version__} HQ"

@@ -4,7 +4,7 @@ Everything is named by a hash of all that could change it: the samples that went
 settings, the metric with its version and settings, the resampler. Names and places of files play no part.
 
     CACHE/
-      cache.sqlite    scores; codes; what models say of originals; hashes of audio files
+      cache.sqlite    scores; codes; what models infer from references; hashes of audio files
       audio/ab/…      decoded audio
 
 The folder is `EVALKIT_CACHE`, or `evalkit` in the user's cache folder. Several runs may use it at once: SQLite's
@@ -34,7 +34,7 @@ from evalkit.codecs import Codes
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS scores (key TEXT PRIMARY KEY, value REAL, reason TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS decoded (key TEXT PRIMARY KEY, pcm TEXT NOT NULL, codes BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS originals (key TEXT PRIMARY KEY, heard BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS features (key TEXT PRIMARY KEY, features BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS files (digest TEXT PRIMARY KEY, pcm TEXT NOT NULL) WITHOUT ROWID;
 """
 WAIT = 60.0
@@ -120,20 +120,20 @@ class Cache:
             partial.unlink(missing_ok=True)
         self._write("decoded", [(key, audio.pcm_hash(), _pack(codes))])
 
-    def original(self, key: str) -> NDArray[Any] | None:
-        """What a model said of an original, where that was kept."""
-        row = self._database.execute("SELECT heard FROM originals WHERE key = ?", (key,)).fetchone()
+    def features(self, key: str) -> NDArray[Any] | None:
+        """Features that a model inferred from a reference; None where they are not in the cache."""
+        row = self._database.execute("SELECT features FROM features WHERE key = ?", (key,)).fetchone()
         return None if row is None else np.load(io.BytesIO(row[0]), allow_pickle=False)
 
-    def keep_original(self, key: str, heard: NDArray[Any]) -> None:
+    def store_features(self, key: str, features: NDArray[Any]) -> None:
         buffer = io.BytesIO()
-        np.save(buffer, heard, allow_pickle=False)
-        self._write("originals", [(key, buffer.getvalue())])
+        np.save(buffer, features, allow_pickle=False)
+        self._write("features", [(key, buffer.getvalue())])
 
     def info(self) -> dict[str, Any]:
         """Folder, number of entries and bytes on disk."""
         assert self.folder is not None
-        tables = {"scores": "scores", "decoded utterances": "decoded", "originals heard by a model": "originals"}
+        tables = {"scores": "scores", "decoded utterances": "decoded", "features of references": "features"}
         counts = {
             label: self._database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
             for label, table in tables.items()
@@ -144,7 +144,7 @@ class Cache:
     def clear(self) -> None:
         """Forget everything. A run that is under way goes on; it computes anew what it needs."""
         with self._database:
-            for table in ("scores", "decoded", "originals", "files"):
+            for table in ("scores", "decoded", "features", "files"):
                 self._database.execute(f"DELETE FROM {table}")
         self._database.execute("VACUUM")
         if self.folder is not None:

@@ -4,20 +4,16 @@ A *family* is what is registered (entry points `evalkit.codecs`): a name, its bi
 the codec at one of them. Third parties need this module and nothing else of evalkit.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from math import isfinite, log2
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import log2
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit import plugins
-from evalkit.errors import AudioError, UsageError
-
-Wave = NDArray[np.float32]
-"""Mono audio, shape [T], full scale +-1."""
+from evalkit.audio import Wave
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,7 @@ class Codec(Protocol):
 
 
 @dataclass(frozen=True)
-class State:
+class Availability:
     """Whether something can be used now. `code` is "ready", "needs download", "needs extra", "needs license", "needs
     weights" (of one's own: none were released) or "rendered only"; `remedy` is what makes it ready."""
 
@@ -90,11 +86,11 @@ class State:
         return self.code == "ready"
 
 
-READY = State("ready")
+READY = Availability("ready")
 
 
 @dataclass(frozen=True)
-class Card:
+class CodecInfo:
     """What is known of a codec at one rate without building it; None and "" where nobody says."""
 
     sample_rate: int | None = None
@@ -122,7 +118,7 @@ class CodecFamily(Protocol):
     license: str
     """Of the code and, where there are any, the weights."""
 
-    def state(self, rate: str) -> State:
+    def availability(self, rate: str) -> Availability:
         """Whether the codec can run at `rate` now. Cheap: loads no model."""
         ...
 
@@ -135,7 +131,7 @@ class CodecFamily(Protocol):
 class Described(Protocol):
     """A family that fills the columns of `evalkit list codecs`."""
 
-    def card(self, rate: str) -> Card:
+    def info(self, rate: str) -> CodecInfo:
         """What is known of the codec at `rate`. Cheap: loads no model."""
         ...
 
@@ -152,121 +148,3 @@ class Weighted(Protocol):
     def build_from(self, weights: Path, rate: str, device: str) -> Codec:
         """The codec with the weights in `weights`; raises MissingError where they are not there or do not fit."""
         ...
-
-
-@dataclass(frozen=True)
-class Rendered:
-    """Audio that some codec decoded elsewhere, one file an utterance: stands where a Codec cannot be had."""
-
-    name: str
-    folder: Path
-    bitrate: float | None
-    """Declared bit/s; None where nobody declared it. Nothing can be measured without codes."""
-
-    def file(self, utterance: str) -> Path:
-        """The audio file of `utterance`, with any suffix; an id with slashes is a path below the folder. Raises
-        AudioError where there is no such file, or more than one."""
-        from evalkit.audio import SUFFIXES
-
-        stem = self.folder / utterance
-        found = [
-            path
-            for path in sorted(stem.parent.iterdir() if stem.parent.is_dir() else ())
-            if path.suffix.lower() in SUFFIXES and path.name.removesuffix(path.suffix) == stem.name
-        ]
-        if not found:
-            raise AudioError(f"{self.folder} has no audio file named {utterance}")
-        if len(found) > 1:
-            raise AudioError(f"{found[0]} and {found[1]} have the same name: keep one of them")
-        return found[0]
-
-
-@dataclass(frozen=True)
-class CodecChoice:
-    """A family and one of its rates: what `NAME@RATE` on the command line means."""
-
-    family: CodecFamily
-    rate: str
-    weights: Path | None = None
-    """Instead of the family's own."""
-    rendered: Path | None = None
-    """Folder of audio that the codec decoded elsewhere, instead of running it."""
-
-    @property
-    def bitrate(self) -> float:
-        """Declared bit/s."""
-        return self.family.rates[self.rate]
-
-    @property
-    def spec(self) -> str:
-        return f"{self.family.name}@{self.rate}"
-
-    def state(self) -> State:
-        return READY if self.weights or self.rendered else self.family.state(self.rate)
-
-    def build(self, device: str = "cpu") -> Codec | Rendered:
-        """The codec, or the folder that stands for it. Raises UsageError where --weights or --rendered cannot be
-        meant, MissingError where something is not here."""
-        if self.rendered is not None:
-            if not self.rendered.is_dir():
-                raise UsageError(f"--rendered {self.rendered}: no such folder")
-            bitrate = self.bitrate if isfinite(self.bitrate) else None
-            name = self.spec if bitrate else self.rendered.resolve().name
-            return Rendered(f"{name} (rendered)", self.rendered, bitrate)
-        if self.weights is None:
-            return self.family.build(self.rate, device)
-        if not isinstance(self.family, Weighted):
-            raise UsageError(f"{self.spec} has no weights that --weights could replace")
-        return self.family.build_from(self.weights, self.rate, device)
-
-
-def parse_bitrate(text: str) -> float:
-    """Bit/s of `1.1k`, `1100`, `6kbps`; raises UsageError for anything else."""
-    number = text.lower().removesuffix("bps").removesuffix("bit/s").strip()
-    factor = 1000.0 if number.endswith("k") else 1.0
-    try:
-        value = float(number.removesuffix("k")) * factor
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise UsageError(f"bitrate {text!r} is not a number of bit/s: write 1.1k, 1100 or 6kbps")
-    return value
-
-
-def choose(spec: str, bitrate: str | None = None) -> CodecChoice:
-    """The codec that `NAME` or `NAME@RATE` names; `bitrate` is used where the spec has none.
-
-    Raises UsageError that lists the known names or rates.
-    """
-    name, _, rate = spec.partition("@")
-    family: CodecFamily = plugins.load("codec", name)
-    wanted = rate or bitrate
-    if wanted is None:
-        return CodecChoice(family, family.default_rate)
-    if wanted in family.rates:
-        return CodecChoice(family, wanted)
-    value = parse_bitrate(wanted)
-    for label in family.rates:
-        if abs(parse_bitrate(label.split("-")[0]) - value) < 0.5:
-            return CodecChoice(family, label)
-    raise UsageError(f"{name} has no bitrate {wanted!r}. Known: {', '.join(known_specs([family]))}.")
-
-
-def assign(choices: Sequence[CodecChoice], paths: Sequence[str], flag: str) -> tuple[CodecChoice, ...]:
-    """`choices` with the paths of --weights or --rendered: each is PATH, where there is only one codec, or
-    NAME=PATH or NAME@RATE=PATH. Raises UsageError where it is not clear which codec is meant."""
-    assigned = list(choices)
-    for text in paths:
-        name, _, path = text.rpartition("=")
-        matches = [i for i, one in enumerate(assigned) if not name or name in (one.family.name, one.spec)]
-        if len(matches) != 1:
-            wanted = ", ".join(f"{flag} {one.spec}=PATH" for one in choices)
-            raise UsageError(f"{flag} {text}: which codec is meant? Write {wanted}.")
-        one, place = assigned[matches[0]], Path(path).expanduser()
-        assigned[matches[0]] = replace(one, weights=place) if flag == "--weights" else replace(one, rendered=place)
-    return tuple(assigned)
-
-
-def known_specs(families: Sequence[CodecFamily]) -> list[str]:
-    """`NAME@RATE` of every rate, lowest first."""
-    return [f"{f.name}@{rate}" for f in families for rate in sorted(f.rates, key=lambda r: f.rates[r])]

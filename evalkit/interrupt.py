@@ -26,6 +26,7 @@ def remembered() -> Iterator[None]:
     try:
         yield
     finally:
+        _pressed = False  # it was answered: what is read next is not interrupted by it
         if mine:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from evalkit.audio import resample
-from evalkit.codecs import Codec, Codes, Wave
+from evalkit.audio import Wave, resample
+from evalkit.codecs import Codec, Codes
 from evalkit.datasets import builtin
 
 ANY_RATE = 16_000

@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from nanocodec import hub, nemo
+from nanocodec import nemo, releases
 from nanocodec.config import VARIANTS, CodecConfig
 from nanocodec.errors import CheckpointError, MismatchError, MissingWeightsError
 from nanocodec.layers import has_weight_norm, order_for_decoding
@@ -42,9 +42,9 @@ def resolve(source: str | Path) -> Path:
     builtin = Path(str(resources.files("nanocodec").joinpath("weights", f"{name}.safetensors")))
     if name in VARIANTS and builtin.is_file():
         return builtin
-    if name in hub.RELEASES:
-        return hub.fetch(name)
-    exist = f"built in: {', '.join(builtin_names()) or 'none'}; released: {', '.join(hub.RELEASES)}"
+    if name in releases.RELEASES:
+        return releases.fetch(name)
+    exist = f"built in: {', '.join(builtin_names()) or 'none'}; released: {', '.join(releases.RELEASES)}"
     if name in VARIANTS:
         raise MissingWeightsError(f"variant {name!r} has no public weights ({VARIANTS[name].note}); {exist}")
     raise MissingWeightsError(f"{path}: no such file, nor the name of weights ({exist})")

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 from evalkit.errors import UsageError
+from evalkit.results.run_directory import Run
 from evalkit.stats import DEFAULTS, Interval, Settings, summarize
-from evalkit.store import Run
 
 from .published import Place, Published, names, place_of, published, system_of
 from .table import MISSING, Cell, Column, Table, interval_cell, join

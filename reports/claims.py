@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from evalkit.results.run_directory import Run
 from evalkit.stats import DEFAULTS, POWER, Answer, Question, Settings, compare_codecs
-from evalkit.store import Run
 
 from .published import names, place_of, published
 from .table import MISSING, Cell, Column, Table, interval_cell, join

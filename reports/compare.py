@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from math import isnan
 
 from evalkit.errors import UsageError
+from evalkit.results.run_directory import CORPUS, Run
 from evalkit.stats import DEFAULTS, POWER, Answer, Settings, all_pairs, compare_codecs
-from evalkit.store import CORPUS, Run
 
 from .table import MISSING, Cell, Column, Table, join
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from evalkit.errors import UsageError
+from evalkit.results.run_directory import CORPUS, Run
 from evalkit.stats import DEFAULTS, Settings, by_utterance, mean_interval
 from evalkit.stats.bootstrap import Method
-from evalkit.store import CORPUS, Run
 
 from .table import Cell, Column, Table, join
 

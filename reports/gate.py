@@ -1,95 +1,339 @@
-"""A gate's verdict for those who read it: a terminal, a pull request, JUnit readers, GitHub's annotations."""
+"""The gate: is this run worse than the baseline, by more than a margin, with confidence?
 
-from math import isnan
-from xml.etree import ElementTree
+A baseline is a JSON file with a codec's rows, utterance by utterance, and what they rest on: dataset, revision, metric
+versions. A gate compares the same utterances pair by pair. With d = how much worse the run is (baseline less run where
+higher is better), the null hypothesis is mean(d) <= margin; it falls where the one-sided paired bootstrap, corrected
+over all gates, rejects it. So a small but certain loss within the margin passes, and so does a large one that chance
+may explain; the report names both.
 
-from evalkit.gate import Gate, Verdict
+What was not measured is not passed: a codec, a metric or utterances that the baseline has and the run lacks end in
+GateError.
+"""
 
-from .table import MISSING
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from math import isnan, nan
+from pathlib import Path
+from typing import Any, Literal
 
-MARKS = {"passed": "✅ pass", "failed": "❌ fail", "not gated": "not gated"}
+import pandas as pd
+import yaml
+
+from evalkit.errors import EvalkitError, UsageError
+from evalkit.results.run_directory import CORPUS, Run
+from evalkit.stats import CORRECTIONS, LEVEL, MIN_UNITS, adjust, exceeds
+from evalkit.stats.multiple import Correction
+
+FORMAT = 1
+"""Of baseline files; readers refuse a newer one."""
+
+_KEPT = ("evalkit", "git", "started", "resampler", "codecs")
+"""What a baseline keeps of its run's provenance, beside dataset and metrics."""
+
+WORST = 5
+"""Utterances that a report names for each gate."""
+
+Outcome = Literal["passed", "failed", "not gated"]
 
 
-def text(verdict: Verdict) -> str:
-    """A line for each gate, the worst utterances of those that failed, and the sum."""
-    lines = [*verdict.notes]
-    for gate in verdict.gates:
-        lines.append(f"{gate.outcome.upper() if gate.outcome == 'failed' else gate.outcome:>9}  {gate.message}")
-        if gate.outcome == "failed":
-            lines += [f"{'':>11}{line}" for line in worst(gate)]
-    return "\n".join([*lines, headline(verdict)])
+class GateError(EvalkitError):
+    """There was too little to compare: that is neither passed nor failed."""
+
+    exit_code = 4
 
 
-def headline(verdict: Verdict) -> str:
-    gated = [gate for gate in verdict.gates if gate.outcome != "not gated"]
-    return f"Gate {'passed' if verdict.passed else 'failed'}: {len(verdict.failed)} of {len(gated)} failed."
+@dataclass(frozen=True)
+class Margin:
+    """How much worse a mean may be: `amount` in the metric's unit, or in % of the baseline's mean."""
+
+    amount: float
+    percent: bool = False
+
+    def of(self, mean: float) -> float:
+        """In the metric's unit, for a baseline with this `mean`."""
+        return abs(mean) * self.amount / 100 if self.percent else self.amount
 
 
-def worst(gate: Gate) -> list[str]:
-    """The utterances that lost most, before and now."""
-    return [f"{name}: {before:.{gate.decimals}f} -> {now:.{gate.decimals}f}" for name, before, now in gate.worst]
+@dataclass(frozen=True)
+class Rules:
+    """A gates.yaml that was read."""
+
+    margins: Mapping[str, Margin]
+    confidence: float = LEVEL
+    correction: Correction = "holm"
+    cluster: str | None = None
+    max_failed: int = 0
 
 
-def markdown(verdict: Verdict) -> str:
-    """For a pull request or GITHUB_STEP_SUMMARY."""
-    lines = [
-        f"### {headline(verdict)}",
-        "",
-        "| | Codec | Metric | baseline | now | worse by | at least | margin | p | n |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+@dataclass(frozen=True)
+class Baseline:
+    """What a run is held to."""
+
+    rows: pd.DataFrame
+    about: Mapping[str, Any]
+    """Where the rows come from, as in a run's provenance."""
+    origin: str
+
+    @property
+    def dataset(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.about["dataset"]
+        return found
+
+    @property
+    def metrics(self) -> Mapping[str, Mapping[str, Any]]:
+        found: Mapping[str, Mapping[str, Any]] = self.about["metrics"]
+        return found
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One codec and metric. `worse` is how much worse the run's mean is (negative: better), `at_least` its one-sided
+    lower bound, both in the metric's unit; `p` is corrected over all gates. `worst` holds utterance, before, now."""
+
+    codec: str
+    metric: str
+    label: str
+    outcome: Outcome
+    n: int = 0
+    before: float = nan
+    now: float = nan
+    worse: float = nan
+    at_least: float = nan
+    margin: float = nan
+    p: float = nan
+    decimals: int = 3
+    remark: str = ""
+    worst: tuple[tuple[str, float, float], ...] = ()
+
+    @property
+    def message(self) -> str:
+        """In one line: by how much, and how sure."""
+        if self.outcome == "not gated":
+            return f"{self.codec}: {self.label}: {self.remark}"
+        d = self.decimals
+        text = f"{self.codec}: {self.label} {self.before:.{d}f} -> {self.now:.{d}f}"
+        if isnan(self.p):
+            return f"{text} ({self.remark}, margin {self.margin:.{d}f})"
+        how = f"{abs(self.worse):.{d}f} {'worse' if self.worse > 0 else 'better'}" if self.worse else "unchanged"
+        return f"{text}, {how} on {self.n} utterances (margin {self.margin:.{d}f}, p {self.p:.2g})"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a gate run says. `notes` are for the reader: what was compared with what."""
+
+    gates: tuple[Gate, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> tuple[Gate, ...]:
+        return tuple(gate for gate in self.gates if gate.outcome == "failed")
+
+    @property
+    def passed(self) -> bool:
+        return not self.failed
+
+
+def read_rules(path: Path | None = None) -> Rules:
+    """The rules in `path`, or configs/gates.yaml; raises UsageError that names what is wrong in it."""
+    source = files("evalkit.configs").joinpath("gates.yaml") if path is None else path
+    name = "gates.yaml" if path is None else str(path)
+    try:
+        about = yaml.safe_load(source.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"{name} cannot be read as YAML: {error}") from error
+    known = {"confidence", "correction", "cluster", "max_failed", "metrics"}
+    if not isinstance(about, dict) or not isinstance(about.get("metrics"), dict) or not about["metrics"]:
+        raise UsageError(f"{name} needs a mapping `metrics` with a margin for each metric to gate")
+    if unknown := sorted(map(str, set(about) - known)):
+        raise UsageError(f"{name} has the unknown key(s) {', '.join(unknown)}. Known: {', '.join(sorted(known))}.")
+    margins = {str(metric): _margin(name, metric, entry) for metric, entry in about.pop("metrics").items()}
+    rules = Rules(margins, **about)
+    if not (isinstance(rules.confidence, float) and 0.5 <= rules.confidence < 1):
+        raise UsageError(f"{name}: confidence must be a number from 0.5 to below 1, not {rules.confidence!r}")
+    if rules.correction not in CORRECTIONS:
+        raise UsageError(f"{name}: correction must be one of {', '.join(CORRECTIONS)}, not {rules.correction!r}")
+    if not isinstance(rules.max_failed, int) or rules.max_failed < 0:
+        raise UsageError(f"{name}: max_failed must be a number of utterances, not {rules.max_failed!r}")
+    return rules
+
+
+def _margin(name: str, metric: object, entry: object) -> Margin:
+    given = entry.get("margin") if isinstance(entry, dict) and set(entry) == {"margin"} else None
+    text = str(given).strip()
+    try:
+        margin = Margin(float(text.removesuffix("%")), text.endswith("%"))
+    except ValueError:
+        margin = Margin(-1)
+    if not 0 <= margin.amount < float("inf"):
+        raise UsageError(f"{name}: {metric} needs `margin: 0.05` or `margin: 2%`, not {entry!r}")
+    return margin
+
+
+def write_baseline(run: Run, path: Path) -> None:
+    """Write the rows of `run` that have values as a baseline; raises GateError where the run is not whole."""
+    if run.provenance["state"] != "finished":
+        raise GateError(f"{run.path}: {run.provenance['state']}; a baseline needs a run that finished")
+    rows = run.rows.dropna(subset="value")
+    if rows.empty:
+        raise GateError(f"{run.path} measured nothing: it makes no baseline")
+    values: dict[str, dict[str, dict[str, float]]] = {}
+    for codec, metric, utterance, value in rows[["codec", "metric", "utterance", "value"]].itertuples(index=False):
+        values.setdefault(codec, {}).setdefault(metric, {})[utterance] = value
+    about = {
+        "format": FORMAT,
+        **{key: run.provenance.get(key) for key in _KEPT},
+        "dataset": run.provenance.get("dataset", {}),
+        "metrics": run.provenance["metrics"],
+        "values": values,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_baseline(path: Path) -> Baseline:
+    """The baseline in `path`; raises UsageError where there is none that can be read."""
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        if about["format"] > FORMAT:
+            raise UsageError(f"{path} was written by a newer evalkit ({about.get('evalkit')}): update evalkit")
+        rows = pd.DataFrame(
+            [
+                (codec, metric, utterance, float(value))
+                for codec, metrics in about["values"].items()
+                for metric, utterances in metrics.items()
+                for utterance, value in utterances.items()
+            ],
+            columns=["codec", "metric", "utterance", "value"],
+        )
+        found = Baseline(rows, {key: about[key] for key in (*_KEPT, "metrics", "dataset")}, "")
+        return replace(found, origin=f"{path}, {len(rows)} values, git {str(about['git'])[:12]}, {about['started']}")
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no baseline {path}: write one with `evalkit gate RUN --update`") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path} cannot be read as a baseline: {error!r}") from error
+
+
+def check(run: Run, baseline: Baseline, rules: Rules, codec: str | None = None) -> Verdict:
+    """Hold `run` to `baseline`. `codec` names the run's codec that takes the place of the baseline's only one.
+
+    Raises UsageError where the two do not compare: another dataset, revision or metric version; GateError where
+    nothing, or not enough, was measured.
+    """
+    _check_comparable(run, baseline)
+    rows, notes = run.rows, [f"Baseline: {baseline.origin}."]
+    if codec is not None:
+        rows = _standing_in(run, baseline, codec)
+        notes.append(f"{codec} is held to the baseline's {rows['codec'].iloc[0]}.")
+    resamplers = [about.get("resampler") for about in (baseline.about, run.provenance)]
+    if resamplers[0] != resamplers[1]:
+        notes.append(f"Resampled by {resamplers[1]}, the baseline by {resamplers[0]}: small differences may be theirs.")
+    measured, open_ends = [], []
+    for (name, metric), before in baseline.rows.groupby(["codec", "metric"], sort=False):
+        if metric in rules.margins:
+            if metric not in baseline.metrics:
+                raise UsageError(f"{metric} cannot be gated: it is a by-product without a better end")
+            now = rows[(rows["codec"] == name) & (rows["metric"] == metric)]
+            measured.append(_measure(before, now, baseline.metrics[metric], rules))
+        elif metric in baseline.metrics:
+            label = baseline.metrics[metric]["label"]
+            open_ends.append(Gate(name, metric, label, "not gated", remark="no margin is set for it"))
+    if not measured:
+        raise GateError("nothing was gated: the baseline has no metric that a margin is set for")
+    adjusted = adjust([gate.p for gate in measured], rules.correction)
+    gates = [
+        replace(gate, p=p, outcome="failed" if p < 1 - rules.confidence else gate.outcome)
+        for gate, p in zip(measured, adjusted, strict=True)
     ]
-    for gate in verdict.gates:
-        numbers = (gate.before, gate.now, gate.worse, gate.at_least, gate.margin)
-        shown = [MISSING if isnan(number) else f"{number:.{gate.decimals}f}" for number in numbers]
-        p = MISSING if isnan(gate.p) else f"{gate.p:.2g}"
-        cells = [MARKS[gate.outcome], gate.codec, gate.label, *shown, p, str(gate.n or MISSING)]
-        lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
-    for gate in verdict.failed:
-        if gate.worst:
-            lines += ["", f"Worst utterances, {gate.codec}, {gate.label}:", *(f"- {line}" for line in worst(gate))]
-    lines += [
-        "",
-        *verdict.notes,
-        "Worse by more than the margin, with confidence, fails; p is corrected over all gates here.",
-    ]
-    return "\n".join(lines) + "\n"
+    return Verdict((*gates, *open_ends), tuple(notes))
 
 
-def junit(verdict: Verdict) -> str:
-    """JUnit XML: a test case for each gate; one that is not gated is skipped."""
-    gates = verdict.gates
-    skipped = sum(gate.outcome == "not gated" for gate in gates)
-    suite = ElementTree.Element(
-        "testsuite", name="evalkit gate", tests=str(len(gates)), failures=str(len(verdict.failed)),
-        errors="0", skipped=str(skipped),
-    )  # fmt: skip
-    for gate in gates:
-        case = ElementTree.SubElement(suite, "testcase", classname=f"evalkit.gate.{gate.codec}", name=gate.metric)
-        if gate.outcome == "failed":
-            ElementTree.SubElement(case, "failure", message=gate.message).text = "\n".join(worst(gate))
-        elif gate.outcome == "not gated":
-            ElementTree.SubElement(case, "skipped", message=gate.message)
-        else:
-            ElementTree.SubElement(case, "system-out").text = gate.message
-    root = ElementTree.Element("testsuites")
-    root.append(suite)
-    ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+def _check_comparable(run: Run, baseline: Baseline) -> None:
+    if run.provenance["state"] != "finished":
+        raise GateError(f"{run.path}: {run.provenance['state']}; a gate needs a run that finished")
+    if run.rows["value"].isna().all():
+        raise GateError(f"{run.path} measured nothing: that is not a pass")
+    dataset = run.provenance.get("dataset", {})
+    for key in ("name", "revision"):
+        if dataset.get(key) != baseline.dataset.get(key):
+            raise UsageError(
+                f"the baseline is of the dataset with {key} {baseline.dataset.get(key)!r}, the run of "
+                f"{dataset.get(key)!r}: they do not compare. Run on the same data, or write a new baseline."
+            )
+    for metric, about in run.provenance["metrics"].items():
+        before = baseline.metrics.get(metric)
+        for what in ("version", "settings", "weights"):
+            if before is not None and before.get(what) != about.get(what):
+                raise UsageError(
+                    f"{metric} has {what} {before.get(what)!r} in the baseline and {about.get(what)!r} in the run: "
+                    "they do not compare. Write a new baseline, or measure as it was."
+                )
 
 
-def annotations(verdict: Verdict) -> str:
-    """GitHub workflow commands: an error for each gate that failed, a notice where all passed."""
+def _standing_in(run: Run, baseline: Baseline, codec: str) -> pd.DataFrame:
+    """The rows of the run's `codec` under the name of the baseline's only one."""
+    names = list(baseline.rows["codec"].unique())
+    if len(names) > 1:
+        raise UsageError(f"the baseline has several codecs ({', '.join(names)}): none can be named to stand in")
+    rows = run.rows[run.rows["codec"] == codec]
+    if rows.empty:
+        raise UsageError(f"the run has no codec {codec}. It has: {', '.join(run.rows['codec'].unique())}.")
+    return rows.assign(codec=names[0])
 
-    def data(message: str) -> str:
-        return message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
-    def title(words: str) -> str:
-        return data(words).replace(":", "%3A").replace(",", "%2C")
+def _measure(before: pd.DataFrame, now: pd.DataFrame, about: Mapping[str, Any], rules: Rules) -> Gate:
+    """A gate with its p-value before correction; "failed" already where it needs no test."""
+    codec, metric = before["codec"].iloc[0], before["metric"].iloc[0]
+    what = f"{codec}: {metric}"
+    if now.empty:
+        raise GateError(f"{what} was not measured: the baseline has it and the run does not. That is not a pass.")
+    pairs = before.merge(now, on="utterance", how="left", suffixes=("_before", "_now"))
+    lost = pairs[pairs["value_now"].isna()]
+    if len(lost) > rules.max_failed:
+        reasons = [f"{line.utterance} ({_reason(line.reason)})" for line in lost.head(3).itertuples()]
+        raise GateError(
+            f"{what}: {len(lost)} of {len(pairs)} utterances of the baseline have no value in the run, more than "
+            f"max_failed = {rules.max_failed}: {', '.join(reasons)}"
+        )
+    pairs = pairs.dropna(subset="value_now")
+    sign = {"up": 1.0, "down": -1.0, "none": 1.0}[about["direction"]]
+    worse = sign * (pairs["value_before"] - pairs["value_now"])
+    gate = Gate(
+        codec=codec,
+        metric=metric,
+        label=about["label"],
+        outcome="passed",
+        n=len(pairs),
+        before=float(pairs["value_before"].mean()),
+        now=float(pairs["value_now"].mean()),
+        worse=float(worse.mean()),
+        margin=rules.margins[metric].of(float(pairs["value_before"].mean())),
+        decimals=about["decimals"],
+    )
+    if about["direction"] == "none":
+        moved = abs(gate.worse) > gate.margin
+        return replace(gate, outcome="failed" if moved else "passed", remark="must not move")
+    if list(pairs["utterance"]) == [CORPUS]:
+        lost_more = gate.worse > gate.margin
+        return replace(gate, outcome="failed" if lost_more else "passed", remark="one value for the whole dataset")
+    clusters = None
+    if rules.cluster is not None:
+        if rules.cluster not in pairs or pairs[rules.cluster].isna().any():
+            raise UsageError(
+                f"the rows do not name a {rules.cluster!r} for each utterance: they cannot be clustered by it"
+            )
+        clusters = list(pairs[rules.cluster].astype(str))
+    p, at_least = exceeds(worse, gate.margin, clusters, rules.confidence)
+    if isnan(p):
+        raise GateError(
+            f"{what}: {len(pairs)} utterances are too few to test; it takes {MIN_UNITS} (or as many clusters)"
+        )
+    order = worse.sort_values(ascending=False, kind="stable")
+    worst = pairs.loc[order[order > 0].index[:WORST], ["utterance", "value_before", "value_now"]]
+    return replace(gate, p=p, at_least=at_least, worst=tuple(worst.itertuples(index=False, name=None)))
 
-    if verdict.passed:
-        return f"::notice title=evalkit gate::{data(headline(verdict))}\n"
-    lines = []
-    for gate in verdict.failed:
-        message = "\n".join([gate.message, *worst(gate)])
-        lines.append(f"::error title={title(f'{gate.codec} {gate.label}')}::{data(message)}\n")
-    return "".join(lines)
+
+def _reason(reason: object) -> str:
+    return "not in the run" if pd.isna(reason) else str(reason)

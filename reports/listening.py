@@ -11,7 +11,7 @@ import pandas as pd
 import soundfile
 
 from evalkit.audio import Audio, read
-from evalkit.store import REFERENCE_FOLDER, Run, slug
+from evalkit.results.run_directory import REFERENCE_FOLDER, Run, slug
 
 from .plots import spectrogram
 

@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 
 from evalkit.errors import UsageError
+from evalkit.results.run_directory import CORPUS, REFERENCE_FOLDER, Run
 from evalkit.stats import DEFAULTS, Settings
-from evalkit.store import CORPUS, REFERENCE_FOLDER, Run
 
 from .listening import Example, choose, examples
 from .plots import all_plots, bitrates, render

@@ -14,8 +14,8 @@ import pandas as pd
 from evalkit.audio import Audio
 from evalkit.metrics.base import SCORE_RATE
 from evalkit.metrics.mel import hann, mel_filters
+from evalkit.results.run_directory import CORPUS, Run
 from evalkit.stats import DEFAULTS, Settings, summarize
-from evalkit.store import CORPUS, Run
 
 from .table import ARROWS, join
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from evalkit.errors import UsageError
+from evalkit.pipeline.suites import Suite
+from evalkit.results.run_directory import Run
 from evalkit.stats import DEFAULTS, Settings
-from evalkit.store import Run
-from evalkit.suites import Suite
 
 from .table import Table, build_tables
 

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from evalkit.errors import UsageError
+from evalkit.results.run_directory import CORPUS, Run
 from evalkit.stats import DEFAULTS, POWER, Answer, Interval, Question, Settings, compare_codecs, summarize
-from evalkit.store import CORPUS, Run
 
 ARROWS = {"up": "↑", "down": "↓", "none": ""}
 MISSING = "–"

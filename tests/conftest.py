@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from evalkit.datasets import load_dataset
-from evalkit.optional import load_torchaudio
+from evalkit.environment.extras import load_torchaudio
 
 # As evalkit's own command does: threads that wait do not spin. Before anything imports torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -8,7 +8,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from evalkit.codecs import READY, Card, Codec, Codes, State, Wave
+from evalkit.audio import Wave
+from evalkit.codecs import READY, Availability, Codec, CodecInfo, Codes
 
 SAMPLE_RATE = 8_000
 STEPS = 256
@@ -47,7 +48,7 @@ class MulawFamily:
     default_rate = "64k"
     license = "none needed"
 
-    def state(self, rate: str) -> State:
+    def availability(self, rate: str) -> Availability:
         """Whether it can run here; a codec that needs a download says "needs download" and how to get it."""
         return READY
 
@@ -55,9 +56,9 @@ class MulawFamily:
         """The codec. Import torch and open weights here, not above: `evalkit list` loads this file."""
         return MulawCodec()
 
-    def card(self, rate: str) -> Card:
+    def info(self, rate: str) -> CodecInfo:
         """Optional: the columns of `evalkit list codecs`."""
-        return Card(SAMPLE_RATE, float(SAMPLE_RATE), (STEPS,), causal=True)
+        return CodecInfo(SAMPLE_RATE, float(SAMPLE_RATE), (STEPS,), causal=True)
 
 
 FAMILY = MulawFamily()

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from evalkit.audio import Audio, read
+from evalkit.environment.folders import data_folder
 from evalkit.errors import AudioError, MissingError, UsageError
-from evalkit.folders import data_folder
 
 Source = Path | Audio | Callable[[], Audio]
 """Where audio comes from: a file, samples already in memory, or a function that fetches them."""

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evalkit.audio import Audio
-from evalkit.codecs import Wave
+from evalkit.audio import Audio, Wave
 from evalkit.datasets.base import Dataset, Utterance, place, read_at, text_hash
 from evalkit.errors import AudioError, MissingError, UsageError
 

@@ -109,13 +109,13 @@ def _audio_path(stem: Path) -> Path:
 
 
 def _from_hub(split: str, languages: str | None, revision: str | None) -> Dataset:
-    from evalkit.datasets import hub
+    from evalkit.datasets import huggingface
 
     utterances: list[Utterance] = []
     revisions: list[str] = []
     for language in lang.codes(languages):
         english = language == "en"
-        part = hub.load(
+        part = huggingface.load(
             HUB_ENGLISH if english else HUB,
             files=f"**/{split}-*" if english else f"{lang.NAMES[language][0]}/{split}-*",
             split=split,

@@ -1,6 +1,6 @@
 """What has to hold before a pair can be scored, with the reasons in plain words."""
 
-from evalkit.codecs import Wave
+from evalkit.audio import Wave
 from evalkit.errors import UndefinedScore
 from evalkit.metrics.base import SCORE_RATE, Pair
 

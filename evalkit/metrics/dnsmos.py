@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit import optional
-from evalkit.codecs import Wave
-from evalkit.metrics.base import SCORE_RATE, ModelMetric, Pair, Scorer
+from evalkit.audio import Wave
+from evalkit.environment import extras
+from evalkit.metrics.base import SCORE_RATE, Pair
 from evalkit.metrics.checks import require_length, require_sound
+from evalkit.metrics.model import ModelMetric, Scorer
 
 HEADS = {"ovrl": "ovrl_mos", "sig": "sig_mos", "bak": "bak_mos", "p808": "p808_mos"}
 """Row name -> what the package calls it."""
@@ -27,9 +28,9 @@ class Raters(Scorer):
 
     def __init__(self) -> None:
         super().__init__()
-        self._run = optional.load("speechmos.dnsmos", "dnsmos").run
+        self._run = extras.load("speechmos.dnsmos", "dnsmos").run
 
-    def hear(self, wavs: Sequence[Wave], language: str) -> Sequence[NDArray[Any]]:
+    def infer(self, wavs: Sequence[Wave], language: str) -> Sequence[NDArray[Any]]:
         """The ratings [4]; samples beyond full scale are clipped, as in any player."""
         rated = (self._run(np.clip(wav, -1, 1), sr=SCORE_RATE) for wav in wavs)
         return [np.array([one[name] for name in HEADS.values()], np.float64) for one in rated]
@@ -38,7 +39,7 @@ class Raters(Scorer):
         """One of the four ratings."""
         require_length(pair, SHORTEST)
         require_sound(pair)
-        return {metric.name: float(self.heard(pair.decoded)[list(HEADS).index(metric.head)])}
+        return {metric.name: float(self.features(pair.decoded)[list(HEADS).index(metric.head)])}
 
 
 @dataclass(frozen=True)

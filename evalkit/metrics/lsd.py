@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.fft import dct, rfft
 
-from evalkit.codecs import Wave
+from evalkit.audio import Wave
 from evalkit.metrics.base import Pair, PairMetric
 from evalkit.metrics.checks import require_length, require_sound
 from evalkit.metrics.mel import hann, mel_filters

@@ -17,7 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.fft import rfft
 
-from evalkit.codecs import Wave
+from evalkit.audio import Wave
 from evalkit.metrics.base import SCORE_RATE, Direction, Pair, PairMetric
 from evalkit.metrics.checks import require_length
 

@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit import optional
-from evalkit.codecs import Wave
+from evalkit.audio import Wave
 from evalkit.datasets.languages import NAMES, code
+from evalkit.environment import extras
+from evalkit.environment.downloads import File
 from evalkit.errors import UndefinedScore, UsageError
-from evalkit.hub import File
-from evalkit.metrics.base import SCORE_RATE, ModelMetric, Pair, Scorer
+from evalkit.metrics.base import SCORE_RATE, Pair
 from evalkit.metrics.checks import require_length
+from evalkit.metrics.model import ModelMetric, Scorer
 from evalkit.metrics.text import NORMALIZER, character_errors
 
 REPOSITORY = "facebook/mms-1b-all"
@@ -48,7 +49,7 @@ class Recognizer(Scorer):
 
     def __init__(self, folder: Path, device: str, dtype: str) -> None:
         super().__init__()
-        transformers = optional.load_transformers()
+        transformers = extras.load_transformers()
         import torch
 
         quiet = transformers.utils.logging
@@ -67,7 +68,7 @@ class Recognizer(Scorer):
         self._device, self._dtype = device, dtype
         self._language = ""
 
-    def hear(self, wavs: Sequence[Wave], language: str) -> Sequence[NDArray[np.str_]]:
+    def infer(self, wavs: Sequence[Wave], language: str) -> Sequence[NDArray[np.str_]]:
         """The texts, each of shape [], in the language's own characters."""
         import torch
 
@@ -90,7 +91,7 @@ class Recognizer(Scorer):
         frames = self._model._get_feat_extract_output_lengths(torch.tensor([len(wav) for wav in wavs]))
         return [np.array(self._tokenizer.decode(ids[:n])) for ids, n in zip(best, frames, strict=True)]
 
-    def original(self, metric: "MmsCer", pair: Pair) -> Wave | None:
+    def reference(self, metric: "MmsCer", pair: Pair) -> Wave | None:
         return None if metric.reference == "transcript" else pair.reference
 
     def score(self, metric: "MmsCer", pair: Pair) -> Mapping[str, float]:
@@ -102,10 +103,10 @@ class Recognizer(Scorer):
                 raise UndefinedScore("there is no transcript (dcer-mms needs none)")
             spoken = pair.transcript
         else:
-            spoken = self.heard(pair.reference, language).item()
+            spoken = self.features(pair.reference, language).item()
             if not NORMALIZER(spoken):
                 raise UndefinedScore("MMS hears no speech in the original")
-        errors, characters = character_errors(spoken, self.heard(pair.decoded, language).item())
+        errors, characters = character_errors(spoken, self.features(pair.decoded, language).item())
         return {metric.name: 100 * errors / characters, metric.rows[1]: float(characters)}
 
 

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit import optional
-from evalkit.codecs import Wave
+from evalkit.audio import Wave
+from evalkit.environment import extras
+from evalkit.environment.downloads import File
 from evalkit.errors import UndefinedScore
-from evalkit.hub import File
-from evalkit.metrics.base import SCORE_RATE, ModelMetric, Pair, Scorer
+from evalkit.metrics.base import SCORE_RATE, Pair
 from evalkit.metrics.checks import require_length, require_sound
+from evalkit.metrics.model import ModelMetric, Scorer
 
 HEADS = ("mos", "noisiness", "discontinuity", "coloration", "loudness")
 """In the model's order."""
@@ -38,10 +39,10 @@ class Listener(Scorer):
 
     def __init__(self) -> None:
         super().__init__()
-        package = optional.load("torchmetrics.functional.audio.nisqa", "nisqa")
+        package = extras.load("torchmetrics.functional.audio.nisqa", "nisqa")
         self._rate = package.non_intrusive_speech_quality_assessment
 
-    def hear(self, wavs: Sequence[Wave], language: str) -> Sequence[NDArray[Any]]:
+    def infer(self, wavs: Sequence[Wave], language: str) -> Sequence[NDArray[Any]]:
         """The ratings [5]."""
         import torch
 
@@ -56,7 +57,7 @@ class Listener(Scorer):
         """One of the five ratings."""
         require_length(pair, SHORTEST, "NISQA's window")
         require_sound(pair)
-        return {metric.name: float(self.heard(pair.decoded)[HEADS.index(metric.head)])}
+        return {metric.name: float(self.features(pair.decoded)[HEADS.index(metric.head)])}
 
 
 @dataclass(frozen=True)

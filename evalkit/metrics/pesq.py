@@ -34,8 +34,8 @@ class PESQ(PairMetric):
     where no speech is found, and for NaN.
 
     The C code has room for 50 utterances and writes beyond it: audio with more bursts of speech (60 are enough, about
-    100 s) can end the *process* by a segmentation fault. No caller can catch that; `evalkit.score` runs metrics in
-    worker processes, and a death costs one row.
+    100 s) can end the *process* by a segmentation fault. No caller can catch that; metrics run in worker
+    processes (evalkit/pipeline/workers.py), and a crash costs one row.
     """
 
     def score(self, pair: Pair) -> float:

@@ -8,7 +8,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.fft import irfft, rfft
 
-from evalkit.codecs import Wave
+from evalkit.audio import Wave
 from evalkit.errors import UndefinedScore
 from evalkit.metrics.base import SCORE_RATE, Pair, PairMetric
 from evalkit.metrics.checks import require_length, require_sound

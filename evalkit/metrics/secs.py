@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit import optional
-from evalkit.codecs import Wave
+from evalkit.audio import Wave
+from evalkit.environment import extras
+from evalkit.environment.downloads import File
 from evalkit.errors import MissingError, UndefinedScore
-from evalkit.hub import File
-from evalkit.metrics.base import ModelMetric, Pair, Scorer
+from evalkit.metrics.base import Pair
 from evalkit.metrics.checks import require_length, require_sound
+from evalkit.metrics.model import ModelMetric, Scorer
 
 SHORTEST = 1_600
 """Samples: a tenth of a second, below which there is no voice to recognise."""
@@ -27,18 +28,18 @@ class Voices(Scorer):
         super().__init__()
         self._embed = embed
 
-    def hear(self, wavs: Sequence[Wave], language: str) -> Sequence[NDArray[np.float64]]:
+    def infer(self, wavs: Sequence[Wave], language: str) -> Sequence[NDArray[np.float64]]:
         """Embeddings [D]."""
         return list(self._embed(np.stack(wavs)))
 
-    def original(self, metric: "SpeakerSimilarity", pair: Pair) -> Wave:
+    def reference(self, metric: "SpeakerSimilarity", pair: Pair) -> Wave:
         return pair.reference
 
     def score(self, metric: "SpeakerSimilarity", pair: Pair) -> Mapping[str, float]:
         """The cosine of the two embeddings."""
         require_length(pair, SHORTEST)
         require_sound(pair)
-        a, b = self.heard(pair.reference), self.heard(pair.decoded)
+        a, b = self.features(pair.reference), self.features(pair.decoded)
         lengths = float(np.linalg.norm(a) * np.linalg.norm(b))
         if not np.isfinite(lengths) or lengths == 0:
             raise UndefinedScore("the speaker model gives no embedding")
@@ -98,13 +99,13 @@ class EcapaTdnn(SpeakerSimilarity):
         """The model of speechbrain with its own filterbank (80 bands) and mean normalisation by utterance."""
         import torch
 
-        optional.load_torchaudio()
+        extras.load_torchaudio()
         try:
             from speechbrain.lobes.features import Fbank
             from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
             from speechbrain.processing.features import InputNormalization
         except (ImportError, OSError) as error:
-            raise MissingError(f"speechbrain cannot be used ({error}): {optional.install('models')}") from error
+            raise MissingError(f"speechbrain cannot be used ({error}): {extras.install('models')}") from error
         features = Fbank(n_mels=80)
         centre = InputNormalization(norm_type="sentence", std_norm=False)
         model = ECAPA_TDNN(

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit import optional
-from evalkit.codecs import Wave
+from evalkit.audio import Wave
+from evalkit.environment import extras
+from evalkit.environment.downloads import File
 from evalkit.errors import UsageError
-from evalkit.hub import File
-from evalkit.metrics.base import SCORE_RATE, ModelMetric, Pair, Scorer
+from evalkit.metrics.base import SCORE_RATE, Pair
 from evalkit.metrics.checks import require_length
+from evalkit.metrics.model import ModelMetric, Scorer
 
 SHORTEST = 1_600
 """Samples: a tenth of a second."""
@@ -35,7 +36,7 @@ class Subjective(Scorer):
         super().__init__()
         self._model, self._fixed, self._device = model.to(device).eval(), fixed, device
 
-    def hear(self, wavs: Sequence[Wave], language: str) -> Sequence[NDArray[Any]]:
+    def infer(self, wavs: Sequence[Wave], language: str) -> Sequence[NDArray[Any]]:
         """Features [N, 32]."""
         import torch
 
@@ -43,7 +44,7 @@ class Subjective(Scorer):
             layers, _ = self._model.ssl_model.extract_features(torch.from_numpy(np.stack(wavs)).to(self._device))
             return list(self._model.projector(layers[-1]).cpu().numpy())
 
-    def original(self, metric: "Sqmos", pair: Pair) -> Wave:
+    def reference(self, metric: "Sqmos", pair: Pair) -> Wave:
         """The clean recording, repeated or cut to the length of the decoded audio."""
         return np.resize(pair.reference if self._fixed is None else self._fixed, len(pair.decoded))
 
@@ -52,7 +53,7 @@ class Subjective(Scorer):
         import torch
 
         require_length(pair, SHORTEST)
-        sides = (self.heard(self.original(metric, pair)), self.heard(pair.decoded))
+        sides = (self.features(self.reference(metric, pair)), self.features(pair.decoded))
         with torch.inference_mode():
             features = torch.from_numpy(np.concatenate(sides, axis=1))[None].to(self._device)
             return {metric.name: float(5 - self._model.predictor(features)[0])}
@@ -98,7 +99,7 @@ class Objective(Scorer):
         super().__init__()
         self._model, self._device = model.to(device).eval(), device
 
-    def hear(self, wavs: Sequence[Wave], language: str) -> Sequence[NDArray[Any]]:
+    def infer(self, wavs: Sequence[Wave], language: str) -> Sequence[NDArray[Any]]:
         """The three estimates [3]."""
         import torch
 
@@ -109,7 +110,7 @@ class Objective(Scorer):
     def score(self, metric: "SquimObjective", pair: Pair) -> Mapping[str, float]:
         """One of the three estimates."""
         require_length(pair, SHORTEST)
-        return {metric.name: float(self.heard(pair.decoded)[HEADS.index(metric.head)])}
+        return {metric.name: float(self.features(pair.decoded)[HEADS.index(metric.head)])}
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def _load(constructor: str, file: File) -> Any:
     import torch
 
     path = file.open()
-    model = getattr(optional.load_torchaudio().models, constructor)()
+    model = getattr(extras.load_torchaudio().models, constructor)()
     model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     return model
 

@@ -17,8 +17,8 @@ from evalkit.stats.bootstrap import (
     exceeds,
     mean_interval,
 )
+from evalkit.stats.comparisons import Answer, Question, all_pairs, compare_codecs
 from evalkit.stats.multiple import CORRECTIONS, adjust
-from evalkit.stats.pairs import Answer, Question, all_pairs, compare_codecs
 from evalkit.stats.summary import DEFAULTS, SUMMARY_COLUMNS, Settings, by_utterance, summarize
 
 __all__ = [

@@ -52,7 +52,7 @@ class LossWeights:
     """Factors on the generator's losses; 0 leaves one out. The defaults are the paper's.
 
     Attributes:
-        mel, stft, adversarial, feature_matching: the paper's, see `nanocodec.training.recipe_losses`.
+        mel, stft, adversarial, feature_matching: the paper's, see `nanocodec.training.paper_losses`.
         speaker: the paper's speaker-consistency loss (0.1 there); needs `TrainConfig.speaker_encoder`.
         spectral: this project's `SpectralLoss`, which hears quiet sounds better and costs less.
         loudness: `LoudnessLoss`, PESQ's own disturbance: what it teaches, PESQ overstates.
@@ -69,7 +69,7 @@ class LossWeights:
 
 @dataclass(frozen=True)
 class GuideWeights:
-    """Factors on the guides' losses (see `nanocodec.training.trainee.Guides`), which short runs live by.
+    """Factors on the guides' losses (see `nanocodec.training.training_model.Guides`), which short runs live by.
 
     Attributes:
         mel: log-mel spectrum read off the encoder and off the decoder's first stage.

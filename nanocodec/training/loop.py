@@ -24,9 +24,9 @@ from nanocodec.training.config import ConfigError, Phase, TrainConfig
 from nanocodec.training.data import DataError, Excerpts, Source
 from nanocodec.training.discriminators import build_discriminators
 from nanocodec.training.optim import MuonAdam
-from nanocodec.training.recipe_losses import discriminator_loss, feature_matching_loss, generator_loss
+from nanocodec.training.paper_losses import discriminator_loss, feature_matching_loss, generator_loss
 from nanocodec.training.speaker import SpeakerConsistencyLoss, SpeakerEncoder
-from nanocodec.training.trainee import Trainee, copy_weights, fold_standardization, initialize
+from nanocodec.training.training_model import Trainee, copy_weights, fold_standardization, initialize
 from nanocodec.training.validation import code_statistics, score
 
 CALIBRATION_STEP = 2**31  # a batch that no run trains on

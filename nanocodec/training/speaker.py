@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from nanocodec.errors import CheckpointError, MismatchError, MissingWeightsError
 from nanocodec.training.frozen import Frozen, resample_fft
-from nanocodec.training.recipe_losses import triangular_filters
+from nanocodec.training.paper_losses import triangular_filters
 
 RATE = 16_000  # Hz, what the encoder hears
 N_FFT, WINDOW, HOP, MELS = 512, 400, 160, 64

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from evalkit.audio import Wave
 from evalkit.baselines.pcm import PcmCodec
-from evalkit.codecs import Codes, Wave
+from evalkit.codecs import Codes
 from evalkit.testing import ANY_RATE, check_codec
 
 

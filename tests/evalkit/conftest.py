@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from evalkit.metrics.base import ModelMetric, Scorer
+from evalkit.metrics.model import ModelMetric, Scorer
 
 
 def log(*words):
@@ -28,7 +28,7 @@ class Ear(Scorer):
         self.name = name
         log("opened", name)
 
-    def hear(self, wavs, language):
+    def infer(self, wavs, language):
         lengths = [len(wav) for wav in wavs]
         log("heard", self.name, *lengths)
         if KILLS in lengths:
@@ -37,11 +37,11 @@ class Ear(Scorer):
             raise torch.OutOfMemoryError("out of memory, and no more to have")
         return [np.abs(wav).mean(keepdims=True) for wav in wavs]
 
-    def original(self, metric, pair):
+    def reference(self, metric, pair):
         return pair.reference
 
     def score(self, metric, pair):
-        return {metric.name: float(self.heard(pair.decoded)[0] - self.heard(pair.reference)[0])}
+        return {metric.name: float(self.features(pair.decoded)[0] - self.features(pair.reference)[0])}
 
 
 KILLS, FAILS = 9000, 9001

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from evalkit import score
 from evalkit.audio import Audio, write
 from evalkit.cache import Cache, content_key
 from evalkit.cli import main
 from evalkit.codecs import Codes
-from evalkit.store import read_run
+from evalkit.pipeline import score
+from evalkit.results.run_directory import read_run
 
 CHEAP = "mel-2048-80-ln1p,si-sdr"
 EVALKIT = [sys.executable, "-m", "evalkit.cli"]

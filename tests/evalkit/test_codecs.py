@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.codecs import Codes, choose, parse_bitrate
+from evalkit.codecs import Codes
 from evalkit.errors import UsageError
+from evalkit.pipeline.choice import choose, parse_bitrate
 
 
 @pytest.mark.parametrize(

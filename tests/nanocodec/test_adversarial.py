@@ -25,7 +25,7 @@ from nanocodec.training.discriminators import (
     build_discriminators,
 )
 from nanocodec.training.frozen import resample_fft
-from nanocodec.training.recipe_losses import (
+from nanocodec.training.paper_losses import (
     discriminator_loss,
     feature_matching_loss,
     generator_loss,

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from nanocodec import hub
+from nanocodec import releases
 from nanocodec.checkpoint import FORMAT, CheckpointError, MismatchError, MissingWeightsError, convert, load, save
 from nanocodec.cli import main
 from nanocodec.config import VARIANTS, CodecConfig
@@ -176,15 +176,15 @@ def test_variants_without_public_weights_say_what_exists(name: str) -> None:
 @pytest.fixture
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(hub, "find_spec", lambda _: None)
+    monkeypatch.setattr(releases, "find_spec", lambda _: None)
     return tmp_path / "hub"
 
 
-@pytest.mark.parametrize("name", list(hub.RELEASES))
+@pytest.mark.parametrize("name", list(releases.RELEASES))
 def test_a_release_that_is_not_here_names_file_revision_and_command(
     name: str, empty_cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    release = hub.RELEASES[name]
+    release = releases.RELEASES[name]
     assert main(["convert", name, str(empty_cache.parent / "out")]) == 3
     said = capsys.readouterr().err
     assert release.file in said
@@ -194,13 +194,15 @@ def test_a_release_that_is_not_here_names_file_revision_and_command(
 def test_a_release_is_read_from_the_cache_and_must_be_the_pinned_file(
     empty_cache: Path, tensors: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    release = hub.RELEASES["1.89k"]
+    release = releases.RELEASES["1.89k"]
     folder = empty_cache / f"models--{release.repository.replace('/', '--')}" / "snapshots" / release.revision
     folder.mkdir(parents=True)
     path = write_nemo(folder / release.file, CONFIG, tensors)
     assert sound(NanoCodec.from_pretrained("1.89k")).shape == (1, 64)
-    pinned = hub.Release(release.repository, release.file, release.revision, release.license, hub.sha256(path))
-    monkeypatch.setitem(hub.RELEASES, "1.89k", pinned)
+    pinned = releases.Release(
+        release.repository, release.file, release.revision, release.license, releases.sha256(path)
+    )
+    monkeypatch.setitem(releases.RELEASES, "1.89k", pinned)
     NanoCodec.from_pretrained("1.89k")
     path.write_bytes(path.read_bytes() + b"\0")
     with pytest.raises(CheckpointError, match="fetch it again"):
@@ -217,7 +219,7 @@ def test_a_download_that_fails_is_explained(empty_cache: Path, monkeypatch: pyte
     fake = types.ModuleType("huggingface_hub")
     fake.hf_hub_download = refuse  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "huggingface_hub", fake)
-    monkeypatch.setattr(hub, "find_spec", lambda _: object())
+    monkeypatch.setattr(releases, "find_spec", lambda _: object())
     with pytest.raises(MissingWeightsError, match=r"no route to host.*hf download"):
         NanoCodec.from_pretrained("0.6k")
 

@@ -30,7 +30,7 @@ from nanocodec.training.data import DataError, Excerpts, Source, parse_source
 from nanocodec.training.discriminators import DiscriminatorConfig
 from nanocodec.training.loop import Trainer
 from nanocodec.training.optim import MuonAdam, orthogonalize
-from nanocodec.training.trainee import copy_weights
+from nanocodec.training.training_model import copy_weights
 from nanocodec.training.validation import code_statistics, score
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "training"

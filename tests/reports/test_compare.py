@@ -11,7 +11,7 @@ import scipy.stats
 from evalkit.errors import UsageError
 from evalkit.reports.compare import build_comparisons
 from evalkit.reports.render import FORMATS
-from evalkit.store import Row, Run, RunWriter, read_run
+from evalkit.results.run_directory import Row, Run, RunWriter, read_run
 
 LEVEL = np.random.default_rng(0).normal(3, 0.4, 20)
 NOISE = np.random.default_rng(1).normal(0, 0.1, 20)

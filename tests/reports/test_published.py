@@ -15,11 +15,11 @@ from evalkit.audio import Audio
 from evalkit.cli import main
 from evalkit.datasets import Dataset, Selection, Utterance, load_dataset
 from evalkit.errors import UsageError
+from evalkit.pipeline.suites import load_suite, suites
 from evalkit.reports.against import build_against_paper
 from evalkit.reports.published import KINDS, names, place_of, published, system_of
 from evalkit.reports.render import FORMATS
-from evalkit.store import Run, read_run
-from evalkit.suites import load_suite, suites
+from evalkit.results.run_directory import Run, read_run
 
 from .test_report_commands import write_run
 
@@ -140,7 +140,7 @@ def test_a_suite_with_nothing_measured_is_an_error(run: Run, capsys: pytest.Capt
 def test_a_suite_that_cannot_run_names_all_it_lacks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import evalkit.suites as module
+    import evalkit.pipeline.suites as module
 
     folder = tmp_path / "configs" / "suites"
     folder.mkdir(parents=True)
@@ -157,7 +157,7 @@ def test_a_suite_that_cannot_run_names_all_it_lacks(
 def test_a_suite_runs_each_of_its_datasets_or_the_one_that_is_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import evalkit.suites as module
+    import evalkit.pipeline.suites as module
 
     suite = module.Suite("s", "T", ("pcm", "codec2@1.2k"), ("builtin",), ("si-sdr",))
     monkeypatch.setattr(module, "load_suite", lambda name: suite)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evalkit.cli import main
-from evalkit.store import Row, RunWriter
+from evalkit.results.run_directory import Row, RunWriter
 
 METRICS = {
     "pesq-wb": {"label": "PESQ-WB", "direction": "up", "version": "1", "decimals": 3},

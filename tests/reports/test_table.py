@@ -10,8 +10,8 @@ import pytest
 from evalkit.errors import UsageError
 from evalkit.reports.render import FORMATS, fitting, rich_table
 from evalkit.reports.table import build_tables
+from evalkit.results.run_directory import CORPUS, Row, Run, RunWriter, read_run
 from evalkit.stats import Settings
-from evalkit.store import CORPUS, Row, Run, RunWriter, read_run
 
 METRICS = {
     "pesq-wb": {"label": "PESQ-WB", "direction": "up", "version": "1", "decimals": 2},

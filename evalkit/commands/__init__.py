@@ -1,0 +1,1 @@
+"""The commands of `evalkit`, one file a group, arguments beside their action."""

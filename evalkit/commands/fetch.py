@@ -1,0 +1,53 @@
+"""`evalkit fetch`."""
+
+import argparse
+import sys
+from typing import Any
+
+from evalkit.commands.options import add_command
+from evalkit.errors import UsageError
+
+FETCH_EXAMPLES = """examples:
+  evalkit fetch mimi@1.1k nanocodec@0.6k
+  evalkit fetch sqmos cer-mms --languages de+pl
+  evalkit fetch secs-ecapa2 --sha256 HEX       its model is code: pin the sha256 that you trust
+  evalkit fetch mls44                          the paper's test set (2.1 GB), into the folder EVALKIT_DATA
+
+several weights are for non-commercial use only: `evalkit doctor` says which.
+"""
+
+
+def add(commands: Any) -> None:
+    """Declare the command of this file."""
+    command = add_command(
+        commands, "fetch", fetch, "download weights and data ahead of time, and verify them", FETCH_EXAMPLES
+    )
+    command.add_argument("names", nargs="+", metavar="NAME", help="codecs (NAME[@RATE]), metrics and data")
+    command.add_argument("--languages", metavar="de+pl", help="of metrics that have files for each; default: all")
+    command.add_argument("--sha256", metavar="HEX", help="what a file that is code must be: it is not opened without")
+
+
+def fetch(args: argparse.Namespace) -> int:
+    from evalkit.commands.progress import Progress
+    from evalkit.datasets.languages import codes
+    from evalkit.environment import downloads
+    from evalkit.environment.fetch import fetch_codecs, fetch_files, files_of
+    from evalkit.pipeline.choice import choose
+
+    known = {name: files_of(name, codes(args.languages)) for name in args.names}
+    choices = [choose(name) for name, files in known.items() if files is None]
+    files = list(dict.fromkeys(file for some in known.values() for file in some or ()))
+    code = [file for file in files if file.code]
+    if args.sha256:
+        if len(code) != 1:
+            raise UsageError("--sha256 is for one file that is code: evalkit fetch secs-ecapa2 --sha256 HEX")
+        downloads.pin(code[0], args.sha256)
+    missing = [file for file in files if file.find() is None]
+    for line in downloads.describe(missing):
+        print(line, file=sys.stderr)
+    with Progress(sum(file.size for file in missing), "bytes") as progress:
+        for file, path in fetch_files(files, progress.advance):
+            print(f"{file}: {path}")
+    for choice, found in fetch_codecs(choices):
+        print(f"{choice.spec}: {found or 'needs no weights'}")
+    return 0

@@ -1,0 +1,284 @@
+"""Commands that measure: run, score, merge, cache."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evalkit.commands.options import add_command, add_max_failed, positive, words
+from evalkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from evalkit.cache import Cache
+    from evalkit.pipeline.shards import Shard
+    from evalkit.pipeline.workers import Executor
+    from evalkit.results.run_directory import Row
+
+RUN_EXAMPLES = """examples:
+  evalkit run --codec nanocodec --bitrate 1.1k
+  evalkit run --codec opus@6k --codec opus@12k --metrics pesq-wb,estoi --limit 4
+  evalkit run --codec codec2 --bitrate 1.2k --save-audio --output runs/codec2
+  evalkit run --suite paper-high --output runs/high            a run for each of its datasets, in runs/high/
+  evalkit run --codec mimi --dataset mls:/data/mls --per-language 200 --metrics paper,available
+  evalkit run --codec mimi --dataset daps:/data/daps,version=cleanraw,speakers=f10+m10
+
+data are named NAME[:PLACE][,OPTION=VALUE…]:
+  builtin                    the set that evalkit ships
+  mls44[:FILE.zip|DIR]       the paper's MLS at 44.1 kHz (languages=de+pl)
+  mls[:DIR], mls:hub         MLS as released, 16 kHz (split=test, languages=de+pl, revision=COMMIT)
+  daps[:DIR]                 DAPS in segments (version=clean, speakers=f10+m10)
+  folder:DIR                 audio and an optional metadata.csv (language=en)
+  hub:OWNER/NAME             parquet on the Hugging Face hub (files=…, split=test, revision=COMMIT, text=…, language=…)
+Without a place, mls, mls44 and daps are looked for in the folder that EVALKIT_DATA names.
+"""
+
+SCORE_EXAMPLES = """examples:
+  evalkit score --reference originals/ --decoded decoded/      files match by name: a/1.wav and a/1.flac
+  evalkit score --manifest pairs.csv --metrics pesq-wb,mel-2048-80-ln1p
+
+a manifest is a CSV with the columns utterance, reference, decoded, and optionally system, language, speaker,
+transcript, bitrate_kbps and any others, which the rows keep. Its paths are relative to its own folder.
+"""
+
+MERGE_EXAMPLES = """examples:
+  evalkit run --codec opus@6k --shard 1/2 --output runs/part-1
+  evalkit run --codec opus@6k --shard 2/2 --output runs/part-2
+  evalkit merge runs/part-1 runs/part-2 --output runs/whole
+"""
+
+
+def add(commands: Any) -> None:
+    """Declare the commands of this file."""
+    _add_run(commands)
+    _add_score(commands)
+    _add_merge(commands)
+    cache = add_command(commands, "cache", manage_cache, "show the size of the cache, or clear it")
+    cache.add_argument("action", choices=["info", "clear"])
+
+
+def _add_run(commands: Any) -> None:
+    command = add_command(commands, "run", run, "run codecs over a dataset and score what comes out", RUN_EXAMPLES)
+    what = command.add_mutually_exclusive_group(required=True)
+    what.add_argument("--codec", action="append", metavar="NAME[@RATE]", help="repeatable")
+    what.add_argument("--suite", metavar="NAME", help="a comparison of the paper: paper-high, paper-mid, …")
+    command.add_argument("--bitrate", metavar="RATE", help="for every --codec without a rate: 1.1k, 6k, …")
+    command.add_argument(
+        "--dataset", metavar="NAME[:PLACE]", help="default: builtin, or those of the suite (`evalkit list datasets`)"
+    )
+    command.add_argument(
+        "--weights", action="append", default=[], metavar="[NAME=]PATH",
+        help="a file or folder instead of a codec's own weights; repeatable",
+    )  # fmt: skip
+    command.add_argument(
+        "--rendered", action="append", default=[], metavar="[NAME=]DIR",
+        help="audio that a codec decoded elsewhere, one file an utterance, named by its id; repeatable",
+    )  # fmt: skip
+    command.add_argument("--limit", type=positive, metavar="N", help="N utterances, drawn with --seed")
+    command.add_argument(
+        "--per-language", type=positive, metavar="N", help="N utterances of each language, drawn with --seed"
+    )
+    command.add_argument("--ids", type=Path, metavar="FILE", help="the utterances whose ids FILE lists, one per line")
+    command.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    command.add_argument("--save-audio", action="store_true", help="keep the decoded audio in OUTPUT/audio")
+    _add_common(command)
+
+
+def run(args: argparse.Namespace) -> int:
+    from evalkit.commands.progress import Progress
+    from evalkit.datasets import load_dataset
+    from evalkit.pipeline.choice import assign, choose
+    from evalkit.pipeline.encode import LocalCoder
+    from evalkit.pipeline.plan import Plan
+    from evalkit.pipeline.run import execute
+
+    if args.suite:
+        return _run_suite(args)
+    codecs = tuple(dict.fromkeys(choose(spec, args.bitrate) for spec in args.codec))
+    codecs = assign(assign(codecs, args.weights, "--weights"), args.rendered, "--rendered")
+    dataset = load_dataset(
+        args.dataset or "builtin", args.limit, args.seed, per_language=args.per_language, ids=args.ids
+    )
+    workers = _workers(args)
+    plan = Plan(
+        codecs=codecs,
+        dataset=dataset,
+        metrics=_metrics(args, dataset.languages),
+        output=args.output or _new_output("-".join(codec.spec for codec in codecs)),
+        device=args.device,
+        seed=args.seed,
+        save_audio=args.save_audio,
+        overwrite=args.overwrite,
+        workers=workers,
+        batch=args.batch,
+        coder=getattr(workers, "coder", LocalCoder),
+        shard=_shard(args),
+    )
+    with _cache(args) as cache, Progress(len(codecs) * len(plan.utterances), "utterances") as progress:
+        rows = execute(plan, cache, progress.advance)
+    return _conclude(rows, plan.output, args.max_failed)
+
+
+def _run_suite(args: argparse.Namespace) -> int:
+    """A run for each dataset of a suite, in folders of OUTPUT; the worst exit code of them."""
+    from dataclasses import replace
+
+    from evalkit.pipeline.suites import AVAILABLE, expand_metrics, load_suite
+
+    suite = load_suite(args.suite)
+    if args.dataset:
+        suite = replace(suite, datasets=(args.dataset,))
+    available = [AVAILABLE] if AVAILABLE in args.metrics else []
+    if args.metrics not in (["default"], [AVAILABLE]):
+        suite = replace(suite, metrics=expand_metrics(args.metrics))
+    suite.check(bool(available), args.weights, args.rendered)
+    output = args.output or _new_output(suite.name)
+    return max(
+        run(
+            argparse.Namespace(
+                **vars(args)
+                | {"suite": None, "codec": list(suite.codecs)}
+                | {"metrics": [*suite.metrics, *(word for word in args.metrics if word == AVAILABLE)]}
+                | {"dataset": dataset, "output": output / dataset.partition(":")[0]}
+            )
+        )
+        for dataset in suite.datasets
+    )
+
+
+def _add_score(commands: Any) -> None:
+    command = add_command(commands, "score", score, "score audio that was decoded elsewhere", SCORE_EXAMPLES)
+    command.add_argument("--reference", type=Path, metavar="DIR")
+    command.add_argument("--decoded", type=Path, metavar="DIR")
+    command.add_argument("--manifest", type=Path, metavar="FILE.csv")
+    _add_common(command)
+
+
+def score(args: argparse.Namespace) -> int:
+    from evalkit.commands.progress import Progress
+    from evalkit.pipeline import pairs
+    from evalkit.pipeline.schedule import model_metrics, pair_metrics
+
+    if args.manifest and not (args.reference or args.decoded):
+        files, dataset = pairs.from_manifest(args.manifest), args.manifest.stem
+    elif args.reference and args.decoded and not args.manifest:
+        files, dataset = pairs.from_folders(args.reference, args.decoded), args.reference.resolve().name
+    else:
+        raise UsageError("give either --reference DIR and --decoded DIR, or --manifest FILE.csv")
+    metrics = _metrics(args, tuple(dict.fromkeys(pair.language for pair in files if pair.language)))
+    scored = (*pair_metrics(metrics), *model_metrics(metrics))
+    if not scored:
+        raise UsageError(f"{', '.join(metrics)} look at a codec's codes, and `score` has none: use `evalkit run`")
+    output = args.output or _new_output(f"score-{dataset}")
+    with _cache(args) as cache, Progress(len(files), "pairs") as progress:
+        rows = pairs.score_pairs(
+            files, dataset, scored, output, cache, progress.advance,
+            overwrite=args.overwrite, workers=_workers(args), device=args.device, batch=args.batch, shard=_shard(args),
+        )  # fmt: skip
+    return _conclude(rows, output, args.max_failed)
+
+
+def _add_merge(commands: Any) -> None:
+    command = add_command(commands, "merge", merge, "join the shards of one run", MERGE_EXAMPLES)
+    command.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    command.add_argument("--output", type=Path, required=True, metavar="DIR")
+    command.add_argument("--overwrite", action="store_true", help="replace the run that OUTPUT holds")
+    add_max_failed(command)
+
+
+def merge(args: argparse.Namespace) -> int:
+    from evalkit.pipeline.shards import merge
+
+    return _conclude(merge(args.runs, args.output, args.overwrite), args.output, args.max_failed)
+
+
+def manage_cache(args: argparse.Namespace) -> int:
+    from evalkit.cache import Cache
+    from evalkit.environment.folders import cache_folder
+
+    with Cache(cache_folder()) as cache:
+        if args.action == "clear":
+            cache.clear()
+        for name, value in cache.info().items():
+            print(f"{name}: {value}")
+    return 0
+
+
+def _add_common(command: argparse.ArgumentParser) -> None:
+    """What `run` and `score` share."""
+    command.add_argument(
+        "--metrics", type=words, default=["default"], metavar="NAME,…",
+        help="metrics or sets of them (`evalkit list metrics`), some with options (sqmos:reference=FILE); with the "
+        "word `available`, those of them that can run here; default: %(default)s",
+    )  # fmt: skip
+    command.add_argument("--output", type=Path, metavar="DIR", help="run directory; default: a new one in runs/")
+    command.add_argument("--overwrite", action="store_true", help="replace the run that OUTPUT holds")
+    command.add_argument("--no-cache", action="store_true", help="compute everything anew and keep nothing")
+    command.add_argument("--device", default="cpu", help="where neural models run: cpu, cuda (default: %(default)s)")
+    command.add_argument("--jobs", type=positive, metavar="N", help="processes that score; default: one a core")
+    command.add_argument(
+        "--executor", default="processes", choices=["processes", "ray"],
+        help="score on this machine, or on the Ray cluster that RAY_ADDRESS names; default: %(default)s",
+    )  # fmt: skip
+    command.add_argument(
+        "--batch", type=positive, default=1, metavar="N", help="recordings a metric's model takes at once"
+    )
+    command.add_argument("--shard", metavar="i/n", help="do part i of n; `evalkit merge` joins the parts")
+    add_max_failed(command)
+
+
+def _metrics(args: argparse.Namespace, languages: Sequence[str]) -> tuple[str, ...]:
+    """What --metrics means, with a word on what `available` left out."""
+    from evalkit.pipeline.suites import available_metrics, missing_lines
+
+    names, left_out = available_metrics(args.metrics, languages)
+    if left_out:
+        print(f"left out, because it cannot run here yet:\n{missing_lines(left_out)}", file=sys.stderr)
+    return names
+
+
+def _cache(args: argparse.Namespace) -> "Cache":
+    from evalkit.cache import Cache
+    from evalkit.environment.folders import cache_folder
+
+    return Cache(None if args.no_cache else cache_folder())
+
+
+def _workers(args: argparse.Namespace) -> "Executor":
+    if args.executor == "ray":
+        from evalkit.pipeline.ray_workers import RayWorkers
+
+        return RayWorkers(args.device)
+    from evalkit.pipeline.schedule import scoring_processes
+
+    return scoring_processes(args.jobs)
+
+
+def _shard(args: argparse.Namespace) -> "Shard | None":
+    from evalkit.pipeline.shards import parse_shard
+
+    return parse_shard(args.shard) if args.shard else None
+
+
+def _conclude(rows: "Sequence[Row]", output: Path, max_failed: int) -> int:
+    """Print the table and what failed; the exit code follows."""
+    from evalkit.commands.printing import print_tables
+    from evalkit.reports.table import build_tables
+    from evalkit.results.run_directory import failed_utterances, read_run
+
+    print_tables(build_tables([read_run(output)]))
+    failed = failed_utterances(rows)
+    for codec, reasons in failed.items():
+        print(f"{codec}: {len(reasons)} utterance(s) lack a value, for instance", file=sys.stderr)
+        for utterance, reason in list(reasons.items())[:3]:
+            print(f"  {utterance}: {reason}", file=sys.stderr)
+    print(f"Results: {output}/ (rows.parquet, summary.csv, run.json)", file=sys.stderr)
+    return 4 if any(len(reasons) > max_failed for reasons in failed.values()) else 0
+
+
+def _new_output(name: str) -> Path:
+    from datetime import datetime
+
+    from evalkit.results.run_directory import slug
+
+    return Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{slug(name)}"

@@ -1,0 +1,71 @@
+"""Options that several commands share, and how a command is declared."""
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evalkit.stats import Settings
+
+TABLE_FORMATS = ("terminal", "markdown", "latex", "csv")
+
+
+def add_command(
+    commands: Any, name: str, action: Callable[[argparse.Namespace], int], summary: str, epilog: str = ""
+) -> argparse.ArgumentParser:
+    """The parser of the command `name`, which runs `action`."""
+    command: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.set_defaults(command=action)
+    return command
+
+
+def add_max_failed(command: argparse.ArgumentParser) -> None:
+    """`--max-failed`."""
+    command.add_argument(
+        "--max-failed", type=int, default=0, metavar="N",
+        help="exit 4 where more than N utterances of a codec have a metric without a value; default: %(default)s",
+    )  # fmt: skip
+
+
+def add_format(command: argparse.ArgumentParser) -> None:
+    """`--format` of tables."""
+    command.add_argument("--format", default="terminal", choices=TABLE_FORMATS, help="default: %(default)s")
+
+
+def add_statistics(command: argparse.ArgumentParser) -> None:
+    """How means and differences are judged: what every command that reads runs shares."""
+    command.add_argument(
+        "--ci", default="bca", choices=["bca", "percentile", "none"],
+        help="bootstrap interval beside each mean; default: %(default)s",
+    )  # fmt: skip
+    command.add_argument("--cluster", metavar="COLUMN", help="resample whole speakers (or another column)")
+    command.add_argument(
+        "--correction", default="holm", choices=["holm", "bh", "none"],
+        help="for multiple comparisons: Holm, Benjamini-Hochberg; default: %(default)s",
+    )  # fmt: skip
+
+
+def settings(args: argparse.Namespace) -> "Settings":
+    """The statistics that the options of `add_statistics` ask for."""
+    from evalkit.stats import Settings
+
+    return Settings(interval=args.ci, cluster=args.cluster, correction=args.correction)
+
+
+def words(text: str) -> list[str]:
+    """The words of a comma-separated list."""
+    return [word for word in text.split(",") if word]
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value

@@ -1,0 +1,228 @@
+"""Commands that read runs: table, compare, drift, claims, plot, report, gate."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from evalkit.commands.options import add_command, add_format, add_statistics, settings, words
+from evalkit.commands.printing import show, write_text
+from evalkit.errors import UsageError
+
+TABLE_EXAMPLES = """examples:
+  evalkit table runs/first
+  evalkit table runs/first runs/second --metrics pesq-wb,estoi --format markdown > table.md
+  evalkit table runs/first --cluster speaker --ci percentile
+  evalkit table runs/first --by language
+  evalkit table runs/high/* --suite paper-high --format latex    a table of the paper, from your runs
+  evalkit table runs/high/* --against paper                      measured beside published
+"""
+
+COMPARE_EXAMPLES = """examples:
+  evalkit compare runs/first
+  evalkit compare runs/first --codecs opus@6k,codec2@1.2k --metrics pesq-wb --cluster speaker
+"""
+
+DRIFT_EXAMPLES = """examples:
+  evalkit run --codec mimi --codec opus@6k --metrics cer-mms,cer-mms:dtype=bfloat16 --output runs/both
+  evalkit drift runs/both cer-mms cer-mms:dtype=bfloat16        may the faster one stand for the other?
+"""
+
+CLAIMS_EXAMPLES = """examples:
+  evalkit claims runs/mls44 runs/daps
+  evalkit claims runs/mls44 --cluster speaker --format markdown > claims.md
+"""
+
+REPORT_EXAMPLES = """examples:
+  evalkit run --codec opus@6k --codec codec2@1.2k --save-audio --output runs/first
+  evalkit report runs/first --output report.html
+"""
+
+PLOT_EXAMPLES = """examples:
+  evalkit plot runs/first --output plots/ --format pdf
+"""
+
+GATE_EXAMPLES = """examples:
+  evalkit gate runs/good --update --baseline baseline.json
+  evalkit gate runs/new --baseline baseline.json --junit gate.xml --summary gate.md
+
+a gate fails where the run is worse than the baseline by more than the margin, with confidence. Inside GitHub Actions
+it writes annotations and the job's summary by itself.
+
+exit codes:
+  0 passed   1 failed   2 the two do not compare   4 too little was measured: not a pass
+"""
+
+
+def add(commands: Any) -> None:
+    """Declare the commands of this file."""
+    for declare in (_add_table, _add_compare, _add_drift, _add_claims, _add_report, _add_plot, _add_gate):
+        declare(commands)
+
+
+def _add_table(commands: Any) -> None:
+    command = add_command(commands, "table", table, "the table of one run or several", TABLE_EXAMPLES)
+    command.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    add_format(command)
+    command.add_argument("--metrics", type=words, metavar="NAME,…", help="which columns, in which order")
+    command.add_argument("--codecs", type=words, metavar="NAME,…", help="which rows, in which order")
+    command.add_argument("--suite", metavar="NAME", help="the rows and columns of a comparison of the paper")
+    command.add_argument("--by", metavar="COLUMN", help="means by language (or another column) and macro average")
+    command.add_argument("--against", choices=["paper"], help="each mean beside what is published of it")
+    add_statistics(command)
+
+
+def table(args: argparse.Namespace) -> int:
+    from evalkit.pipeline.suites import load_suite
+    from evalkit.reports.against import build_against_paper
+    from evalkit.reports.breakdown import build_breakdown
+    from evalkit.reports.suite import build_suite_tables
+    from evalkit.reports.table import build_tables
+    from evalkit.results.run_directory import read_run
+
+    runs = [read_run(path) for path in args.runs]
+    chosen = settings(args)
+    if args.suite and (args.metrics or args.codecs or args.against):
+        raise UsageError("--suite chooses rows and columns: give it without --metrics, --codecs and --against")
+    if args.suite:
+        tables = build_suite_tables(runs, load_suite(args.suite), chosen)
+    elif args.by:
+        tables = build_breakdown(runs, args.by, args.metrics, chosen, args.codecs)
+    elif args.against:
+        tables = build_against_paper(runs, args.metrics, chosen, args.codecs)
+    else:
+        tables = build_tables(runs, args.metrics, chosen, args.codecs)
+    show(tables, args.format)
+    return 0
+
+
+def _add_compare(commands: Any) -> None:
+    command = add_command(commands, "compare", compare, "paired tests between the codecs of runs", COMPARE_EXAMPLES)
+    command.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    command.add_argument("--codecs", type=words, metavar="NAME,…", help="default: all")
+    command.add_argument("--metrics", type=words, metavar="NAME,…", help="default: all that have a better end")
+    add_format(command)
+    add_statistics(command)
+
+
+def compare(args: argparse.Namespace) -> int:
+    from evalkit.reports.compare import build_comparisons
+    from evalkit.results.run_directory import read_run
+
+    runs = [read_run(path) for path in args.runs]
+    show(build_comparisons(runs, args.codecs, args.metrics, settings(args)), args.format)
+    return 0
+
+
+def _add_drift(commands: Any) -> None:
+    command = add_command(commands, "drift", drift, "two variants of a metric on the same audio", DRIFT_EXAMPLES)
+    command.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    command.add_argument("first", metavar="METRIC")
+    command.add_argument("second", metavar="VARIANT")
+    add_format(command)
+    add_statistics(command)
+
+
+def drift(args: argparse.Namespace) -> int:
+    from evalkit.reports.drift import build_drift
+    from evalkit.results.run_directory import read_run
+
+    runs = [read_run(path) for path in args.runs]
+    show(build_drift(runs, args.first, args.second, settings(args)), args.format)
+    return 0
+
+
+def _add_claims(commands: Any) -> None:
+    command = add_command(commands, "claims", claims, "what runs say of the paper's claims", CLAIMS_EXAMPLES)
+    command.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    add_format(command)
+    add_statistics(command)
+
+
+def claims(args: argparse.Namespace) -> int:
+    from evalkit.reports.claims import build_claims
+    from evalkit.results.run_directory import read_run
+
+    show(build_claims([read_run(path) for path in args.runs], settings(args)), args.format)
+    return 0
+
+
+def _add_report(commands: Any) -> None:
+    command = add_command(commands, "report", report, "a run as one HTML file: table, plots, players", REPORT_EXAMPLES)
+    command.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    command.add_argument("--output", "-o", type=Path, required=True, metavar="FILE.html")
+    command.add_argument("--title", default="", metavar="TEXT", help="default: the codecs")
+    command.add_argument("--metric", metavar="NAME", help="metric that picks the worst utterances; default: the first")
+    command.add_argument(
+        "--worst", type=int, default=2, metavar="N", help="worst utterances per codec; default: %(default)s"
+    )
+    command.add_argument("--random", type=int, default=4, metavar="N", help="random utterances; default: %(default)s")
+    command.add_argument("--max-mb", type=float, default=24, metavar="MB", help="audio, at most; default: %(default)s")
+    add_statistics(command)
+
+
+def report(args: argparse.Namespace) -> int:
+    from evalkit.reports.page import build_page
+    from evalkit.results.run_directory import read_run
+
+    runs = [read_run(path) for path in args.runs]
+    budget = int(args.max_mb * 1e6)
+    page = build_page(runs, args.title, args.metric, settings(args), args.worst, args.random, budget)
+    write_text(args.output, page)
+    print(f"Report: {args.output} ({args.output.stat().st_size / 1e6:.1f} MB)", file=sys.stderr)
+    return 0
+
+
+def _add_plot(commands: Any) -> None:
+    command = add_command(
+        commands, "plot", plot, "pictures of runs: rate and quality, languages, scores", PLOT_EXAMPLES
+    )
+    command.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    command.add_argument("--output", "-o", type=Path, required=True, metavar="DIR")
+    command.add_argument("--format", default="svg", choices=["svg", "png", "pdf"])
+    add_statistics(command)
+
+
+def plot(args: argparse.Namespace) -> int:
+    from evalkit.reports.plots import save_plots
+    from evalkit.results.run_directory import read_run
+
+    for path in save_plots([read_run(path) for path in args.runs], args.output, args.format, settings(args)):
+        print(path)
+    return 0
+
+
+def _add_gate(commands: Any) -> None:
+    command = add_command(commands, "gate", gate, "stop a codec that got worse: for CI", GATE_EXAMPLES)
+    command.add_argument("run", type=Path, metavar="RUN")
+    command.add_argument("--baseline", type=Path, required=True, metavar="FILE.json")
+    command.add_argument("--update", action="store_true", help="write RUN as the baseline, and compare nothing")
+    command.add_argument("--config", type=Path, metavar="FILE.yaml", help="margins; default: configs/gates.yaml")
+    command.add_argument("--codec", metavar="NAME", help="hold this codec of RUN to the baseline's only one")
+    command.add_argument("--junit", type=Path, metavar="FILE.xml", help="write JUnit XML")
+    command.add_argument("--summary", type=Path, metavar="FILE.md", help="write Markdown for a pull request")
+
+
+def gate(args: argparse.Namespace) -> int:
+    from evalkit.reports import gate
+    from evalkit.reports import gate_text as report
+    from evalkit.results.run_directory import read_run
+
+    run = read_run(args.run)
+    if args.update:
+        gate.write_baseline(run, args.baseline)
+        print(f"Baseline: {args.baseline}", file=sys.stderr)
+        return 0
+    verdict = gate.check(run, gate.read_baseline(args.baseline), gate.read_rules(args.config), args.codec)
+    print(report.text(verdict))
+    if args.junit:
+        write_text(args.junit, report.junit(verdict))
+    if args.summary:
+        write_text(args.summary, report.markdown(verdict))
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        print(report.annotations(verdict), end="")
+        if step := os.environ.get("GITHUB_STEP_SUMMARY"):
+            with Path(step).open("a", encoding="utf-8") as file:
+                file.write(report.markdown(verdict))
+    return 0 if verdict.passed else 1

@@ -1,0 +1,1 @@
+"""What is on this machine: folders, downloads, optional packages, processors."""

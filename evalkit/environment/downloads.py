@@ -1,0 +1,199 @@
+"""Files that are downloaded: pinned, verified, with their size and license. Finding them asks no network.
+
+Files of the Hugging Face hub lie where huggingface_hub keeps them (HUB/models--OWNER--NAME/snapshots/REVISION/FILE), so
+that other programs share them and only downloading needs that package. Files with an address of their own lie in a
+folder that their `kept` names. Where a file's sha256 is known it has to match; where it is not, the file's own sha256
+stands in the results. A file that is code (TorchScript) is opened only with a sha256 that it matches: one that is
+recorded here, or one that the user has pinned with `evalkit fetch NAME --sha256 HEX`.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any
+
+from evalkit.environment.extras import install
+from evalkit.environment.folders import cache_folder, data_folder, hub_folder, torch_hub
+from evalkit.errors import MissingError, UsageError
+
+Advance = Callable[[str, int], None]
+"""Told a file's name and how many more of its bytes have come."""
+BLOCK = 2**20
+_DIGESTS: dict[str, str] = {}
+
+
+@dataclass(frozen=True)
+class File:
+    """One file that can be downloaded."""
+
+    name: str
+    """Path in its repository, or the file's name."""
+    license: str
+    size: int
+    """Bytes. Without a recorded sha256: what the publisher or the model's shape says, or 0 where neither does."""
+    repository: str = ""
+    """OWNER/NAME on the Hugging Face hub; empty for a file with an address of its own."""
+    revision: str = "main"
+    """A commit, or `main` where none is known."""
+    url: str = ""
+    """Of a file on no hub."""
+    kept: str = ""
+    """Where such a file is kept: a path below the data folder; with `torch:` before it, below `torch_hub()`; with
+    `home:`, below the user's own folder."""
+    sha256: str | None = None
+    code: bool = False
+    """Whether opening the file runs what is in it."""
+
+    def __str__(self) -> str:
+        return f"{self.repository}/{self.name}" if self.repository else self.name
+
+    @property
+    def size_text(self) -> str:
+        """Its size for people."""
+        if not self.size:
+            return "size not known"
+        return megabytes(self.size) if self.sha256 else f"about {megabytes(self.size)}"
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, for people."""
+        at = "" if self.revision == "main" else f" at revision {self.revision[:12]}"
+        return f"{self.repository}{at}" if self.repository else self.url
+
+    def find(self) -> Path | None:
+        """The file, where it is on this machine; what is in it is not looked at."""
+        if not self.repository:
+            return path if (path := self._kept_at()).is_file() else None
+        folder = hub_folder() / f"models--{self.repository.replace('/', '--')}"
+        revision = self.revision
+        if revision == "main":
+            reference = folder / "refs" / "main"
+            if not reference.is_file():
+                return None
+            revision = reference.read_text(encoding="utf-8").strip()
+        path = folder / "snapshots" / revision / self.name
+        return path if path.is_file() else None
+
+    @property
+    def pin(self) -> str | None:
+        """The sha256 that the file must have: recorded with it, or pinned by the user; None where neither is."""
+        return self.sha256 or _pins().get(str(self))
+
+    def open(self) -> Path:
+        """The file, verified. Raises MissingError where it is not here, is not what was pinned, or is code without a
+        pin."""
+        path = self.find()
+        if path is None:
+            raise MissingError(f"{self} is not on this machine")
+        if self.pin is None and self.code:
+            raise MissingError(
+                f"{path} is code, and no sha256 of it is recorded: it is not opened. Compare it with a source you "
+                f"trust, such as the page of {self.repository} on the hub, and pin it: evalkit fetch NAME --sha256 HEX"
+            )
+        if self.pin is not None and (found := sha256(path, afresh=self.code)) != self.pin:
+            raise MissingError(f"{path} is not what was pinned: its sha256 is {found}, not {self.pin}. Delete it")
+        return path
+
+    def fetch(self, advance: Advance) -> Path:
+        """The file, downloaded where it is not here, and verified as `open` does.
+
+        Raises MissingError where it cannot be had now; whatever was downloaded in part is gone then.
+        """
+        if self.find() is None:
+            try:
+                self._download(advance)
+            except MissingError:
+                raise
+            except Exception as error:  # offline, gated, gone: each library has its own
+                reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+                raise MissingError(f"{self} ({self.origin}) cannot be downloaded now: {reason}") from error
+        return self.open()
+
+    def _download(self, advance: Advance) -> None:
+        if not self.repository:
+            _download(self.url, self._kept_at(), lambda count: advance(self.name, count))
+            return
+        try:
+            from huggingface_hub import hf_hub_download
+        except ImportError as error:
+            raise MissingError(f"{self} is on the Hugging Face hub, which needs a package: {install('hub')}") from error
+        hf_hub_download(self.repository, self.name, revision=self.revision)
+        advance(self.name, self.size)
+
+    def _kept_at(self) -> Path:
+        place, colon, rest = self.kept.partition(":")
+        return {"torch": torch_hub(), "home": Path.home()}[place] / rest if colon else data_folder() / self.kept
+
+
+def sha256(path: Path, afresh: bool = False) -> str:
+    """sha256 of a file; unless `afresh`, that of a file with the same place, size and time is remembered."""
+    about = path.stat()
+    key = f"{path.resolve()}:{about.st_size}:{about.st_mtime_ns}"
+    if not afresh and key in _DIGESTS:
+        return _DIGESTS[key]
+    memory = cache_folder() / "digests.json"
+    known = _read_json(memory)
+    if afresh or key not in known:
+        with path.open("rb") as file:
+            known[key] = file_digest(file, "sha256").hexdigest()
+        with suppress(OSError):  # without a place to remember it, it is computed again
+            _write_json(memory, known)
+    _DIGESTS[key] = str(known[key])
+    return _DIGESTS[key]
+
+
+def pin(file: File, digest: str) -> None:
+    """Remember that `file` must have the sha256 `digest`; raises UsageError for no sha256, or where it is recorded."""
+    if len(digest) != 64 or set(digest.lower()) - set("0123456789abcdef"):
+        raise UsageError(f"{digest!r} is not a sha256: 64 hexadecimal digits")
+    if file.sha256 is not None and file.sha256 != digest.lower():
+        raise UsageError(f"the sha256 of {file} is recorded: {file.sha256}")
+    _write_json(data_folder() / "pins.json", _pins() | {str(file): digest.lower()})
+
+
+def megabytes(size: int) -> str:
+    """`size` bytes for people."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(size / 1e6, 0.1):.1f} MB"
+
+
+def describe(files: Iterable[File]) -> list[str]:
+    """A line for each file: name, size, license, origin."""
+    return [f"{file.name}  {file.size_text}  {file.license}  from {file.origin}" for file in files]
+
+
+def _download(url: str, path: Path, advance: Callable[[int], None]) -> None:
+    from urllib.request import urlopen
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with urlopen(url, timeout=60) as answer, partial.open("wb") as file:
+            while block := answer.read(BLOCK):
+                file.write(block)
+                advance(len(block))
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _pins() -> dict[str, Any]:
+    return _read_json(data_folder() / "pins.json")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    os.replace(partial, path)

@@ -1,0 +1,79 @@
+"""Packages that may not be installed: the one place that imports them, or says how to get them.
+
+torchaudio's wheels are linked to CUDA, so that beside a CPU build of torch its import raises OSError, and that of
+whatever imports it (speechbrain, transformers) as well. What is needed of it is plain Python. So the real import comes
+first; where that fails on the library, it is tried again with a stand-in for `torchaudio._extension`, the module that
+loads it, which says that there is no library. Then resampling, features and models work; what needs the library
+(forced alignment) says that it is not there. A release of torchaudio without that module would fail as before.
+"""
+
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+from evalkit.codecs import READY, Availability
+from evalkit.errors import MissingError
+
+
+def install(extra: str) -> str:
+    """The command that installs one of this project's extras."""
+    return f"pip install 'nanocodec-evalkit[{extra}]'"
+
+
+def availability(package: str, extra: str) -> Availability:
+    """Ready where `package` is installed; imports nothing."""
+    return READY if find_spec(package) else Availability("needs extra", install(extra))
+
+
+def load(name: str, extra: str) -> Any:
+    """The imported package or module; raises MissingError with the remedy where it is absent or does not load."""
+    try:
+        return import_module(name)
+    except (ImportError, OSError) as error:  # a shared library that does not load raises OSError
+        raise MissingError(f"{name} cannot be used ({error}): {install(extra)}") from error
+
+
+def load_transformers() -> Any:
+    """transformers, which imports torchaudio where that is installed; raises MissingError as `load` does."""
+    if find_spec("torchaudio"):
+        load_torchaudio()
+    return load("transformers", "models")
+
+
+def load_torchaudio() -> Any:
+    """torchaudio, with its library or without; raises MissingError where it cannot be imported at all."""
+    try:
+        return import_module("torchaudio")
+    except ImportError as error:
+        raise MissingError(f"torchaudio is not installed: {install('models')}") from error
+    except (OSError, RuntimeError):  # the library does not load, or is of another CUDA than torch
+        _forget()
+    sys.modules["torchaudio._extension"] = _without_library()
+    try:
+        return import_module("torchaudio")
+    except (ImportError, OSError, RuntimeError) as error:
+        _forget()
+        raise MissingError(f"torchaudio does not work beside this torch ({error}): {install('models')}") from error
+
+
+def _forget() -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "torchaudio"]:
+        del sys.modules[name]
+
+
+def _without_library() -> ModuleType:
+    module = ModuleType("torchaudio._extension")
+
+    def fail_if_no_align(function: Any) -> Any:
+        def fail(*args: Any, **kwargs: Any) -> Any:
+            raise RuntimeError("torchaudio runs without its library here: forced alignment is not available")
+
+        return fail
+
+    module._IS_TORCHAUDIO_EXT_AVAILABLE = False  # type: ignore[attr-defined]
+    module._IS_ALIGN_AVAILABLE = False  # type: ignore[attr-defined]
+    module.fail_if_no_align = fail_if_no_align  # type: ignore[attr-defined]
+    module._check_cuda_version = lambda: None  # type: ignore[attr-defined]
+    return module

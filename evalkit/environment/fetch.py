@@ -1,0 +1,59 @@
+"""Bringing weights to this machine ahead of time."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from evalkit import plugins
+from evalkit.codecs import Weighted
+from evalkit.datasets import mls44
+from evalkit.environment.downloads import Advance, File, sha256
+from evalkit.errors import MissingError, UsageError
+from evalkit.metrics.load import load_metric
+from evalkit.metrics.model import ModelMetric
+from evalkit.pipeline.choice import CodecChoice
+
+
+def fetch_codecs(choices: Sequence[CodecChoice]) -> Iterator[tuple[CodecChoice, Path | None]]:
+    """Each codec and where its weights are now; None for codecs without weights.
+
+    Downloads what is not here, with a progress bar of the hub's own, and verifies what has a recorded sha256. Raises
+    MissingError at the first codec whose weights cannot be had, with file, revision, license and remedy.
+    """
+    for choice in choices:
+        yield choice, choice.family.fetch(choice.rate) if isinstance(choice.family, Weighted) else None
+
+
+def files_of(name: str, languages: Sequence[str]) -> tuple[File, ...] | None:
+    """The files behind the metric or dataset `name` for speech in `languages` (ISO 639-1); None where it is neither.
+
+    Raises UsageError for one that is not a matter of files to download.
+    """
+    if name in plugins.names("metric"):
+        metric = load_metric(name)
+        return metric.files_for(languages) if isinstance(metric, ModelMetric) else ()
+    if name in plugins.names("dataset"):
+        if name not in DATA:
+            raise UsageError(f"{name} is not fetched as files: `evalkit list datasets` says where it comes from")
+        return DATA[name]
+    return None
+
+
+def fetch_files(files: Sequence[File], advance: Advance) -> Iterator[tuple[File, Path]]:
+    """Each file and where it is now, downloaded where it was not here, and verified where its sha256 is known.
+
+    Raises MissingError at the first one that cannot be had or is not what was pinned; what came before it stays. Code
+    without a pin is downloaded, and then refused with its sha256, for a person to compare and to pin.
+    """
+    for file in files:
+        try:
+            yield file, file.fetch(advance)
+        except MissingError as error:
+            path = file.find()
+            found = f" The sha256 of what came is {sha256(path, afresh=True)}." if path and file.pin is None else ""
+            raise MissingError(f"{error}.{found}" if found else str(error)) from error
+
+
+DATA: dict[str, tuple[File, ...]] = {
+    "mls44": (File(mls44.ARCHIVE, mls44.LICENSE, mls44.SIZE, url=mls44.URL, kept=mls44.ARCHIVE, sha256=mls44.SHA256),)
+}
+"""Datasets that are one download."""

@@ -1,0 +1,1 @@
+"""The main path, from a plan to a run directory."""

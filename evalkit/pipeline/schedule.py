@@ -1,0 +1,138 @@
+"""Which job is scored when, and by whom.
+
+The main process looks up what is in the cache (known_scores.py); the rest runs in worker processes (score.py). Metrics
+that hold a model run beside the others, in a process of their own, one model after the other: each is opened once,
+scores what all codecs decoded, and is closed before the next one is opened, so that never two of them are in memory.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from evalkit.cache import Cache
+from evalkit.errors import AudioError
+from evalkit.metrics.base import PairMetric
+from evalkit.metrics.load import load_metric
+from evalkit.metrics.model import ModelMetric
+from evalkit.pipeline.jobs import Job, Score, Source
+from evalkit.pipeline.known_scores import ScoreCache
+from evalkit.pipeline.score import model_metric, score_jobs, without_value
+from evalkit.pipeline.workers import CrashedJob, Executor, Processes, Workers, run_isolated
+
+PRELOAD = ("evalkit.pipeline.score", "pesq", "pystoi", "scipy.fft", "scipy.signal")
+
+
+def score_all(
+    jobs: Iterable[Job], kept: Cache, workers: Executor | None = None, batch: int = 1
+) -> Iterator[list[Score]]:
+    """Answers of all jobs, in the order in which they are done; a crash costs the one answer that caused it. Without
+    `workers`, processes on this machine. A list of jobs may have metrics that hold a model, which are scored beside the
+    others, `batch` recordings at once; jobs that are still to come may not.
+    """
+    workers = workers or scoring_processes()
+    memory = ScoreCache(kept)
+    known: list[list[Score]] = []
+
+    def unknown(parts: Iterable[Job]) -> Iterator[Job]:
+        for job in parts:
+            answers, rest = memory.recall(job)
+            if answers:
+                known.append(answers)
+            if rest is not None:
+                yield rest if workers.here else _carried(rest)
+
+    light = unknown(part for job in jobs for part in _only(job, pair_metrics))
+    lanes: list[tuple[Iterable[tuple[Job, ...]], Workers]] = [(((job,) for job in light), workers)]
+    if isinstance(jobs, Sequence) and jobs:
+        # The last digits of what is heard in batches depend on the batch: it is not kept for other runs.
+        folder = kept.folder if workers.here and batch == 1 else None
+        heavy = _by_model([replace(job, batch=batch, kept=folder) for job in jobs])
+        groups = (group for parts in heavy for group in _groups(unknown(parts)))
+        lanes.append((groups, workers.models(jobs[0].device)))
+    for result in run_isolated(score_jobs, split_jobs, *lanes):
+        yield from known
+        known.clear()
+        if isinstance(result, CrashedJob):
+            (job,) = result.job
+            (candidate,) = job.candidates
+            yield without_value(candidate.key, candidate.metrics[0], result.reason, settled=False)
+        else:
+            memory.keep(result)
+            yield result.answers
+    yield from known
+
+
+def scoring_processes(count: int | None = None) -> Processes:
+    """`count` processes on this machine, one a core unless given, that have the metrics' packages at hand."""
+    return Processes(count, PRELOAD)
+
+
+def _by_model(jobs: Sequence[Job]) -> list[Iterator[Job]]:
+    """For each model that `jobs` need, the jobs with its metrics alone: those in one language together, the longest
+    first, so that what is too long for the memory is known soon and neighbours differ little in length."""
+    models: dict[str, set[str]] = {}
+    for name in model_metrics(list(dict.fromkeys(m for job in jobs for c in job.candidates for m in c.metrics))):
+        models.setdefault(model_metric(name).model, set()).add(name)
+    ordered = sorted(jobs, key=lambda job: (job.language or "", -job.seconds))
+
+    def parts(mine: set[str]) -> Iterator[Job]:
+        for job in ordered:
+            yield from _only(job, lambda names: tuple(name for name in names if name in mine))
+
+    return [parts(mine) for mine in models.values()]
+
+
+def _only(job: Job, choose: Callable[[Sequence[str]], tuple[str, ...]]) -> Iterator[Job]:
+    """`job` with those metrics alone that `choose` takes, if it has any of them."""
+    wanted = [(c, choose(c.metrics)) for c in job.candidates]
+    if candidates := tuple(replace(c, metrics=mine) for c, mine in wanted if mine):
+        yield replace(job, candidates=candidates)
+
+
+def _carried(job: Job) -> Job:
+    """`job` for another machine: with the audio itself, but for files that only their name is known of."""
+
+    def carried(source: Source) -> Source:
+        try:
+            return source if source.pcm is None else replace(source, content=source.audio())
+        except AudioError:  # the worker says what is wrong with it
+            return source
+
+    candidates = tuple(replace(one, source=carried(one.source)) for one in job.candidates)
+    return replace(job, reference=carried(job.reference), candidates=candidates)
+
+
+def _groups(jobs: Iterable[Job]) -> Iterator[tuple[Job, ...]]:
+    """`jobs` of one model as it hears them: together, up to a batch of recordings in one language, where it may hear
+    recordings of different length at once; else one by one."""
+    group: list[Job] = []
+    for job in jobs:
+        pads = model_metric(job.candidates[0].metrics[0]).pads
+        recordings = sum(len(one.candidates) for one in (*group, job))
+        if group and (not pads or recordings > job.batch or job.language != group[0].language):
+            yield tuple(group)
+            group = []
+        group.append(job)
+    if group:
+        yield tuple(group)
+
+
+def split_jobs(jobs: tuple[Job, ...]) -> list[tuple[Job, ...]]:
+    """First each job alone, then one job a candidate, then one a metric: the least work done twice to find which of
+    them crashes."""
+    if len(jobs) > 1:
+        return [(job,) for job in jobs]
+    (job,) = jobs
+    if len(job.candidates) > 1:
+        return [(replace(job, candidates=(candidate,)),) for candidate in job.candidates]
+    (candidate,) = job.candidates
+    return [(replace(job, candidates=(replace(candidate, metrics=(metric,)),)),) for metric in candidate.metrics]
+
+
+def pair_metrics(names: Sequence[str]) -> tuple[str, ...]:
+    """Those of `names` that score pairs of waveforms and hold no model."""
+    return tuple(name for name in names if isinstance(load_metric(name), PairMetric))
+
+
+def model_metrics(names: Sequence[str]) -> tuple[str, ...]:
+    """Those of `names` that hold a model."""
+    return tuple(name for name in names if isinstance(load_metric(name), ModelMetric))

@@ -1,0 +1,127 @@
+"""Named sets: of metrics (configs/metrics.yaml, what `--metrics` means), and of codecs, data and metrics together
+(configs/suites/*.yaml, what `--suite` means)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from evalkit import plugins
+from evalkit.codecs import Availability
+from evalkit.errors import EvalkitError, MissingError, UsageError, choose_from
+from evalkit.metrics.load import load_metric
+
+AVAILABLE = "available"
+"""Among --metrics: leave out what cannot run here."""
+
+
+def metric_suites() -> dict[str, list[str]]:
+    """Every named set and its metrics."""
+    suites: dict[str, list[str]] = yaml.safe_load(files("evalkit.configs").joinpath("metrics.yaml").read_text())
+    return suites
+
+
+def expand_metrics(wanted: Sequence[str]) -> tuple[str, ...]:
+    """Metric names, once each, for a list of metrics (with or without options, `sqmos:reference=clean.wav`), sets and
+    "all"; raises UsageError for an unknown name or option. The word "available" is for `available_metrics`."""
+    suites = metric_suites() | {"all": plugins.names("metric")}
+    known = plugins.names("metric")
+    names: list[str] = []
+    for word in wanted:
+        if word == AVAILABLE:
+            continue
+        if word not in suites and word.partition(":")[0] not in known:
+            raise choose_from("metric", word, [*known, *suites])
+        names += suites.get(word, [word])
+    for name in names:
+        load_metric(name)
+    return tuple(dict.fromkeys(names))
+
+
+def available_metrics(
+    wanted: Sequence[str], languages: Sequence[str]
+) -> tuple[tuple[str, ...], dict[str, Availability]]:
+    """What `expand_metrics` gives and, where "available" is among `wanted`, of that only what can score `languages`
+    here; and what was left out for it. Raises MissingError where nothing is left."""
+    names = expand_metrics(wanted)
+    if AVAILABLE not in wanted:
+        return names, {}
+    left_out = {name: state for name in names if not (state := load_metric(name).availability(languages)).ready}
+    if left_out and len(left_out) == len(names):
+        raise MissingError("none of these metrics can run here yet:\n" + missing_lines(left_out))
+    return tuple(name for name in names if name not in left_out), left_out
+
+
+def missing_lines(states: Mapping[str, Availability]) -> str:
+    """What each metric lacks, for a message."""
+    lines = []
+    for name, state in states.items():
+        first, *rest = state.remedy.splitlines()
+        lines += [f"  {name}: {state.code}", f"    {first}", *(f"    {line}" for line in rest)]
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A comparison of the paper: which codecs to run over which data, and what to measure."""
+
+    name: str
+    title: str
+    codecs: tuple[str, ...]
+    datasets: tuple[str, ...]
+    metrics: tuple[str, ...]
+    also: tuple[str, ...] = ()
+    """Rows that belong to the comparison under another name than their codec's on the command line."""
+
+    def check(self, available: bool = False, weights: Sequence[str] = (), rendered: Sequence[str] = ()) -> None:
+        """Raises MissingError that lists all that the suite needs and this installation lacks: metrics, data, codecs;
+        with `available`, metrics may be missing. `weights` and `rendered` are those of the command line."""
+        from evalkit.datasets import load_dataset
+        from evalkit.pipeline.choice import assign, choose
+
+        lacking = []
+        languages: set[str] = set()
+        for name in self.datasets:
+            try:
+                languages |= set(load_dataset(name).languages)
+            except EvalkitError as error:
+                lacking.append(f"dataset {name}: {error}")
+        for name in () if available else self.metrics:
+            if name.partition(":")[0] not in plugins.names("metric"):
+                lacking.append(f"metric {name}: not in this installation")
+            elif not (state := load_metric(name).availability(sorted(languages))).ready:
+                lacking.append(f"metric {name}: {state.code}: {state.remedy}")
+        choices = []
+        for spec in self.codecs:
+            try:
+                choices.append(choose(spec))
+            except UsageError:
+                lacking.append(f"codec {spec}: not in this installation")
+            except MissingError as error:
+                lacking.append(f"codec {spec}: {error}")
+        for choice in assign(assign(choices, weights, "--weights"), rendered, "--rendered"):
+            if not (state := choice.availability()).ready:
+                lacking.append(f"codec {choice.spec}: {state.code}: {state.remedy}")
+        if lacking:
+            raise MissingError(f"the suite {self.name} cannot run here yet:\n  " + "\n  ".join(lacking))
+
+
+def suites() -> dict[str, Suite]:
+    """Every suite by name."""
+    found = {}
+    for path in sorted(files("evalkit.configs").joinpath("suites").iterdir(), key=lambda path: path.name):
+        about: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+        name = path.name.removesuffix(".yaml")
+        lists = {key: tuple(value) for key, value in about.items() if key != "title"}
+        found[name] = Suite(name, about["title"], **lists)
+    return found
+
+
+def load_suite(name: str) -> Suite:
+    """The suite `name`; raises UsageError that lists those there are."""
+    known = suites()
+    if name not in known:
+        raise choose_from("suite", name, list(known))
+    return known[name]

@@ -1,0 +1,211 @@
+"""Running jobs in worker processes that may die without taking the run with them.
+
+PESQ's C code segfaults on speech with many bursts, and no Python code can catch that. So every job runs in a worker
+process; when one dies, its job is split into smaller ones until the culprit is alone, and only that one is lost.
+"""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from multiprocessing.context import BaseContext
+from types import TracebackType
+from typing import Any, Generic, Protocol, TypeVar
+
+from pebble import ProcessExpired, ProcessPool
+
+from evalkit import interrupt
+from evalkit.environment.machine import default_workers
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+TIMEOUT = 600.0
+"""Seconds after which a job counts as hung. The slowest metric takes a few seconds for a minute of audio."""
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class CrashedJob(Generic[Job]):
+    """A job that could not be split further and whose worker died or hung."""
+
+    job: Job
+    reason: str
+
+
+@dataclass(frozen=True)
+class WorkerCrash:
+    """What became of a job whose worker died or hung."""
+
+    reason: str
+
+
+class Workers(Protocol):
+    """Processes that take jobs, on this machine (Processes) or on a cluster (evalkit/pipeline/ray_workers.py)."""
+
+    window: int
+    """Jobs to keep under way at once, so that no worker waits and memory stays bounded."""
+
+    def __enter__(self) -> "Workers": ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def submit(self, function: Callable[[Any], Any], job: Any) -> Any:
+        """Begin `function(job)` in a worker; returns a handle."""
+        ...
+
+    def collect(self, handles: Collection[Any]) -> Iterator[tuple[Any, Any]]:
+        """Wait until one of `handles` or more are done, of these workers or others of their kind; each of these with
+        its result, or WorkerCrash."""
+        ...
+
+
+class Executor(Workers, Protocol):
+    """Workers for what needs no model, and those that hold one."""
+
+    here: bool
+    """Whether they are on this machine, so that they may open the cache: SQLite on a shared disk is not safe."""
+
+    def models(self, device: str) -> Workers:
+        """Workers of this kind that hold a model on `device`, to work beside these."""
+        ...
+
+
+def run_isolated(
+    function: Callable[[Job], Result],
+    split: Callable[[Job], Sequence[Job]],
+    *lanes: tuple[Iterable[Job], Workers],
+) -> Iterator[Result | CrashedJob[Job]]:
+    """Results of `function` over the jobs of all `lanes`, in the order in which they are done. Lanes run beside each
+    other, each with its own workers, all of one kind.
+
+    `split(job)` gives the smaller jobs to try when a worker died on `job`: one job means that it cannot be split.
+    Jobs are drawn lazily, a window of the workers at a time.
+    """
+    pending: dict[Any, tuple[_Lane[Job], Job]] = {}
+    with ExitStack() as stack:
+        running = [_Lane(iter(jobs), workers, stack) for jobs, workers in lanes]
+        while True:
+            for lane in running:
+                while (job := lane.draw()) is not None:
+                    pending[lane.workers.submit(function, job)] = (lane, job)
+            if not pending:
+                return
+            for handle, result in next(iter(pending.values()))[0].workers.collect(pending):
+                lane, job = pending.pop(handle)
+                lane.under_way -= 1
+                if not isinstance(result, WorkerCrash):
+                    yield result
+                elif len(parts := split(job)) > 1:
+                    lane.again += parts
+                else:
+                    yield CrashedJob(job, result.reason)
+
+
+@dataclass
+class _Lane(Generic[Job]):
+    """Jobs and who does them. Nothing to do is not worth a process: workers start with the first job."""
+
+    jobs: Iterator[Job]
+    workers: Workers
+    stack: ExitStack
+    started: bool = False
+    under_way: int = 0
+    again: list[Job] = field(default_factory=list)
+    """Parts of jobs that were lost."""
+
+    def draw(self) -> Job | None:
+        """The next job, where there is one and room for it."""
+        if self.started and self.under_way >= self.workers.window:
+            return None
+        try:
+            job = self.again.pop(0) if self.again else next(self.jobs, None)
+        finally:
+            interrupt.check()
+        if job is not None:
+            if not self.started:
+                self.stack.enter_context(self.workers)
+                self.started = True
+            self.under_way += 1
+        return job
+
+
+class Processes:
+    """`count` worker processes on this machine, one a core unless given. `preload` names modules that they share
+    instead of importing each their own."""
+
+    here = True
+
+    def __init__(self, count: int | None = None, preload: Sequence[str] = ()) -> None:
+        self._count = count or default_workers()
+        self._preload = preload
+        self.window = 2 * self._count
+
+    def __enter__(self) -> "Processes":
+        context = _context(self._preload)
+        # One thread a worker, or numpy's own threads would fight over the cores. The variables count only when numpy is
+        # first imported, in the server process that workers are forked from, so they are set while that one starts.
+        before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+        os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+        try:
+            self._pool = ProcessPool(max_workers=self._count, context=context, initializer=_ignore_interrupts)
+            self._pool.schedule(_ignore_interrupts).result()
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+        return self
+
+    def submit(self, function: Callable[[Any], Any], job: Any) -> Future[Any]:
+        return self._pool.schedule(function, args=[job], timeout=TIMEOUT)
+
+    def collect(self, handles: Collection[Future[Any]]) -> Iterator[tuple[Future[Any], Any]]:
+        done, _ = wait(handles, return_when=FIRST_COMPLETED)
+        for future in done:
+            try:
+                result = future.result()
+            except TimeoutError:
+                result = WorkerCrash(f"took longer than {TIMEOUT:.0f} s")
+            except ProcessExpired as error:
+                result = WorkerCrash(_cause(error.exitcode))
+            yield future, result
+
+    def models(self, device: str) -> Workers:
+        """One: there is one device, and each process would hold a copy of the model."""
+        return Processes(1, self._preload)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._pool.close()
+        else:  # Ctrl-C, or nobody listens any more: do not wait for what is under way
+            self._pool.stop()
+        self._pool.join()
+
+
+def _context(preload: Sequence[str]) -> BaseContext:
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(preload))
+    return context
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C reaches every process of the terminal; only the main one answers it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _cause(code: int) -> str:
+    if code < 0:
+        return f"its process died: {signal.Signals(-code).name}"
+    return f"its process died with exit code {code}"

@@ -1,0 +1,1 @@
+"""The run directory: rows, provenance, summary."""

@@ -1,0 +1,103 @@
+"""Audio that a codec decoded elsewhere: `--codec ts3@0.85k --rendered DIR`."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import soundfile
+
+from evalkit.baselines import rendered
+from evalkit.cli import main
+from evalkit.datasets import load_dataset
+from evalkit.errors import AudioError, MissingError, UsageError
+from evalkit.pipeline.choice import Rendered, assign, choose
+from evalkit.results.run_directory import read_run
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The first three built-in utterances at 16 kHz, half as loud, in three formats; no others."""
+    path = tmp_path / "theirs"
+    path.mkdir()
+    for utterance, suffix in zip(load_dataset("builtin").utterances[:3], ("wav", "flac", "WAV"), strict=True):
+        audio = utterance.audio().at(16_000)
+        soundfile.write(
+            path / f"{utterance.id}.{suffix}", audio.wav / 2, 16_000, format="WAV" if suffix != "flac" else None
+        )
+    return path
+
+
+def test_a_row_of_a_codec_that_nobody_can_run(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "run"
+    command = ["run", "--codec", "ts3@0.85k", "--rendered", str(folder), "--metrics", "si-sdr,bitrate"]
+    ids = {utterance.id for utterance in load_dataset("builtin").utterances[:3]}
+    everything = len(load_dataset("builtin"))
+    assert main([*command, "--output", str(output), "--max-failed", str(everything - 3)]) == 0
+    run = read_run(output)
+    assert set(run.rows["codec"]) == {"ts3@0.85k (rendered)"}
+    scored = run.rows[run.rows["metric"] == "si-sdr"]
+    there = scored[scored["utterance"].isin(ids)]
+    assert len(there) == 3 and (there["value"] > 40).all() and (there["bitrate_kbps"] == 0.85).all()
+    absent = scored[~scored["utterance"].isin(ids)]
+    assert absent["value"].isna().all() and absent["reason"].str.contains("has no audio file named").all()
+    (measured,) = run.rows[run.rows["metric"] == "bitrate"].itertuples()
+    assert pd.isna(measured.value) and "nothing was encoded" in measured.reason
+    assert run.provenance["codecs"]["ts3@0.85k (rendered)"] == {"rendered": str(folder), "declared_bitrate": 850.0}
+
+
+def test_a_bitrate_that_nobody_declared_is_null(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    command = ["run", "--codec", "rendered", "--rendered", str(folder), "--metrics", "si-sdr", "--max-failed", "99"]
+    assert main([*command, "--output", str(output)]) == 0
+    rows = read_run(output).rows
+    assert set(rows["codec"]) == {"theirs (rendered)"} and rows["bitrate_kbps"].isna().all()
+
+
+def test_a_codec_that_runs_takes_rendered_audio_too(folder: Path) -> None:
+    (choice,) = assign([choose("opus@6k")], [str(folder)], "--rendered")
+    assert choice.build() == Rendered("opus@6k (rendered)", folder, 6000.0)
+
+
+def test_without_a_folder_the_remedy_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--codec", "ts3@0.85k", "--output", str(tmp_path / "run")]) == 3
+    assert "rendered only. TS3-Codec was never released" in capsys.readouterr().err
+    with pytest.raises(MissingError, match="add --rendered DIR"):
+        rendered.TS3.build("0.85k")
+    assert main(["run", "--codec", "ts3", "--rendered", str(tmp_path / "no"), "--output", str(tmp_path / "run")]) == 2
+    assert "no such folder" in capsys.readouterr().err
+
+
+def test_files_are_found_by_id(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for name in ("a/one.wav", "a/one.two.wav", "a/one.txt", "twice.wav", "twice.flac"):
+        (tmp_path / name).touch()
+    there = Rendered("x", tmp_path, None)
+    assert there.file("a/one") == tmp_path / "a" / "one.wav"
+    assert there.file("a/one.two") == tmp_path / "a" / "one.two.wav"
+    for utterance, message in (("two", "no audio file named two"), ("b/one", "no audio"), ("twice", "the same name")):
+        with pytest.raises(AudioError, match=message):
+            there.file(utterance)
+
+
+def test_a_suite_with_rendered_audio(
+    folder: Path, tmp_path: Path, empty_hub: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("nanocodec@0.6k", "taae@0.7k")
+    rendered_names = [part for name in names for part in ("--rendered", f"{name}={folder}")]
+    command = ["run", "--suite", "paper-ultralow", "--dataset", "builtin", "--metrics", "si-sdr", "--max-failed", "99"]
+    assert main([*command, "--output", str(tmp_path / "runs")]) == 3
+    assert "codec taae@0.7k: needs license" in capsys.readouterr().err
+    assert main([*command, *rendered_names, "--output", str(tmp_path / "runs")]) == 0
+    run = read_run(tmp_path / "runs" / "builtin")
+    assert set(run.rows["codec"]) == {f"{name} (rendered)" for name in names}
+
+
+def test_which_codec_a_path_is_for() -> None:
+    codecs = [choose("mimi@1.1k"), choose("mimi@2.2k"), choose("ts3")]
+    assigned = assign(codecs, ["mimi@2.2k=w", "ts3=t"], "--weights")
+    assert [str(one.weights) for one in assigned] == ["None", "w", "t"]
+    for text in ("w", "mimi=w", "dac=w"):
+        with pytest.raises(UsageError, match=r"which codec is meant\? Write --weights mimi@1.1k=PATH, "):
+            assign(codecs, [text], "--weights")
+    with pytest.raises(UsageError, match="pcm@float32 has no weights"):
+        assign([choose("pcm")], ["w"], "--weights")[0].build()

@@ -1,0 +1,99 @@
+"""X-Codec2 and NeuCodec by the real loading code, from random weights in the public format."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soxr
+import torch
+
+from evalkit import testing
+from evalkit.baselines import xcodec2
+from evalkit.errors import MissingError
+from evalkit.pipeline.choice import choose
+
+transformers = pytest.importorskip("transformers", reason="X-Codec2 and NeuCodec need transformers")
+
+FAMILIES = {family.name: family for family in (xcodec2.XCODEC2, xcodec2.NEUCODEC)}
+NARROW = {
+    "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 4, "head_dim": 16, "encoder_hidden_size": 2, "quantization_dim": 96,
+    "semantic_model_config": {
+        "model_type": "wav2vec2-bert", "num_hidden_layers": 2, "hidden_size": 32, "intermediate_size": 64,
+        "num_attention_heads": 2, "output_hidden_size": 32, "conv_depthwise_kernel_size": 5,
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def models():
+    made = {}
+    for name, family in FAMILIES.items():
+        torch.manual_seed(0)
+        config = getattr(transformers, family.kind.model.replace("Model", "Config"))(**NARROW)
+        made[name] = getattr(transformers, family.kind.model)(config).eval()
+        with torch.no_grad():  # random weights alone give every frame the same code
+            for layer in (*made[name].semantic_adapter.parameters(), made[name].fc_encoder.weight):
+                layer *= 10
+            made[name].acoustic_decoder.head.linear.weight *= 10
+    return made
+
+
+@pytest.fixture(scope="module")
+def folders(models, tmp_path_factory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("xcodec2")
+    for name, model in models.items():
+        model.save_pretrained(root / name)
+    return {name: root / name for name in models}
+
+
+@pytest.mark.parametrize("name", list(FAMILIES))
+def test_they_keep_the_protocol(folders, name: str) -> None:
+    codec, card = FAMILIES[name].build_from(folders[name], "0.8k"), FAMILIES[name].info("0.8k")
+    testing.check_codec(codec, choose(name).bitrate, tolerance=0.01)
+    built = (codec.sample_rate, codec.frame_rate, codec.codebook_sizes, codec.streaming)
+    assert built == (card.sample_rate, card.frame_rate, card.codebook_sizes, card.causal)
+
+
+@pytest.mark.parametrize("name", list(FAMILIES))
+def test_codes_and_audio_are_transformers_own(models, folders, name: str) -> None:
+    """With the features of transformers' own extractor, which needs torchaudio."""
+    codec = FAMILIES[name].build_from(folders[name], "0.8k")
+    voice = testing.speech(1.01, codec.sample_rate)
+    heard = voice if name == "xcodec2" else soxr.resample(voice, 24_000, 16_000)
+    try:
+        extractor = getattr(transformers, FAMILIES[name].kind.model.replace("Model", "FeatureExtractor"))()
+    except ImportError:
+        pytest.skip("its own feature extractor needs torchaudio")
+    inputs = extractor(heard, sampling_rate=16_000, return_tensors="pt")
+    with torch.inference_mode():
+        direct = models[name].encode(**inputs).audio_codes
+        audio = models[name].decode(direct).audio_values[0, 0].numpy()
+    codes = codec.encode(voice)
+    assert np.array_equal(codes.indices, direct[0].numpy()) and len(np.unique(codes.indices)) > 10
+    end = min(len(audio), len(voice))
+    assert np.array_equal(codec.decode(codes)[:end], audio[:end])
+
+
+@pytest.mark.parametrize(
+    ("length", "xcodec", "neucodec"), [(1, 1, 1), (479, 2, 1), (480, 2, 1), (960, 4, 2), (961, 4, 2)]
+)
+def test_frames(folders, length: int, xcodec: int, neucodec: int) -> None:
+    for name, frames in (("xcodec2", xcodec), ("neucodec", neucodec)):
+        codec = FAMILIES[name].build_from(folders[name], "0.8k")
+        codes = codec.encode(testing.speech(0.1, codec.sample_rate)[:length])
+        assert codes.indices.shape == (1, frames) and len(codec.decode(codes)) == length
+
+
+def test_cards_count_the_published_models() -> None:
+    for family in FAMILIES.values():
+        with torch.device("meta"):
+            model = getattr(transformers, family.kind.model)(
+                getattr(transformers, family.kind.model.replace("Model", "Config"))()
+            )
+        assert sum(p.numel() for p in model.parameters()) == family.kind.parameters
+
+
+def test_other_models_are_refused(folders) -> None:
+    with pytest.raises(MissingError, match="a model of type 'neucodec', not 'xcodec2'"):
+        xcodec2.XCODEC2.build_from(folders["neucodec"], "0.8k")

@@ -1,0 +1,135 @@
+"""Files that are downloaded: found, verified, fetched, and what the doctor says of them."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from evalkit.cli import main
+from evalkit.environment import downloads, fetch
+from evalkit.environment.downloads import File
+from evalkit.errors import MissingError, UsageError
+
+CONTENT = b"weights"
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("HF_HUB_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HF_HOME", "TORCH_HOME", "EVALKIT_DATA"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return tmp_path
+
+
+def served(folder: Path, **more: object) -> File:
+    """A file whose address is a local one."""
+    source = folder / "served.bin"
+    source.write_bytes(CONTENT)
+    return File("served.bin", "CC0-1.0", len(CONTENT), url=source.as_uri(), kept="sub/served.bin", **more)  # type: ignore[arg-type]
+
+
+def test_a_file_comes_with_its_progress_and_is_kept(own_places: Path) -> None:
+    file = served(own_places, sha256=DIGEST)
+    assert file.find() is None
+    with pytest.raises(MissingError, match="is not on this machine"):
+        file.open()
+    told: list[tuple[str, int]] = []
+    path = file.fetch(lambda name, count: told.append((name, count)))
+    assert path.read_bytes() == CONTENT and path == file.open() == file.find()
+    assert told == [("served.bin", len(CONTENT))]
+    assert [p.name for p in path.parent.iterdir()] == ["served.bin"]  # nothing half done lies about
+    (own_places / "served.bin").unlink()
+    assert file.fetch(lambda name, count: None) == path
+
+
+def test_a_file_that_is_not_the_pinned_one_is_refused(own_places: Path) -> None:
+    with pytest.raises(MissingError, match="is not what was pinned"):
+        served(own_places, sha256="0" * 64).fetch(lambda name, count: None)
+
+
+def test_what_cannot_be_downloaded_says_why(own_places: Path) -> None:
+    gone = File("gone.bin", "CC0-1.0", 1, url=(own_places / "gone.bin").as_uri(), kept="gone.bin")
+    with pytest.raises(MissingError, match=r"gone\.bin .* cannot be downloaded now"):
+        gone.fetch(lambda name, count: None)
+    assert not (own_places / "EVALKIT_DATA" / "gone.bin").exists()
+
+
+def test_files_of_the_hub_are_found_where_it_keeps_them(own_places: Path) -> None:
+    file = File("sub/model.bin", "MIT", 7, "who/what", "a" * 40)
+    newest = File("sub/model.bin", "MIT", 7, "who/what")
+    assert file.find() is None and newest.find() is None
+    folder = own_places / "HF_HOME" / "hub" / "models--who--what"
+    path = folder / "snapshots" / ("a" * 40) / "sub" / "model.bin"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(CONTENT)
+    assert file.find() == path and newest.find() is None
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("a" * 40)
+    assert newest.find() == path
+
+
+def test_a_digest_is_remembered_until_the_file_changes(own_places: Path) -> None:
+    path = own_places / "file"
+    path.write_bytes(CONTENT)
+    assert downloads.sha256(path) == downloads.sha256(path) == DIGEST
+    path.write_bytes(b"longer than before")
+    assert downloads.sha256(path) == hashlib.sha256(b"longer than before").hexdigest()
+
+
+def test_a_digest_needs_no_place_to_be_remembered(own_places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = own_places / "file"
+    path.write_bytes(CONTENT)
+    monkeypatch.setenv("EVALKIT_CACHE", str(path / "no-folder"))
+    assert downloads.sha256(path) == DIGEST
+
+
+def test_the_command_fetches_metrics_and_data(
+    own_places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(fetch.DATA, "mls44", (served(own_places, sha256=DIGEST),))
+    assert main(["fetch", "mls44", "si-sdr"]) == 0
+    printed = capsys.readouterr()
+    assert "sub/served.bin" in printed.out and "CC0-1.0" in printed.err
+    assert main(["fetch", "daps"]) == 2
+    assert "evalkit list datasets" in capsys.readouterr().err
+    assert main(["fetch", "no-such-thing"]) == 2
+    assert main(["fetch", "sqmos", "--sha256", DIGEST]) == 2
+    assert "is for one file that is code" in capsys.readouterr().err
+
+
+def test_code_without_a_pin_is_fetched_and_then_refused_with_its_digest(own_places: Path) -> None:
+    file = served(own_places, code=True)
+    with pytest.raises(MissingError, match=DIGEST):
+        list(fetch.fetch_files([file], lambda name, count: None))
+    downloads.pin(file, DIGEST.upper())
+    assert [path.read_bytes() for _, path in fetch.fetch_files([file], lambda name, count: None)] == [CONTENT]
+    with pytest.raises(UsageError, match="is recorded"):
+        downloads.pin(served(own_places, sha256=DIGEST), "1" * 64)
+
+
+def test_the_doctor_names_what_is_missing_with_size_license_and_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--json"]) == 0
+    rows = {row["what"]: row for row in json.loads(capsys.readouterr().out)}
+    cer = rows["metric cer-mms"]
+    assert cer["state"] in ("needs download", "needs extra") and cer["to download"] == "about 3.9 GB"
+    assert "non-commercial" in cer["license"] and "evalkit fetch cer-mms" in cer["remedy"]
+    assert rows["metric pesq-wb"]["state"] == "ready" and rows["data builtin"]["license"] == "CC0-1.0"
+    assert rows["data mls44"]["state"] == "not here" and "evalkit fetch mls44" in rows["data mls44"]["remedy"]
+    assert main(["doctor"]) == 0
+    shown = capsys.readouterr().out
+    assert all(what in shown for what in rows if what.startswith("metric ")) and "evalkit fetch" in shown
+    assert ("[models]" in shown) == any("[models]" in row["remedy"] for row in rows.values())
+
+
+def test_the_doctor_says_what_was_not_compiled(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for found, state in ((object(), "ready"), (None, "not compiled")):
+        monkeypatch.setattr("evalkit.environment.doctor.find_spec", lambda _, found=found: found)
+        assert main(["doctor", "--json"]) == 0
+        row = next(row for row in json.loads(capsys.readouterr().out) if row["what"] == "kernels of nanocodec")
+        assert row["state"] == state and ("C compiler" in row["remedy"]) == (found is None)

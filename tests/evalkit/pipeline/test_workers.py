@@ -1,0 +1,91 @@
+"""Jobs whose processes die: only the culprit is lost."""
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from itertools import pairwise
+
+from evalkit.pipeline.workers import CrashedJob, Processes, run_isolated
+
+Job = tuple[str, ...]
+
+
+def work(job: Job) -> Job:
+    if "crash" in job:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if "exit" in job:
+        os._exit(7)
+    return job
+
+
+def split(job: Job) -> Sequence[Job]:
+    return [(part,) for part in job]
+
+
+def outcome(jobs: Sequence[Job]) -> tuple[list[Job], list[CrashedJob[Job]]]:
+    results = list(run_isolated(work, split, (jobs, Processes(2))))
+    return sorted(r for r in results if not isinstance(r, CrashedJob)), [
+        r for r in results if isinstance(r, CrashedJob)
+    ]
+
+
+def test_results_of_all_jobs_come_back() -> None:
+    jobs = [(str(number),) for number in range(20)]
+    assert outcome(jobs) == (sorted(jobs), [])
+
+
+def test_a_crash_costs_its_own_part_only() -> None:
+    results, deaths = outcome([("a", "b"), ("c", "crash", "d"), ("e",)])
+    assert results == [("a", "b"), ("c",), ("d",), ("e",)]
+    assert [(death.job, death.reason) for death in deaths] == [(("crash",), "its process died: SIGSEGV")]
+
+
+def test_an_exit_is_reported_with_its_code() -> None:
+    _, deaths = outcome([("exit",)])
+    assert [death.reason for death in deaths] == ["its process died with exit code 7"]
+
+
+def test_jobs_are_drawn_only_as_they_are_needed() -> None:
+    drawn = []
+
+    def jobs() -> object:
+        for number in range(100):
+            drawn.append(number)
+            yield (str(number),)
+
+    results = run_isolated(work, split, (jobs(), Processes(2)))  # type: ignore[arg-type]
+    next(results)
+    assert len(drawn) <= 6
+    results.close()  # type: ignore[attr-defined]
+
+
+def tell(job: Job) -> tuple[str, float, float]:
+    start = time.monotonic()
+    time.sleep(float(job[1]))
+    return job[0], start, time.monotonic()
+
+
+def test_lanes_run_beside_each_other_each_with_its_own_workers() -> None:
+    lanes = [[(name, "0.3")] * 4 for name in ("light", "model")]
+    results = list(run_isolated(tell, split, *((jobs, Processes(1)) for jobs in lanes)))  # type: ignore[arg-type]
+    spans = {name: sorted((a, b) for n, a, b in results if n == name) for name in ("light", "model")}
+    for mine in spans.values():
+        assert len(mine) == 4
+        assert all(before[1] <= after[0] for before, after in pairwise(mine)), "one worker, one job at a time"
+    (a, b), (c, d) = ((mine[0][0], mine[-1][1]) for mine in spans.values())
+    assert max(a, c) < min(b, d), "one lane did not wait for the other"
+
+
+def test_a_crash_in_one_lane_costs_the_other_nothing() -> None:
+    lanes = [[("a", "crash", "b")], [("c",), ("d",)]]
+    results = list(run_isolated(work, split, *((jobs, Processes(1)) for jobs in lanes)))
+    deaths = [result for result in results if isinstance(result, CrashedJob)]
+    assert [death.job for death in deaths] == [("crash",)]
+    assert sorted(r for r in results if not isinstance(r, CrashedJob)) == [("a",), ("b",), ("c",), ("d",)]
+
+
+def test_threads_of_this_process_are_left_alone() -> None:
+    before = dict(os.environ)
+    outcome([("a",)])
+    assert dict(os.environ) == before
