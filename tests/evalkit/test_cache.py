@@ -19,7 +19,8 @@ from evalkit.audio import Audio, write
 from evalkit.cache import Cache, content_key
 from evalkit.cli import main
 from evalkit.codecs import Codes
-from evalkit.pipeline import score
+from evalkit.pipeline import known_scores, schedule
+from evalkit.pipeline.jobs import Job
 from evalkit.results.run_directory import read_run
 
 CHEAP = "mel-2048-80-ln1p,si-sdr"
@@ -40,7 +41,7 @@ def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("this was computed before")
 
     monkeypatch.setattr(OpusCodec, "encode", fail)
-    monkeypatch.setattr(score, "run_isolated", lambda _, __, *lanes: [fail() for jobs, _ in lanes for _ in jobs])
+    monkeypatch.setattr(schedule, "run_isolated", lambda _, __, *lanes: [fail() for jobs, _ in lanes for _ in jobs])
 
 
 def test_a_second_run_computes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,21 +59,21 @@ def test_without_a_cache_nothing_is_kept(tmp_path: Path, own_cache: Path) -> Non
 
 def test_a_metric_that_changed_is_computed_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(tmp_path / "one")
-    jobs: list[score.Job] = []
-    isolated = score.run_isolated
+    jobs: list[Job] = []
+    isolated = schedule.run_isolated
 
-    def spy(source: Iterable[tuple[score.Job, ...]]) -> Iterator[tuple[score.Job, ...]]:
+    def spy(source: Iterable[tuple[Job, ...]]) -> Iterator[tuple[Job, ...]]:
         for group in source:
             jobs.extend(group)
             yield group
 
     monkeypatch.setattr(
-        score, "run_isolated", lambda f, split, *lanes: isolated(f, split, *((spy(g), w) for g, w in lanes))
+        schedule, "run_isolated", lambda f, split, *lanes: isolated(f, split, *((spy(g), w) for g, w in lanes))
     )
 
-    changed = replace(score.load_metric("si-sdr"), version="another")
-    real = score.load_metric
-    monkeypatch.setattr(score, "load_metric", lambda name: changed if name == "si-sdr" else real(name))
+    changed = replace(known_scores.load_metric("si-sdr"), version="another")
+    real = known_scores.load_metric
+    monkeypatch.setattr(known_scores, "load_metric", lambda name: changed if name == "si-sdr" else real(name))
     run(tmp_path / "two")
     assert len(jobs) == 4
     assert {candidate.metrics for job in jobs for candidate in job.candidates} == {("si-sdr",)}
