@@ -75,12 +75,15 @@ class DacCodec(NetworkCodec):
         return self._model.decode(audio_codes=tokens[None]).audio_values[0]
 
 
+LISTED = ("1k-16khz", "6k-16khz", "1.5k-24khz", "24k-24khz", "7.752k-44khz")
+"""Rates that stand for all of them in `evalkit list codecs`."""
+
+
 class DacFamily(HubFamily):
     """The released models with 1 to all of their codebooks."""
 
     name = "dac"
     rates: Mapping[str, float] = {label: count * model.bits for label, (model, count) in VARIANTS.items()}
-    shown = ("1k-16khz", "6k-16khz", "1.5k-24khz", "24k-24khz", "7.752k-44khz")
     default_rate = "6k-16khz"
     license = "Apache-2.0 (transformers); weights not checked"
     package = "transformers"
@@ -95,7 +98,7 @@ class DacFamily(HubFamily):
         return CodecInfo(
             model.sample_rate, model.sample_rate / model.hop, (CODEBOOK,) * count,
             model.parameters - (model.codebooks - count) * PER_CODEBOOK, "Apache-2.0", model.release.license,
-            str(model.release), causal=False,
+            str(model.release), causal=False, listed=rate in LISTED,
         )  # fmt: skip
 
     def build_from(self, weights: Path, rate: str, device: str = "cpu") -> Codec:

@@ -53,7 +53,6 @@ class MimiFamily(HubFamily):
 
     name = "mimi"
     rates: Mapping[str, float] = {f"{n * BITS / 1000:g}k": n * BITS for n in range(1, 33)}
-    shown = ("0.55k", "1.1k", "2.2k", "4.4k")
     default_rate = "1.1k"
     license = f"Apache-2.0 (transformers); {RELEASE.license} (weights)"
     package = "transformers"
@@ -68,6 +67,7 @@ class MimiFamily(HubFamily):
         return CodecInfo(
             SAMPLE_RATE, FRAME_RATE, (CODEBOOK,) * count, PARAMETERS + count * CODEBOOK * DIMENSION,
             "Apache-2.0", RELEASE.license, str(RELEASE), causal=True,
+            listed=rate in ("0.55k", "1.1k", "2.2k", "4.4k"),
         )  # fmt: skip
 
     def build_from(self, weights: Path, rate: str, device: str = "cpu") -> Codec:

@@ -14,18 +14,15 @@ from pathlib import Path
 
 from scoring import make_pairs
 
-from evalkit.cache import Cache
-from evalkit.pipeline.pairs import from_folders, score_pairs
-from evalkit.pipeline.schedule import scoring_processes
+import evalkit
 
 METRICS = ("pesq-wb", "stoi", "mel-2048-80-ln1p")
 
 
-def time_run(folder: Path, cache: Cache, count: int) -> float:
-    workers = scoring_processes(count)
+def time_run(folder: Path, cache: Path | bool, count: int) -> float:
+    options = {"overwrite": True, "jobs": count, "cache": cache}
     start = time.perf_counter()
-    pairs = from_folders(folder / "reference", folder / "decoded")
-    score_pairs(pairs, "benchmark", METRICS, folder / "run", cache, lambda *_: None, overwrite=True, workers=workers)
+    evalkit.score(folder / "reference", folder / "decoded", metrics=METRICS, output=folder / "run", **options)
     return time.perf_counter() - start
 
 
@@ -39,11 +36,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_pairs(folder, args.pairs, args.seconds)
-        time_run(folder, Cache(None), 1)  # imports, and the files into the system's cache
+        time_run(folder, False, 1)  # imports, and the files into the system's cache
         for number in range(args.rounds):
-            with Cache(folder / f"cache-{number}") as cache:
-                first, second = time_run(folder, cache, 2), time_run(folder, cache, 2)
-            alone = time_run(folder, Cache(None), 1)
+            cache = folder / f"cache-{number}"
+            first, second = time_run(folder, cache, 2), time_run(folder, cache, 2)
+            alone = time_run(folder, False, 1)
             cached.append(first / second)
             parallel.append(alone / first)
             print(f"round {number + 1}: first {first:.2f} s, again {second:.3f} s; with one process {alone:.2f} s")

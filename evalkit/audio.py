@@ -22,6 +22,20 @@ RESAMPLER = f"soxr {soxr.__version__} HQ"
 
 
 @dataclass(frozen=True)
+class AudioIdentity:
+    """What names a recording, whatever its file is called: the sha256 of its samples and rate; and its length."""
+
+    pcm: str
+    sample_rate: int
+    """Hz."""
+    samples: int
+
+    @property
+    def seconds(self) -> float:
+        return self.samples / self.sample_rate
+
+
+@dataclass(frozen=True)
 class Audio:
     """Mono audio [T] (float32, full scale +-1) and its rate in Hz."""
 
@@ -43,6 +57,10 @@ class Audio:
         digest = hashlib.sha256(f"{self.sample_rate}:".encode())
         digest.update(np.ascontiguousarray(self.wav, dtype="<f4").tobytes())
         return digest.hexdigest()
+
+    def identity(self) -> AudioIdentity:
+        """What names this recording."""
+        return AudioIdentity(self.pcm_hash(), self.sample_rate, len(self.wav))
 
 
 def read(path: Path | str) -> Audio:

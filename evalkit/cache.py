@@ -4,11 +4,13 @@ Everything is named by a hash of all that could change it: the samples that went
 settings, the metric with its version and settings, the resampler. Names and places of files play no part.
 
     CACHE/
-      cache.sqlite    scores; codes; what models infer from references; hashes of audio files
+      cache.sqlite    scores; codes; features that models infer from references; what names the audio in files
       audio/ab/…      decoded audio
+      in-use.lock     held by runs, so that nobody clears the cache beneath them
 
 The folder is `EVALKIT_CACHE`, or `evalkit` in the user's cache folder. Several runs may use it at once: SQLite's
-write-ahead log keeps them apart, and a process that is killed loses at most the answer it was writing.
+write-ahead log keeps them apart, and a process that is killed loses at most the answer it was writing. A cache that
+cannot be used costs time, never a run: one sentence says so, and everything is computed.
 """
 
 import errno
@@ -18,25 +20,30 @@ import json
 import os
 import shutil
 import sqlite3
+import sys
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.audio import Audio, write
+from evalkit.audio import Audio, AudioIdentity, read, write
 from evalkit.codecs import Codes
+from evalkit.errors import MissingError
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS scores (key TEXT PRIMARY KEY, value REAL, reason TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS decoded (key TEXT PRIMARY KEY, pcm TEXT NOT NULL, codes BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS features (key TEXT PRIMARY KEY, features BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS files (digest TEXT PRIMARY KEY, pcm TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS recordings
+    (digest TEXT PRIMARY KEY, pcm TEXT NOT NULL, sample_rate INTEGER NOT NULL, samples INTEGER NOT NULL) WITHOUT ROWID;
 """
+TABLES = {"scores": "scores", "decoded utterances": "decoded", "features of references": "features"}
+"""What `info` counts, by its label."""
 WAIT = 60.0
 """Seconds to wait for another run that is writing."""
 CHUNK = 500
@@ -50,11 +57,11 @@ def content_key(**parts: Any) -> str:
 
 @dataclass(frozen=True)
 class Decoded:
-    """A codec's output that was kept: its codes, the file of its audio and the hash of that audio's samples."""
+    """A codec's output that was cached: its codes, the file of its audio, and what names that audio."""
 
     codes: Codes
     path: Path
-    pcm: str
+    identity: AudioIdentity
 
 
 class Cache:
@@ -62,13 +69,16 @@ class Cache:
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
+        self._in_use: IO[bytes] | None = None
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-        target = ":memory:" if folder is None else folder / "cache.sqlite"
-        self._database = sqlite3.connect(target, timeout=WAIT)
-        self._database.execute("PRAGMA journal_mode=WAL")
-        self._database.execute("PRAGMA synchronous=NORMAL")
-        self._database.executescript(SCHEMA)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                self._in_use = _share(folder)
+                self._database = _connect(folder / "cache.sqlite")
+                return
+            except (OSError, sqlite3.Error) as error:
+                self._give_up(error)
+        self._database = _connect(":memory:")
 
     def __enter__(self) -> "Cache":
         return self
@@ -77,6 +87,8 @@ class Cache:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._database.close()
+        if self._in_use is not None:
+            self._in_use.close()
 
     def scores(self, keys: Sequence[str]) -> dict[str, tuple[float | None, str | None]]:
         """(value, reason) of those of `keys` that are known."""
@@ -84,30 +96,37 @@ class Cache:
         for start in range(0, len(keys), CHUNK):
             part = keys[start : start + CHUNK]
             marks = ",".join("?" * len(part))
-            rows = self._database.execute(f"SELECT key, value, reason FROM scores WHERE key IN ({marks})", part)
-            found |= {key: (value, reason) for key, value, reason in rows}
+            rows = self._read(f"SELECT key, value, reason FROM scores WHERE key IN ({marks})", part)
+            found |= {key: (value, reason) for key, value, reason in rows if (value is None) != (reason is None)}
         return found
 
-    def keep_scores(self, scores: Mapping[str, tuple[float | None, str | None]]) -> None:
+    def store_scores(self, scores: Mapping[str, tuple[float | None, str | None]]) -> None:
+        """Keep (value, reason) by key."""
         self._write("scores", [(key, value, reason) for key, (value, reason) in scores.items()])
 
-    def pcm_of(self, digests: Iterable[str]) -> dict[str, str]:
-        """Hash of the samples by sha256 of the file, for those of `digests` that are known."""
-        query = "SELECT pcm FROM files WHERE digest = ?"
-        rows = ((digest, self._database.execute(query, (digest,)).fetchone()) for digest in digests)
-        return {digest: row[0] for digest, row in rows if row}
+    def file(self, digest: str) -> AudioIdentity | None:
+        """What names the audio in the file with the sha256 `digest`; None where that is not known."""
+        rows = self._read("SELECT pcm, sample_rate, samples FROM recordings WHERE digest = ?", (digest,))
+        return AudioIdentity(*rows[0]) if rows else None
 
-    def keep_pcm(self, pcm_of: Mapping[str, str]) -> None:
-        self._write("files", list(pcm_of.items()))
+    def store_files(self, files: Mapping[str, AudioIdentity]) -> None:
+        """Keep what names the audio in files, by their sha256."""
+        self._write("recordings", [(digest, one.pcm, one.sample_rate, one.samples) for digest, one in files.items()])
 
     def decoded(self, key: str) -> Decoded | None:
-        """What was kept under `key`, if it is still all there."""
-        row = self._database.execute("SELECT pcm, codes FROM decoded WHERE key = ?", (key,)).fetchone()
-        if row is None or self.folder is None or not (path := self._audio_path(key)).is_file():
+        """The output that is cached under `key`, if it is still there and, to the last sample, what was written."""
+        rows = self._read("SELECT pcm, codes FROM decoded WHERE key = ?", (key,))
+        if not rows or self.folder is None:
             return None
-        return Decoded(_unpack(row[1]), path, row[0])
+        path = self._audio_path(key)
+        try:
+            identity = read(path).identity()
+            codes = _unpack(rows[0][1])
+        except Exception:  # gone, or damaged in one of many ways: it is made anew
+            return None
+        return Decoded(codes, path, identity) if identity.pcm == rows[0][0] else None
 
-    def keep_decoded(self, key: str, codes: Codes, audio: Audio) -> None:
+    def store_decoded(self, key: str, codes: Codes, audio: Audio) -> None:
         """Keep a codec's output; the audio first, so that what the database names is there."""
         if self.folder is None:
             return
@@ -116,39 +135,41 @@ class Cache:
         try:
             write(partial, audio)
             os.replace(partial, path)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise
+            self._give_up(error)
+            return
         finally:
             partial.unlink(missing_ok=True)
         self._write("decoded", [(key, audio.pcm_hash(), _pack(codes))])
 
     def features(self, key: str) -> NDArray[Any] | None:
         """Features that a model inferred from a reference; None where they are not in the cache."""
-        row = self._database.execute("SELECT features FROM features WHERE key = ?", (key,)).fetchone()
-        return None if row is None else np.load(io.BytesIO(row[0]), allow_pickle=False)
+        rows = self._read("SELECT features FROM features WHERE key = ?", (key,))
+        try:
+            return np.load(io.BytesIO(rows[0][0]), allow_pickle=False) if rows else None
+        except Exception:  # damaged: they are inferred anew
+            return None
 
     def store_features(self, key: str, features: NDArray[Any]) -> None:
+        """Keep what a model inferred from a reference."""
         buffer = io.BytesIO()
         np.save(buffer, features, allow_pickle=False)
         self._write("features", [(key, buffer.getvalue())])
 
     def info(self) -> dict[str, Any]:
         """Folder, number of entries and bytes on disk."""
-        assert self.folder is not None
-        tables = {"scores": "scores", "decoded utterances": "decoded", "features of references": "features"}
-        counts = {
-            label: self._database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-            for label, table in tables.items()
-        }
-        size = sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
-        return {"folder": str(self.folder), **counts, "bytes": size}
+        counts = {label: self._read(f"SELECT count(*) FROM {table}", ())[0][0] for label, table in TABLES.items()}
+        files = self.folder.rglob("*") if self.folder else ()
+        return {"folder": str(self.folder), **counts, "bytes": sum(p.stat().st_size for p in files if p.is_file())}
 
-    def clear(self) -> None:
-        """Forget everything. A run that is under way goes on; it computes anew what it needs."""
-        with self._database:
-            for table in ("scores", "decoded", "features", "files"):
-                self._database.execute(f"DELETE FROM {table}")
-        self._database.execute("VACUUM")
-        if self.folder is not None:
-            shutil.rmtree(self.folder / "audio", ignore_errors=True)
+    def _read(self, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        try:
+            return self._database.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            self._give_up(error)
+            return self._database.execute(query, values).fetchall()
 
     def _write(self, table: str, rows: Sequence[tuple[object, ...]]) -> None:
         if not rows:
@@ -157,14 +178,71 @@ class Cache:
         try:
             with self._database:
                 self._database.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", rows)
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
                 raise OSError(errno.ENOSPC, "no space left for the cache", str(self.folder)) from error
-            raise
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        """Go on without the folder."""
+        if self.folder is not None:
+            print(
+                f"evalkit: the cache in {self.folder} cannot be used ({error}), so everything is computed. "
+                "`evalkit cache clear` makes a new one.",
+                file=sys.stderr,
+            )
+        self.folder = None
+        self._database = _connect(":memory:")
 
     def _audio_path(self, key: str) -> Path:
         assert self.folder is not None
         return self.folder / "audio" / key[:2] / f"{key}.wav"
+
+
+def clear(folder: Path) -> None:
+    """Delete the cache in `folder`, damaged or not.
+
+    Raises MissingError where a run is using it, or it cannot be deleted.
+    """
+    try:
+        lock = _share(folder, alone=True) if folder.is_dir() else None
+    except OSError as error:
+        raise MissingError(f"the cache in {folder} is in use by a run: wait until it has finished") from error
+    try:
+        for name in ("cache.sqlite", "cache.sqlite-wal", "cache.sqlite-shm", "digests.json"):
+            (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / "audio", ignore_errors=True)
+    except OSError as error:
+        raise MissingError(f"the cache in {folder} cannot be cleared: {error}") from error
+    finally:
+        if lock is not None:
+            lock.close()
+
+
+def _share(folder: Path, alone: bool = False) -> IO[bytes] | None:
+    """Say that the cache in `folder` is in use until the file is closed; with `alone`, raise OSError where
+    others use it. None where this system has no such locks."""
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    file = (folder / "in-use.lock").open("ab")
+    try:
+        fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        if alone:
+            raise
+        return None  # it is being cleared at this moment
+    return file
+
+
+def _connect(target: Path | str) -> sqlite3.Connection:
+    database = sqlite3.connect(target, timeout=WAIT)
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("PRAGMA synchronous=NORMAL")
+    database.executescript(SCHEMA)
+    return database
 
 
 def _pack(codes: Codes) -> bytes:

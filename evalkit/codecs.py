@@ -5,7 +5,7 @@ the codec at one of them. Third parties need this module and nothing else of eva
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import log2
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.audio import Wave
+from evalkit.errors import CodecError
+from evalkit.results.record import Record
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,7 @@ class Codes:
 
 @runtime_checkable
 class Codec(Protocol):
-    """One codec at one bitrate. It may have a `note`, too: what readers of its scores should know, printed beneath
-    tables."""
+    """One codec at one bitrate. It may say more of itself: see `Annotated`."""
 
     name: str
     """As it stands in rows and tables, for instance `opus@6k`."""
@@ -73,6 +74,16 @@ class Codec(Protocol):
         ...
 
 
+@runtime_checkable
+class Annotated(Protocol):
+    """A codec that has something to say to readers of its scores."""
+
+    note: str
+    """A clause that is printed beneath tables; "" for none."""
+    trained_on_metrics: tuple[str, ...]
+    """Metrics that took part in its training loss, so that they flatter it: never marked as best by those."""
+
+
 @dataclass(frozen=True)
 class Availability:
     """Whether something can be used now. `code` is "ready", "needs download", "needs extra", "needs license", "needs
@@ -90,8 +101,9 @@ READY = Availability("ready")
 
 
 @dataclass(frozen=True)
-class CodecInfo:
-    """What is known of a codec at one rate without building it; None and "" where nobody says."""
+class CodecInfo(Record):
+    """What is known of a codec at one rate. A family fills what it knows without building the codec, for `evalkit list
+    codecs`; a run adds what only the codec knows, for its provenance. None, "" and empty where nobody says."""
 
     sample_rate: int | None = None
     """Hz."""
@@ -106,6 +118,30 @@ class CodecInfo:
     """Where the weights come from, and at which revision."""
     causal: bool | None = None
     """Whether decoding needs no future frames."""
+    listed: bool = True
+    """Whether `evalkit list codecs` shows this rate to people; a family with many rates lists some."""
+    spec: str = ""
+    """`NAME@RATE`: the codec that it is meant to be."""
+    details: Mapping[str, object] = field(default_factory=dict)
+    """As the codec's own: sha256 of the weights, settings, versions of libraries."""
+    rendered: str = ""
+    """The folder or manifest of its decoded audio, where it did not run here."""
+    declared_bitrate: float | None = None
+    """Bit/s of rendered audio, as declared."""
+    trained_on_metrics: tuple[str, ...] = ()
+    """Metrics that took part in its training loss."""
+    released: bool | None = None
+    """Whether the weights are, byte for byte, those released as `spec`; None where no sha256 of those is known."""
+
+    def output(self) -> dict[str, object]:
+        """What determines a codec's output: names what the cache keeps of it."""
+        return {
+            "sample_rate": self.sample_rate,
+            "frame_rate": self.frame_rate,
+            "codebook_sizes": list(self.codebook_sizes),
+            "streaming": self.causal,
+            "details": dict(self.details),
+        }
 
 
 class CodecFamily(Protocol):
@@ -148,3 +184,60 @@ class Weighted(Protocol):
     def build_from(self, weights: Path, rate: str, device: str) -> Codec:
         """The codec with the weights in `weights`; raises MissingError where they are not there or do not fit."""
         ...
+
+
+@runtime_checkable
+class Pinned(Protocol):
+    """A family whose releases are known by the bytes of their files."""
+
+    def release_sha256(self, rate: str) -> Mapping[str, str]:
+        """sha256 by file of the weights that were released at `rate`; empty where none is recorded."""
+        ...
+
+
+def check_codes(codec: Codec, codes: object, length: int) -> None:
+    """Raise CodecError, which names what is wrong, unless `codes` is what `codec.encode` may return for `length`
+    samples."""
+
+    def refuse(problem: str) -> None:
+        raise CodecError(f"encode returned {problem}")
+
+    if not isinstance(codes, Codes):
+        refuse(f"{_named(codes)}; it must be evalkit.codecs.Codes")
+    assert isinstance(codes, Codes)
+    if codes.length != length:
+        refuse(f"Codes of length {codes.length!r} for {length} samples")
+    indices = codes.indices
+    if indices is None:
+        if codec.codebook_sizes:
+            refuse(f"no indices, though the codec declares {len(codec.codebook_sizes)} codebook(s)")
+        if isinstance(codes.payload_bits, bool) or not isinstance(codes.payload_bits, int | np.integer):
+            refuse(f"payload_bits of {_named(codes.payload_bits)}; it must be a whole number")
+        if codes.payload_bits < 0:
+            refuse(f"payload_bits = {codes.payload_bits}")
+        return
+    if not isinstance(indices, np.ndarray) or indices.dtype != np.int64 or indices.ndim != 2:
+        refuse(f"indices of {_named(indices)}; they must be an int64 array [K, N]")
+    if tuple(codes.codebook_sizes) != tuple(codec.codebook_sizes):
+        refuse(f"codebook_sizes {codes.codebook_sizes}; the codec declares {codec.codebook_sizes}")
+    for number, (row, size) in enumerate(zip(indices, codes.codebook_sizes, strict=True), start=1):
+        if row.size and not 0 <= row.min() <= row.max() < size:
+            refuse(f"indices from {row.min()} to {row.max()} for codebook {number}, which has {size} entries")
+
+
+def check_decoded(wav: object, length: int) -> None:
+    """Raise CodecError, which names what is wrong, unless `wav` is what `Codec.decode` may return for codes of
+    `length` samples."""
+    if not isinstance(wav, np.ndarray) or wav.dtype != np.float32 or wav.ndim != 1:
+        raise CodecError(f"decode returned {_named(wav)}; it must be a float32 array [T]")
+    if len(wav) != length:
+        raise CodecError(f"decode returned {len(wav)} samples for {length}")
+    if not np.isfinite(wav).all():
+        raise CodecError("decode returned NaN or infinite samples")
+
+
+def _named(value: object) -> str:
+    """Type of `value`, and of an array its dtype and shape."""
+    if isinstance(value, np.ndarray):
+        return f"a {value.dtype} array {list(value.shape)}"
+    return f"{value!r}" if value is None or isinstance(value, bool | int | float) else f"a {type(value).__name__}"

@@ -33,6 +33,16 @@ class CodecError(EvalkitError):
     """A codec failed on an utterance; the text is the reason of its rows."""
 
 
+class FailFastError(EvalkitError):
+    """Somebody else's code failed, and the run was to stop there."""
+
+    exit_code = 4
+
+
+class DeadlineError(Exception):
+    """Code took longer than it was given; the text says how long that was."""
+
+
 class UndefinedScore(Exception):
     """A metric has no value for this pair; the text is the row's reason."""
 

@@ -1,23 +1,34 @@
-"""Finding codecs, metrics and datasets by name, through entry points.
+"""Finding codecs, metrics and datasets by name: entry points, files, and objects.
 
 A package registers its own with, for instance,
 
     [project.entry-points."evalkit.codecs"]
     mycodec = "mypackage.evalkit_codec:FAMILY"
 
-and evalkit's own are registered the same way (pyproject.toml). Nothing is imported until it is asked for.
+and evalkit's own are registered the same way (pyproject.toml). Without a package, `FILE.py:NAME` names an object in a
+file, and `register` takes an object of this process. Nothing is imported until it is asked for.
 """
 
+import importlib.util
 import re
+import sys
+from contextlib import redirect_stdout
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 from evalkit.errors import MissingError, UsageError, choose_from
 
 _OPTION = re.compile(r"([a-z][a-z0-9_-]*)=(.*)", re.DOTALL)
+_IN_FILE = re.compile(r"(?P<file>.*\.py):(?P<name>[A-Za-z_]\w*)")
 
 GROUPS = {"codec": "evalkit.codecs", "metric": "evalkit.metrics", "dataset": "evalkit.datasets"}
+
+_REGISTERED: dict[tuple[str, str], Any] = {}
+"""Objects of this process, by kind and name."""
+_BY_VALUE: set[str] = set()
+"""Modules that other processes cannot import by name."""
 
 
 @cache
@@ -27,17 +38,38 @@ def _found(kind: str) -> dict[str, EntryPoint]:
 
 def names(kind: str) -> list[str]:
     """Sorted names of what is registered; `kind` is "codec", "metric" or "dataset"."""
-    return sorted(_found(kind))
+    return sorted({*_found(kind), *(name for of, name in _REGISTERED if of == kind)})
+
+
+def register(kind: str, name: str, thing: Any) -> None:
+    """Make `thing` known as `name` in this process and in the worker processes of its runs."""
+    _REGISTERED[kind, name] = thing
+
+
+def registered() -> dict[tuple[str, str], Any]:
+    """All objects that were given to `register`."""
+    return dict(_REGISTERED)
+
+
+def split_file(spec: str) -> tuple[str, str]:
+    """`FILE.py:NAME` at the start of `spec` and the rest of it; "" and `spec` where it names no file."""
+    found = _IN_FILE.match(spec)
+    return (found[0], spec[found.end() :]) if found else ("", spec)
 
 
 def split_spec(spec: str) -> tuple[str, str | None, dict[str, str]]:
     """Name, argument and options of `NAME[:ARGUMENT][,KEY=VALUE…]`, the way data and metrics are named on a command
-    line: `mls`, `daps:/data/daps,version=cleanraw`, `sqmos:reference=clean.wav`. Dashes in keys become underscores.
+    line: `mls`, `daps:/data/daps,version=cleanraw`, `sqmos:reference=clean.wav`, `./mine.py:METRIC`. Dashes in keys
+    become underscores.
 
     Raises UsageError for an option without a key.
     """
-    name, _, rest = spec.partition(":")
-    if "," in name:  # options and no argument: NAME,KEY=VALUE
+    file, rest = split_file(spec)
+    if file:
+        name, rest = file, rest.lstrip(":,")
+    else:
+        name, _, rest = spec.partition(":")
+    if "," in name and not file:  # options and no argument: NAME,KEY=VALUE
         name, _, rest = spec.partition(",")
     first, *more = rest.split(",")
     argument = None if not first or _OPTION.fullmatch(first) else first
@@ -51,14 +83,67 @@ def split_spec(spec: str) -> tuple[str, str | None, dict[str, str]]:
 
 
 def load(kind: str, name: str) -> Any:
-    """The object registered as `name`.
+    """The object that is registered as `name`, or that `FILE.py:NAME` names.
 
-    Raises UsageError for an unknown name, and MissingError where the package behind it cannot be imported.
+    What a plugin prints while it is imported goes to standard error: standard output is for results.
+
+    Raises UsageError for an unknown name, and MissingError where the code behind it cannot be imported, whatever it
+    raises: it is somebody else's.
     """
+    if (kind, name) in _REGISTERED:
+        return _REGISTERED[kind, name]
     found = _found(kind)
-    if name not in found:
-        raise choose_from(kind, name, list(found))
+    file, _ = split_file(name)
+    if not file and name not in found:
+        raise choose_from(kind, name, names(kind))
     try:
-        return found[name].load()
-    except (ImportError, OSError) as error:  # a shared library that does not load raises OSError
-        raise MissingError(f"{kind} {name!r} cannot be loaded: {error}") from error
+        with redirect_stdout(sys.stderr):
+            return _from_file(file) if file else found[name].load()
+    except UsageError:
+        raise
+    except (Exception, SystemExit) as error:  # a shared library that does not load raises OSError, code anything
+        raise MissingError(f"{kind} {name!r} cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+@cache
+def _module(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(path.stem, module)  # where its classes say that they are, for pickle
+    _BY_VALUE.add(path.stem)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _from_file(spec: str) -> Any:
+    place, _, name = spec.rpartition(":")
+    path = Path(place).expanduser().resolve()
+    if not path.is_file():
+        raise UsageError(f"there is no file {place}: write FILE.py:NAME")
+    module = _module(path)
+    if not hasattr(module, name):
+        raise UsageError(f"{place} defines no {name}")
+    return getattr(module, name)
+
+
+def packed(kind: str) -> bytes:
+    """What `register` was given of `kind`, for `unpack` in another process; classes of scripts and notebooks travel
+    along."""
+    objects = {key: thing for key, thing in _REGISTERED.items() if key[0] == kind}
+    if not objects:
+        return b""
+    import cloudpickle
+
+    for thing in objects.values():
+        if type(thing).__module__ in _BY_VALUE:
+            cloudpickle.register_pickle_by_value(sys.modules[type(thing).__module__])
+    return bytes(cloudpickle.dumps(objects))
+
+
+def unpack(content: bytes) -> None:
+    """Register what `packed` holds."""
+    if content:
+        import pickle
+
+        _REGISTERED.update(pickle.loads(content))

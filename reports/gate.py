@@ -182,11 +182,12 @@ def write_baseline(run: Run, path: Path) -> None:
     values: dict[str, dict[str, dict[str, float]]] = {}
     for codec, metric, utterance, value in rows[["codec", "metric", "utterance", "value"]].itertuples(index=False):
         values.setdefault(codec, {}).setdefault(metric, {})[utterance] = value
+    provenance = run.provenance.to_json()
     about = {
         "format": FORMAT,
-        **{key: run.provenance.get(key) for key in _KEPT},
-        "dataset": run.provenance.get("dataset", {}),
-        "metrics": run.provenance["metrics"],
+        **{key: provenance.get(key) for key in _KEPT},
+        "dataset": provenance.get("dataset", {}),
+        "metrics": provenance.get("metrics", {}),
         "values": values,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -265,7 +266,7 @@ def _check_comparable(run: Run, baseline: Baseline) -> None:
     for metric, about in run.provenance["metrics"].items():
         before = baseline.metrics.get(metric)
         for what in ("version", "settings", "weights"):
-            if before is not None and before.get(what) != about.get(what):
+            if before is not None and (before.get(what) or None) != (about.get(what) or None):
                 raise UsageError(
                     f"{metric} has {what} {before.get(what)!r} in the baseline and {about.get(what)!r} in the run: "
                     "they do not compare. Write a new baseline, or measure as it was."

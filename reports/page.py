@@ -183,7 +183,7 @@ def _origin(run: Run) -> str:
 
 
 def _provenance(run: Run) -> str:
-    text = json.dumps(run.provenance, indent=2, ensure_ascii=False)
+    text = json.dumps(run.provenance.to_json(), indent=2, ensure_ascii=False)
     return f"<details><summary>{escape(run.path.name)}: run.json</summary><pre>{escape(text)}</pre></details>"
 
 

@@ -7,12 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import settings
 
 from evalkit.datasets import load_dataset
 from evalkit.environment.extras import load_torchaudio
 
 # As evalkit's own command does: threads that wait do not spin. Before anything imports torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+settings.register_profile("evalkit", deadline=None)  # a busy machine is slow, and no test is about time
+settings.load_profile("evalkit")
 
 RATE = 16_000
 

@@ -45,7 +45,8 @@ def fetch(args: argparse.Namespace) -> int:
     missing = [file for file in files if file.find() is None]
     for line in downloads.describe(missing):
         print(line, file=sys.stderr)
-    with Progress(sum(file.size for file in missing), "bytes") as progress:
+    with Progress("bytes") as progress:
+        progress.start(sum(file.size for file in missing))
         for file, path in fetch_files(files, progress.advance):
             print(f"{file}: {path}")
     for choice, found in fetch_codecs(choices):

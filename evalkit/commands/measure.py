@@ -7,13 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalkit.commands.options import add_command, add_max_failed, positive, words
-from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from evalkit.cache import Cache
-    from evalkit.pipeline.shards import Shard
-    from evalkit.pipeline.workers import Executor
-    from evalkit.results.run_directory import Row
+    from evalkit.commands.progress import Progress
+    from evalkit.results.run_directory import Run
 
 RUN_EXAMPLES = """examples:
   evalkit run --codec nanocodec --bitrate 1.1k
@@ -85,44 +82,26 @@ def _add_run(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from evalkit import api
     from evalkit.commands.progress import Progress
     from evalkit.datasets import load_dataset
-    from evalkit.pipeline.choice import assign, choose
-    from evalkit.pipeline.encode import LocalCoder
-    from evalkit.pipeline.plan import Plan
-    from evalkit.pipeline.run import execute
 
     if args.suite:
         return _run_suite(args)
-    codecs = tuple(dict.fromkeys(choose(spec, args.bitrate) for spec in args.codec))
-    codecs = assign(assign(codecs, args.weights, "--weights"), args.rendered, "--rendered")
-    dataset = load_dataset(
-        args.dataset or "builtin", args.limit, args.seed, per_language=args.per_language, ids=args.ids
-    )
-    workers = _workers(args)
-    plan = Plan(
-        codecs=codecs,
-        dataset=dataset,
-        metrics=_metrics(args, dataset.languages),
-        output=args.output or _new_output("-".join(codec.spec for codec in codecs)),
-        device=args.device,
-        seed=args.seed,
-        save_audio=args.save_audio,
-        overwrite=args.overwrite,
-        workers=workers,
-        batch=args.batch,
-        coder=getattr(workers, "coder", LocalCoder),
-        shard=_shard(args),
-    )
-    with _cache(args) as cache, Progress(len(codecs) * len(plan.utterances), "utterances") as progress:
-        rows = execute(plan, cache, progress.advance)
-    return _conclude(rows, plan.output, args.max_failed)
+    data = load_dataset(args.dataset or "builtin", args.limit, args.seed, per_language=args.per_language, ids=args.ids)
+    with Progress("utterances") as progress:
+        result = api.run(
+            args.codec, data, _metrics(args.metrics, data.languages), args.output,
+            bitrate=args.bitrate, weights=args.weights, rendered=args.rendered, **_options(args, progress),
+        )  # fmt: skip
+    return _conclude(result, args.max_failed)
 
 
 def _run_suite(args: argparse.Namespace) -> int:
     """A run for each dataset of a suite, in folders of OUTPUT; the worst exit code of them."""
     from dataclasses import replace
 
+    from evalkit.api import new_output
     from evalkit.pipeline.suites import AVAILABLE, expand_metrics, load_suite
 
     suite = load_suite(args.suite)
@@ -132,50 +111,33 @@ def _run_suite(args: argparse.Namespace) -> int:
     if args.metrics not in (["default"], [AVAILABLE]):
         suite = replace(suite, metrics=expand_metrics(args.metrics))
     suite.check(bool(available), args.weights, args.rendered)
-    output = args.output or _new_output(suite.name)
+    output = args.output or new_output(suite.name)
+    common = vars(args) | {"suite": None, "codec": list(suite.codecs), "metrics": [*suite.metrics, *available]}
+    places = {dataset: output / dataset.partition(":")[0] for dataset in suite.datasets}
     return max(
-        run(
-            argparse.Namespace(
-                **vars(args)
-                | {"suite": None, "codec": list(suite.codecs)}
-                | {"metrics": [*suite.metrics, *(word for word in args.metrics if word == AVAILABLE)]}
-                | {"dataset": dataset, "output": output / dataset.partition(":")[0]}
-            )
-        )
-        for dataset in suite.datasets
+        run(argparse.Namespace(**common | {"dataset": dataset, "output": place})) for dataset, place in places.items()
     )
 
 
 def _add_score(commands: Any) -> None:
     command = add_command(commands, "score", score, "score audio that was decoded elsewhere", SCORE_EXAMPLES)
     command.add_argument("--reference", type=Path, metavar="DIR")
-    command.add_argument("--decoded", type=Path, metavar="DIR")
+    command.add_argument("--decoded", type=Path, action="append", metavar="DIR", help="repeatable: a system each")
     command.add_argument("--manifest", type=Path, metavar="FILE.csv")
+    command.add_argument("--name", metavar="NAME", help="of the dataset; default: that of the folder or manifest")
     _add_common(command)
 
 
 def score(args: argparse.Namespace) -> int:
+    from evalkit import api
     from evalkit.commands.progress import Progress
-    from evalkit.pipeline import pairs
-    from evalkit.pipeline.schedule import model_metrics, pair_metrics
 
-    if args.manifest and not (args.reference or args.decoded):
-        files, dataset = pairs.from_manifest(args.manifest), args.manifest.stem
-    elif args.reference and args.decoded and not args.manifest:
-        files, dataset = pairs.from_folders(args.reference, args.decoded), args.reference.resolve().name
-    else:
-        raise UsageError("give either --reference DIR and --decoded DIR, or --manifest FILE.csv")
-    metrics = _metrics(args, tuple(dict.fromkeys(pair.language for pair in files if pair.language)))
-    scored = (*pair_metrics(metrics), *model_metrics(metrics))
-    if not scored:
-        raise UsageError(f"{', '.join(metrics)} look at a codec's codes, and `score` has none: use `evalkit run`")
-    output = args.output or _new_output(f"score-{dataset}")
-    with _cache(args) as cache, Progress(len(files), "pairs") as progress:
-        rows = pairs.score_pairs(
-            files, dataset, scored, output, cache, progress.advance,
-            overwrite=args.overwrite, workers=_workers(args), device=args.device, batch=args.batch, shard=_shard(args),
+    with Progress("pairs") as progress:
+        result = api.score(
+            args.reference, args.decoded, manifest=args.manifest, metrics=_metrics(args.metrics, ()),
+            output=args.output, name=args.name, **_options(args, progress),
         )  # fmt: skip
-    return _conclude(rows, output, args.max_failed)
+    return _conclude(result, args.max_failed)
 
 
 def _add_merge(commands: Any) -> None:
@@ -188,17 +150,19 @@ def _add_merge(commands: Any) -> None:
 
 def merge(args: argparse.Namespace) -> int:
     from evalkit.pipeline.shards import merge
+    from evalkit.results.run_directory import read_run
 
-    return _conclude(merge(args.runs, args.output, args.overwrite), args.output, args.max_failed)
+    merge(args.runs, args.output, args.overwrite)
+    return _conclude(read_run(args.output), args.max_failed)
 
 
 def manage_cache(args: argparse.Namespace) -> int:
-    from evalkit.cache import Cache
+    from evalkit.cache import Cache, clear
     from evalkit.environment.folders import cache_folder
 
+    if args.action == "clear":
+        clear(cache_folder())
     with Cache(cache_folder()) as cache:
-        if args.action == "clear":
-            cache.clear()
         for name, value in cache.info().items():
             print(f"{name}: {value}")
     return 0
@@ -223,62 +187,54 @@ def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--batch", type=positive, default=1, metavar="N", help="recordings a metric's model takes at once"
     )
+    command.add_argument(
+        "--timeout", type=_seconds, default=600.0, metavar="S",
+        help="seconds for one codec or metric on one utterance; 0: no limit; default: %(default)g",
+    )  # fmt: skip
+    command.add_argument("--debug", action="store_true", help="print the first traceback of each kind")
+    command.add_argument("--fail-fast", action="store_true", help="stop at the first failure of a codec or metric")
     command.add_argument("--shard", metavar="i/n", help="do part i of n; `evalkit merge` joins the parts")
     add_max_failed(command)
 
 
-def _metrics(args: argparse.Namespace, languages: Sequence[str]) -> tuple[str, ...]:
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError("must be 0 or more")
+    return value
+
+
+def _metrics(wanted: Sequence[str], languages: Sequence[str]) -> tuple[str, ...]:
     """What --metrics means, with a word on what `available` left out."""
     from evalkit.pipeline.suites import available_metrics, missing_lines
 
-    names, left_out = available_metrics(args.metrics, languages)
+    names, left_out = available_metrics(wanted, languages)
     if left_out:
         print(f"left out, because it cannot run here yet:\n{missing_lines(left_out)}", file=sys.stderr)
     return names
 
 
-def _cache(args: argparse.Namespace) -> "Cache":
-    from evalkit.cache import Cache
-    from evalkit.environment.folders import cache_folder
+def _options(args: argparse.Namespace, progress: "Progress") -> dict[str, Any]:
+    """Fields of RunOptions, as far as the command has them."""
+    from dataclasses import fields
 
-    return Cache(None if args.no_cache else cache_folder())
+    from evalkit.api import RunOptions
 
-
-def _workers(args: argparse.Namespace) -> "Executor":
-    if args.executor == "ray":
-        from evalkit.pipeline.ray_workers import RayWorkers
-
-        return RayWorkers(args.device)
-    from evalkit.pipeline.schedule import scoring_processes
-
-    return scoring_processes(args.jobs)
+    given = vars(args) | {"cache": not args.no_cache, "progress": progress}
+    return {item.name: given[item.name] for item in fields(RunOptions) if item.name in given}
 
 
-def _shard(args: argparse.Namespace) -> "Shard | None":
-    from evalkit.pipeline.shards import parse_shard
-
-    return parse_shard(args.shard) if args.shard else None
-
-
-def _conclude(rows: "Sequence[Row]", output: Path, max_failed: int) -> int:
+def _conclude(result: "Run", max_failed: int) -> int:
     """Print the table and what failed; the exit code follows."""
     from evalkit.commands.printing import print_tables
     from evalkit.reports.table import build_tables
-    from evalkit.results.run_directory import failed_utterances, read_run
+    from evalkit.results.run_directory import failed_utterances, to_rows
 
-    print_tables(build_tables([read_run(output)]))
-    failed = failed_utterances(rows)
+    print_tables(build_tables([result]))
+    failed = failed_utterances(to_rows(result.rows))
     for codec, reasons in failed.items():
         print(f"{codec}: {len(reasons)} utterance(s) lack a value, for instance", file=sys.stderr)
         for utterance, reason in list(reasons.items())[:3]:
             print(f"  {utterance}: {reason}", file=sys.stderr)
-    print(f"Results: {output}/ (rows.parquet, summary.csv, run.json)", file=sys.stderr)
+    print(f"Results: {result.path}/ (rows.parquet, summary.csv, run.json)", file=sys.stderr)
     return 4 if any(len(reasons) > max_failed for reasons in failed.values()) else 0
-
-
-def _new_output(name: str) -> Path:
-    from datetime import datetime
-
-    from evalkit.results.run_directory import slug
-
-    return Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{slug(name)}"

@@ -9,10 +9,11 @@ PLAIN_INTERVAL = 10.0
 
 
 class Progress:
-    """Counts `total` items; used in a `with` statement, with `advance` called for every finished item."""
+    """Counts items; used in a `with` statement, with `start` called when their number is known and `advance` for every
+    finished one."""
 
-    def __init__(self, total: int, unit: str) -> None:
-        self.total, self.unit, self.done = total, unit, 0
+    def __init__(self, unit: str) -> None:
+        self.unit, self.total, self.done = unit, 0, 0
         self._started = self._last = time.monotonic()
         self._bar = None
         if sys.stderr.isatty():
@@ -28,14 +29,20 @@ class Progress:
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
             )
-            self._task = self._bar.add_task("", total=total)
 
     def __enter__(self) -> "Progress":
-        if self._bar:
-            self._bar.start()
         return self
 
+    def start(self, total: int) -> None:
+        """There are `total` items to do."""
+        self.total = total
+        self._started = self._last = time.monotonic()
+        if self._bar:
+            self._task = self._bar.add_task("", total=total)
+            self._bar.start()
+
     def advance(self, what: str, count: int = 1) -> None:
+        """`count` more are done; `what` is under way."""
         self.done += count
         if self._bar:
             self._bar.update(self._task, advance=count, description=what)
@@ -43,7 +50,9 @@ class Progress:
         now = time.monotonic()
         if now - self._last >= PLAIN_INTERVAL or (count and self.done == self.total):
             self._last = now
-            print(f"{self.done}/{self.total} {self.unit}, {now - self._started:.0f} s ({what})", file=sys.stderr)
+            took = now - self._started
+            left = f", {took / self.done * (self.total - self.done):.0f} s left" if 0 < self.done < self.total else ""
+            print(f"{self.done}/{self.total} {self.unit}, {took:.0f} s{left} ({what})", file=sys.stderr)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

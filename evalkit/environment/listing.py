@@ -37,7 +37,7 @@ def list_codecs() -> Listing:
                 [f"{name}@{rate}", round(bitrate, 1) if isfinite(bitrate) else None, card.sample_rate, card.frame_rate,
                  list(card.codebook_sizes), card.parameters, card.code_license or None, card.weights_license or None,
                  card.weights or None, card.causal, state.code, state.remedy or None,
-                 rate in getattr(family, "shown", family.rates)]
+                 card.listed]
             )  # fmt: skip
     return columns, rows
 

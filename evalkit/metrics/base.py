@@ -31,6 +31,14 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Score:
+    """What a metric says of one pair: a value, or the reason why there is none."""
+
+    value: float | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
 class Metric(ABC):
     """What every metric says of itself."""
 

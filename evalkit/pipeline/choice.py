@@ -1,39 +1,14 @@
-"""Which codec a command line names: `NAME@RATE`, with other weights or with audio that was decoded elsewhere."""
+"""Which systems a run compares: `[LABEL=]NAME[@RATE]`, with other weights, or with audio that was decoded elsewhere."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
+from types import MappingProxyType
 
 from evalkit import plugins
-from evalkit.audio import SUFFIXES
 from evalkit.codecs import READY, Availability, Codec, CodecFamily, Weighted
-from evalkit.errors import AudioError, UsageError
-
-
-@dataclass(frozen=True)
-class Rendered:
-    """Audio that some codec decoded elsewhere, one file an utterance: stands where a Codec cannot be had."""
-
-    name: str
-    folder: Path
-    bitrate: float | None
-    """Declared bit/s; None where nobody declared it. Nothing can be measured without codes."""
-
-    def file(self, utterance: str) -> Path:
-        """The audio file of `utterance`, with any suffix; an id with slashes is a path below the folder. Raises
-        AudioError where there is no such file, or more than one."""
-        stem = self.folder / utterance
-        found = [
-            path
-            for path in sorted(stem.parent.iterdir() if stem.parent.is_dir() else ())
-            if path.suffix.lower() in SUFFIXES and path.name.removesuffix(path.suffix) == stem.name
-        ]
-        if not found:
-            raise AudioError(f"{self.folder} has no audio file named {utterance}")
-        if len(found) > 1:
-            raise AudioError(f"{found[0]} and {found[1]} have the same name: keep one of them")
-        return found[0]
+from evalkit.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -46,6 +21,8 @@ class CodecChoice:
     """Instead of the family's own."""
     rendered: Path | None = None
     """Folder of audio that the codec decoded elsewhere, instead of running it."""
+    label: str = ""
+    """How its rows are called; "" for the codec's own name."""
 
     @property
     def bitrate(self) -> float:
@@ -54,25 +31,58 @@ class CodecChoice:
 
     @property
     def spec(self) -> str:
+        """`NAME@RATE`."""
         return f"{self.family.name}@{self.rate}"
 
+    @property
+    def declared_bitrate(self) -> float | None:
+        """Declared bit/s; None where the family declares none."""
+        return self.bitrate if isfinite(self.bitrate) else None
+
+    @property
+    def rendered_name(self) -> str:
+        """How rows of its rendered audio are called."""
+        assert self.rendered is not None
+        name = self.spec if self.declared_bitrate else self.rendered.resolve().name
+        return self.label or f"{name} (rendered)"
+
     def availability(self) -> Availability:
+        """Whether it can run here; what --weights and --rendered name is looked at when the run starts."""
         return READY if self.weights or self.rendered else self.family.availability(self.rate)
 
-    def build(self, device: str = "cpu") -> Codec | Rendered:
-        """The codec, or the folder that stands for it. Raises UsageError where --weights or --rendered cannot be
-        meant, MissingError where something is not here."""
-        if self.rendered is not None:
-            if not self.rendered.is_dir():
-                raise UsageError(f"--rendered {self.rendered}: no such folder")
-            bitrate = self.bitrate if isfinite(self.bitrate) else None
-            name = self.spec if bitrate else self.rendered.resolve().name
-            return Rendered(f"{name} (rendered)", self.rendered, bitrate)
+    def build(self, device: str = "cpu") -> Codec:
+        """The codec on `device`.
+
+        Raises:
+            UsageError: --weights is given for a codec without weights.
+            MissingError: something is not on this machine.
+        """
         if self.weights is None:
             return self.family.build(self.rate, device)
         if not isinstance(self.family, Weighted):
             raise UsageError(f"{self.spec} has no weights that --weights could replace")
         return self.family.build_from(self.weights, self.rate, device)
+
+
+@dataclass(frozen=True)
+class RenderedChoice:
+    """A system of which only decoded files are at hand: `evalkit score`."""
+
+    spec: str
+    files: Mapping[str, Path | None]
+    """By utterance; None where there is no decoded file."""
+    kbps: Mapping[str, float]
+    """By utterance, where it was declared."""
+    extra: Mapping[str, Mapping[str, str]]
+    """By utterance: further columns of a manifest."""
+    place: str
+    """The folder or manifest that names them."""
+
+    def availability(self) -> Availability:
+        return READY
+
+
+SystemChoice = CodecChoice | RenderedChoice
 
 
 def parse_bitrate(text: str) -> float:
@@ -89,37 +99,114 @@ def parse_bitrate(text: str) -> float:
 
 
 def choose(spec: str, bitrate: str | None = None) -> CodecChoice:
-    """The codec that `NAME` or `NAME@RATE` names; `bitrate` is used where the spec has none.
+    """The codec that `[LABEL=]NAME[@RATE]` or `FILE.py:NAME[@RATE]` names; `bitrate` is used where the spec has none.
 
     Raises UsageError that lists the known names or rates.
     """
-    name, _, rate = spec.partition("@")
-    family: CodecFamily = plugins.load("codec", name)
-    wanted = rate or bitrate
-    if wanted is None:
-        return CodecChoice(family, family.default_rate)
+    label, equals, named = spec.partition("=")
+    if not equals or "/" in label:
+        label, named = "", spec
+    file, rest = plugins.split_file(named)
+    name, _, rate = (file, "", rest.removeprefix("@")) if file else named.partition("@")
+    return _choice(plugins.load("codec", name), label, rate or bitrate)
+
+
+def choose_object(thing: object, bitrate: str | None = None) -> CodecChoice:
+    """The codec that `thing` is: a CodecChoice, a family, or a codec; raises UsageError for anything else."""
+    return thing if isinstance(thing, CodecChoice) else _choice(thing, "", bitrate)
+
+
+def _choice(thing: object, label: str, wanted: str | None) -> CodecChoice:
+    if isinstance(thing, Codec | type):
+        family: CodecFamily = OneCodec(thing)
+        label = label or family.name
+    elif hasattr(thing, "rates") and hasattr(thing, "build"):
+        family = thing  # type: ignore[assignment]
+    else:
+        raise UsageError(
+            f"{thing!r} is no codec: it needs what evalkit.codecs.Codec or CodecFamily asks for, and lacks "
+            f"{', '.join(lacking(thing, Codec))}"
+        )
+    return CodecChoice(family, family.default_rate if wanted is None else _rate(family, wanted), label=label)
+
+
+def lacking(thing: object, protocol: type) -> list[str]:
+    """What `protocol` asks for and `thing` does not have."""
+    return [name for name in sorted(protocol.__protocol_attrs__) if not hasattr(thing, name)]  # type: ignore[attr-defined]
+
+
+class OneCodec:
+    """The family of a codec that was given as an object, or as a class whose instances are codecs."""
+
+    default_rate = "given"
+    rates: Mapping[str, float] = MappingProxyType({default_rate: nan})
+    license = ""
+
+    def __init__(self, codec: object) -> None:
+        self._codec = codec
+        self.name = str(getattr(codec, "name", "") or getattr(codec, "__name__", "codec"))
+
+    def availability(self, rate: str) -> Availability:
+        return READY
+
+    def build(self, rate: str, device: str) -> Codec:
+        codec = self._codec() if isinstance(self._codec, type) else self._codec
+        if not isinstance(codec, Codec):
+            raise UsageError(f"{codec!r} is no codec: it lacks {', '.join(lacking(codec, Codec))}")
+        return codec
+
+
+def _rate(family: CodecFamily, wanted: str) -> str:
     if wanted in family.rates:
-        return CodecChoice(family, wanted)
+        return wanted
     value = parse_bitrate(wanted)
     for label in family.rates:
         if abs(parse_bitrate(label.split("-")[0]) - value) < 0.5:
-            return CodecChoice(family, label)
-    raise UsageError(f"{name} has no bitrate {wanted!r}. Known: {', '.join(known_specs([family]))}.")
+            return label
+    raise UsageError(f"{family.name} has no bitrate {wanted!r}. Known: {', '.join(known_specs([family]))}.")
+
+
+def choose_all(specs: Sequence[object], bitrate: str | None = None) -> tuple[CodecChoice, ...]:
+    """The codecs that `specs` name or are; raises UsageError where two of them would have the same rows."""
+    choices = [choose(one, bitrate) if isinstance(one, str) else choose_object(one, bitrate) for one in specs]
+    names = [choice.label or choice.spec for choice in choices]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"{name} is named twice: give one of them a label, --codec LABEL={name}")
+    return tuple(choices)
 
 
 def assign(choices: Sequence[CodecChoice], paths: Sequence[str], flag: str) -> tuple[CodecChoice, ...]:
     """`choices` with the paths of --weights or --rendered: each is PATH, where there is only one codec, or
-    NAME=PATH or NAME@RATE=PATH. Raises UsageError where it is not clear which codec is meant."""
+    NAME=PATH, NAME@RATE=PATH or LABEL=PATH.
+
+    Raises UsageError where it is not clear which codec is meant, or a codec is given two paths.
+    """
     assigned = list(choices)
     for text in paths:
-        name, _, path = text.rpartition("=")
-        matches = [i for i, one in enumerate(assigned) if not name or name in (one.family.name, one.spec)]
+        name, path = _split_path(text, choices)
+        matches = [i for i, one in enumerate(assigned) if name in ("", one.label, one.family.name, one.spec)]
+        labelled = [i for i in matches if name and assigned[i].label == name]
+        matches = labelled or matches
         if len(matches) != 1:
-            wanted = ", ".join(f"{flag} {one.spec}=PATH" for one in choices)
+            wanted = ", ".join(f"{flag} {one.label or one.spec}=PATH" for one in choices)
             raise UsageError(f"{flag} {text}: which codec is meant? Write {wanted}.")
-        one, place = assigned[matches[0]], Path(path).expanduser()
+        one = assigned[matches[0]]
+        before = one.weights if flag == "--weights" else one.rendered
+        if before is not None:
+            raise UsageError(f"{flag} is given twice for {one.label or one.spec}: {before} and {path}")
+        place = Path(path).expanduser()
         assigned[matches[0]] = replace(one, weights=place) if flag == "--weights" else replace(one, rendered=place)
     return tuple(assigned)
+
+
+def _split_path(text: str, choices: Sequence[CodecChoice]) -> tuple[str, str]:
+    """Name and path of `[NAME=]PATH`; a path may hold `=` itself."""
+    name, equals, path = text.partition("=")
+    known = {n for one in choices for n in (one.label, one.family.name, one.spec)}
+    if equals and (name in known or not Path(text).expanduser().exists()):
+        return name, path
+    return "", text
 
 
 def known_specs(families: Sequence[CodecFamily]) -> list[str]:

@@ -1,20 +1,22 @@
-"""Taking utterances through a codec: read, encode, decode; from the cache where that was done before.
+"""Systems under test: what takes an utterance and gives back its reconstruction.
 
-The codec itself runs here, or on other machines (evalkit/pipeline/ray_workers.py).
+`RunningCodec` encodes and decodes, or takes both from the cache; `RenderedAudio` reads what a codec decoded elsewhere.
+The rest of the pipeline knows `System` alone.
 """
 
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from evalkit import interrupt
-from evalkit.audio import Audio, Wave
+from evalkit.audio import Audio
 from evalkit.cache import Cache, content_key
-from evalkit.codecs import Codec, Codes
+from evalkit.codecs import Annotated, Codec, CodecInfo, Codes
 from evalkit.datasets.base import Utterance
 from evalkit.errors import AudioError, CodecError
-from evalkit.pipeline.choice import CodecChoice, Rendered
+from evalkit.pipeline.coders import Coder
 from evalkit.pipeline.jobs import Source
 
 Failure = AudioError | CodecError
@@ -23,96 +25,163 @@ Failure = AudioError | CodecError
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """An utterance before and after a codec: the reference as it was read, its codes (None for audio that was rendered
-    elsewhere), and what the codec made of it, at the codec's own rate."""
+    """An utterance before and after a codec."""
 
-    reference: Audio
-    codes: Codes | None
+    reference: Source
     decoded: Source
+    """At the codec's own rate."""
+    codes: Codes | None = None
+    """None for audio that was decoded elsewhere."""
+    kbps: float | None = None
+    """Measured from the codes, or declared; None where nobody declared it."""
+    extra: Mapping[str, str] = field(default_factory=dict)
+    """Further columns for its rows."""
 
 
-class Coder(Protocol):
-    """Where a codec runs."""
+class System(ABC):
+    """One entry of a comparison: a codec at one bitrate, or audio that one decoded elsewhere."""
 
-    ahead: int
-    """Utterances to begin before the first is needed."""
+    name: str
+    """As its rows are called."""
+    runs: bool
+    """Whether it encodes here; else its audio lies in files, which workers read."""
 
-    def start(self, wav: Wave) -> Callable[[], tuple[Codes, Wave]]:
-        """Begin to code `wav` [T] at the codec's rate; the answer waits for the codes and the decoded audio."""
-        ...
+    @abstractmethod
+    def info(self) -> CodecInfo:
+        """What determines its output, for the provenance."""
 
+    @abstractmethod
+    def reconstructions(self, utterances: Iterable[Utterance]) -> Iterator[tuple[Utterance, Reconstruction | Failure]]:
+        """Every utterance with its reconstruction, in order, or with what went wrong."""
 
-class LocalCoder:
-    """In this process, one utterance after the other."""
+    def count(self, utterances: Sequence[Utterance]) -> int:
+        """How many of `utterances` it has."""
+        return len(utterances)
 
-    ahead = 0
-
-    def __init__(self, choice: CodecChoice, codec: Codec, device: str) -> None:
-        self._codec = codec
-
-    def start(self, wav: Wave) -> Callable[[], tuple[Codes, Wave]]:
-        return lambda: code(self._codec, wav)
-
-
-def code(codec: Codec, wav: Wave) -> tuple[Codes, Wave]:
-    """Codes of `wav` [T] at the codec's rate, and the decoded audio."""
-    codes = codec.encode(wav)
-    return codes, codec.decode(codes)
+    def notes(self, count: int) -> Iterator[str]:
+        """Sentences for readers of its scores, once all of `count` utterances have passed."""
+        yield from ()
 
 
-def reconstructions(
-    codec: Codec | Rendered, coder: Coder | None, utterances: Iterable[Utterance], device: str, cache: Cache
-) -> Iterator[tuple[Utterance, Reconstruction | Failure]]:
-    """Every utterance with its reconstruction, in order, or with what went wrong."""
-    under_way: deque[tuple[Utterance, Callable[[], Reconstruction]]] = deque()
-    ahead = coder.ahead if coder is not None else 0
-    for utterance in utterances:
-        under_way.append((utterance, _begin(codec, coder, utterance, device, cache)))
-        if len(under_way) > ahead:
-            yield _finish(*under_way.popleft())
-    while under_way:
-        yield _finish(*under_way.popleft())
+class RunningCodec(System):
+    """A codec that encodes and decodes, or whose output is in the cache."""
+
+    runs = True
+
+    def __init__(self, name: str, codec: Codec, coder: Coder, info: CodecInfo, device: str, cache: Cache) -> None:
+        self.name = name
+        self._codec, self._coder, self._info = codec, coder, info
+        self._device, self._cache = device, cache
+        self._narrow: list[int] = []
+        """Sampling rates of the utterances that lack a part of the codec's band."""
+
+    def info(self) -> CodecInfo:
+        return self._info
+
+    def reconstructions(self, utterances: Iterable[Utterance]) -> Iterator[tuple[Utterance, Reconstruction | Failure]]:
+        pending: deque[tuple[Utterance, Callable[[], Reconstruction]]] = deque()
+        for utterance in utterances:
+            pending.append((utterance, self._begin(utterance)))
+            if len(pending) > self._coder.ahead:
+                yield _finish(*pending.popleft())
+        while pending:
+            yield _finish(*pending.popleft())
+
+    def notes(self, count: int) -> Iterator[str]:
+        if isinstance(self._codec, Annotated) and self._codec.note:
+            yield f"{self.name}: {self._codec.note}."
+        if self._narrow and self._codec.sample_rate:
+            found = " and ".join(f"{rate / 1000:g}" for rate in sorted(set(self._narrow)))
+            yield (
+                f"{self.name} works at {self._codec.sample_rate / 1000:g} kHz, but {len(self._narrow)} of {count} "
+                f"utterances are at {found} kHz: they hold nothing above {max(self._narrow) / 2000:g} kHz."
+            )
+
+    def _begin(self, utterance: Utterance) -> Callable[[], Reconstruction]:
+        codec = self._codec
+        try:
+            reference = utterance.audio()
+        except AudioError as error:
+            return _raiser(error)
+        source = Source(reference, reference.identity())
+        key = content_key(codec=codec.name, **self._info.output(), device=self._device, reference=source.pcm)
+        if (cached := self._cache.decoded(key)) is not None:
+            decoded = Source(cached.path, cached.identity)
+            return lambda: self._passed(reference, source, cached.codes, decoded)
+        given = reference.at(codec.sample_rate)
+        coded = self._coder.start(given.wav)
+
+        def finish() -> Reconstruction:
+            try:
+                codes, wav = coded()
+            except (Exception, SystemExit) as error:  # somebody else's code: whatever it raises
+                known = isinstance(error, CodecError)
+                raise CodecError(f"{codec.name} failed: {error if known else describe(error)}") from error
+            finally:
+                interrupt.check()
+            audio = Audio(wav, given.sample_rate)
+            self._cache.store_decoded(key, codes, audio)
+            return self._passed(reference, source, codes, Source(audio, audio.identity()))
+
+        return finish
+
+    def _passed(self, reference: Audio, source: Source, codes: Codes, decoded: Source) -> Reconstruction:
+        rate = self._codec.sample_rate
+        if self._codec.codebook_sizes and rate and reference.sample_rate < rate:
+            self._narrow.append(reference.sample_rate)
+        return Reconstruction(source, decoded, codes, codes.bits / reference.seconds / 1000)
 
 
-def _finish(
-    utterance: Utterance, reconstruction: Callable[[], Reconstruction]
-) -> tuple[Utterance, Reconstruction | Failure]:
+class RenderedAudio(System):
+    """Audio that a codec decoded elsewhere, one file an utterance."""
+
+    runs = False
+
+    def __init__(
+        self,
+        name: str,
+        info: CodecInfo,
+        find: Callable[[Utterance], Path],
+        kbps: Callable[[Utterance], float | None],
+        extra: Mapping[str, Mapping[str, str]] | None = None,
+        listed: Collection[str] | None = None,
+    ) -> None:
+        """`find` raises AudioError where an utterance has no file; `listed` are the ids that are asked for at all,
+        None for all."""
+        self.name = name
+        self._info, self._find, self._kbps = info, find, kbps
+        self._extra, self._listed = extra or {}, listed
+
+    def info(self) -> CodecInfo:
+        return self._info
+
+    def count(self, utterances: Sequence[Utterance]) -> int:
+        return len(utterances) if self._listed is None else sum(one.id in self._listed for one in utterances)
+
+    def reconstructions(self, utterances: Iterable[Utterance]) -> Iterator[tuple[Utterance, Reconstruction | Failure]]:
+        for utterance in utterances:
+            if self._listed is not None and utterance.id not in self._listed:
+                continue
+            try:
+                decoded = Source(self._find(utterance))
+            except AudioError as error:
+                yield utterance, error
+                continue
+            extra = self._extra.get(utterance.id, {})
+            reference = Source(utterance.source)
+            yield utterance, Reconstruction(reference, decoded, kbps=self._kbps(utterance), extra=extra)
+
+
+def describe(error: BaseException) -> str:
+    """An exception that nobody expected, in one line."""
+    return f"{type(error).__name__}: {error}"
+
+
+def _finish(utterance: Utterance, begun: Callable[[], Reconstruction]) -> tuple[Utterance, Reconstruction | Failure]:
     try:
-        return utterance, reconstruction()
+        return utterance, begun()
     except (AudioError, CodecError) as error:
         return utterance, error
-
-
-def _begin(
-    codec: Codec | Rendered, coder: Coder | None, utterance: Utterance, device: str, cache: Cache
-) -> Callable[[], Reconstruction]:
-    try:
-        reference = utterance.audio()
-        if isinstance(codec, Rendered):
-            rendered = Reconstruction(reference, None, Source(codec.file(utterance.id)))
-            return lambda: rendered
-    except AudioError as error:
-        return _raiser(error)
-    key = content_key(codec=codec.name, **describe_codec(codec), device=device, reference=reference.pcm_hash())
-    if (kept := cache.decoded(key)) is not None:
-        known = Reconstruction(reference, kept.codes, Source(kept.path, kept.pcm))
-        return lambda: known
-    source = reference.at(codec.sample_rate)
-    assert coder is not None
-    coded = coder.start(source.wav)
-
-    def finish() -> Reconstruction:
-        try:
-            codes, wav = coded()
-        except Exception as error:  # somebody else's code: whatever it raises
-            raise CodecError(f"{codec.name} failed: {type(error).__name__}: {error}") from error
-        finally:
-            interrupt.check()
-        decoded = Audio(wav, source.sample_rate)
-        cache.keep_decoded(key, codes, decoded)
-        return Reconstruction(reference, codes, Source(decoded, decoded.pcm_hash()))
-
-    return finish
 
 
 def _raiser(error: Exception) -> Callable[[], Reconstruction]:
@@ -120,49 +189,3 @@ def _raiser(error: Exception) -> Callable[[], Reconstruction]:
         raise error
 
     return fail
-
-
-def kbps(codec: Codec | Rendered, codes: Codes | None, seconds: float) -> float | None:
-    """Measured from `codes`, or declared where there are none; None where nobody declared it."""
-    if codes is not None:
-        return codes.bits / seconds / 1000
-    bitrate = codec.bitrate if isinstance(codec, Rendered) else None
-    return None if bitrate is None else bitrate / 1000
-
-
-def describe_codec(codec: Codec | Rendered) -> dict[str, object]:
-    """What determines a codec's output, for the provenance and the cache."""
-    if isinstance(codec, Rendered):
-        return {"rendered": str(codec.folder), "declared_bitrate": codec.bitrate}
-    return {
-        "sample_rate": codec.sample_rate,
-        "frame_rate": codec.frame_rate,
-        "codebook_sizes": list(codec.codebook_sizes),
-        "streaming": codec.streaming,
-        "details": dict(codec.details),
-    }
-
-
-def is_narrow(codec: Codec | Rendered, reference: Audio) -> bool:
-    """Whether `codec` has codebooks, so that it was trained for its whole band, and `reference` lacks a part of it."""
-    return not isinstance(codec, Rendered) and bool(
-        codec.codebook_sizes and codec.sample_rate and reference.sample_rate < codec.sample_rate
-    )
-
-
-def own_notes(codecs: Iterable[Codec | Rendered]) -> Iterator[str]:
-    """What codecs have to say to readers of their scores."""
-    for codec in codecs:
-        if note := getattr(codec, "note", ""):
-            yield f"{codec.name}: {note}."
-
-
-def narrow_notes(codecs: Iterable[Codec | Rendered], narrow: Mapping[str, Sequence[int]], n: int) -> Iterator[str]:
-    """A sentence for each codec that was given less than its band."""
-    for codec in codecs:
-        if not isinstance(codec, Rendered) and codec.sample_rate and (rates := narrow.get(codec.name)):
-            found = " and ".join(f"{rate / 1000:g}" for rate in sorted(set(rates)))
-            yield (
-                f"{codec.name} works at {codec.sample_rate / 1000:g} kHz, but {len(rates)} of {n} utterances are at "
-                f"{found} kHz: it was given nothing above {max(rates) / 2000:g} kHz there."
-            )

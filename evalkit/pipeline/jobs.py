@@ -4,15 +4,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evalkit.audio import Audio, read
+from evalkit.audio import Audio, AudioIdentity, read
 
 
 @dataclass(frozen=True)
 class Source:
-    """Audio in a file, in memory or behind a function that fetches it, and the hash of its samples, where known."""
+    """Audio in a file, in memory or behind a function that fetches it, and what names it, where that is known."""
 
     content: Path | Audio | Callable[[], Audio]
-    pcm: str | None = None
+    identity: AudioIdentity | None = None
+
+    @property
+    def pcm(self) -> str | None:
+        """sha256 of its samples, where that is known."""
+        return None if self.identity is None else self.identity.pcm
 
     def audio(self) -> Audio:
         """Raises AudioError where it cannot be read."""
@@ -22,7 +27,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One decoded version of a reference and the metrics to compute for it. `key` comes back with its answers."""
+    """One decoded version of a reference and the metrics to compute for it. `key` comes back with its scores."""
 
     key: int
     source: Source
@@ -37,18 +42,22 @@ class Job:
     candidates: tuple[Candidate, ...]
     transcript: str | None = None
     language: str | None = None
+    utterance: str = ""
+    """Id of the reference."""
     device: str = "cpu"
     """Where metrics that hold a model run."""
     seconds: float = 0.0
-    """Of the reference, where known: a model takes those of like length together."""
+    """Of the reference, where known: recordings of like length share a batch."""
     batch: int = 1
-    """Recordings that a model hears at once."""
-    kept: Path | None = None
-    """Folder of the cache, for what a model says of originals."""
+    """Recordings that a model takes at once."""
+    cache: Path | None = None
+    """Folder of the cache, for the features of references."""
+    timeout: float = 0.0
+    """Seconds that one metric may take for one pair; 0 for no limit."""
 
 
 @dataclass(frozen=True)
-class Score:
+class RowScore:
     """What one row of a metric says of one candidate: a value, or the reason why there is none."""
 
     key: int
@@ -56,12 +65,16 @@ class Score:
     value: float | None
     reason: str | None = None
     settled: bool = True
-    """False where another try could end otherwise, so that the answer is not kept: a crash, a file that is gone."""
+    """False where another try could end otherwise, so that it is not cached: a crash, a file that is gone."""
+    trace: str | None = None
+    """The traceback, where the metric raised what it should not."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Scored:
-    """Answers to a job, and the hashes of the files that were read for it."""
+    """Scores of a job, and what names the files that were read for it."""
 
-    answers: list[Score]
-    pcm: dict[Path, str] = field(default_factory=dict)
+    scores: list[RowScore] = field(default_factory=list)
+    files: dict[Path, AudioIdentity] = field(default_factory=dict)
+    references: dict[str, AudioIdentity] = field(default_factory=dict)
+    """By utterance."""

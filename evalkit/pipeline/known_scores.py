@@ -5,12 +5,12 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
-from evalkit.audio import RESAMPLER, Audio
+from evalkit.audio import RESAMPLER, Audio, AudioIdentity
 from evalkit.cache import Cache, content_key
 from evalkit.metrics.base import SCORE_RATE
 from evalkit.metrics.load import load_metric
 from evalkit.metrics.model import ModelMetric
-from evalkit.pipeline.jobs import Job, Score, Scored, Source
+from evalkit.pipeline.jobs import Job, RowScore, Scored, Source
 
 LENGTH_TOLERANCE = 0.25
 """Seconds by which a decoded file may differ in length from its reference; within it, the longer one is trimmed.
@@ -18,16 +18,24 @@ Codecs add up to a frame (80 ms); more means that something else than the codec 
 
 
 class ScoreCache:
-    """The cache, in terms of jobs and answers."""
+    """Looks jobs up in the cache and stores their scores there."""
 
-    def __init__(self, kept: Cache) -> None:
-        self._kept = kept
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
         self._digests: dict[Path, str] = {}
-        self._waiting: dict[tuple[int, str], tuple[str, Source, Source, Job]] = {}
+        """sha256 of files, by path."""
+        self._unknown: dict[tuple[int, str], tuple[str, Source, Source, Job]] = {}
+        """Metric, reference and candidate of every row that is being computed."""
+        self.references: dict[str, AudioIdentity] = {}
+        """What names the reference of each utterance, as far as it is known by now."""
+        self.hits = 0
+        """Rows that were in the cache."""
 
-    def recall(self, job: Job) -> tuple[list[Score], Job | None]:
-        """The answers that are known, and the job without them: None where nothing is left to do."""
+    def look_up(self, job: Job) -> tuple[list[RowScore], Job | None]:
+        """The scores that are known, and the job without them: None where nothing is left to do."""
         reference = self._identify(job.reference)
+        if reference.identity is not None:
+            self.references[job.utterance] = reference.identity
         candidates = [replace(c, source=self._identify(c.source)) for c in job.candidates]
         keys = {
             (candidate.key, row): score_key(metric, reference.pcm, candidate.source.pcm, job, row)
@@ -36,14 +44,17 @@ class ScoreCache:
             for row in load_metric(metric).rows
             if reference.pcm and candidate.source.pcm
         }
-        found = self._kept.scores(list(keys.values()))
+        found = self._cache.scores(list(keys.values()))
         done = {
             (candidate.key, metric)
             for candidate in candidates
             for metric in candidate.metrics
             if all(keys.get((candidate.key, row)) in found for row in load_metric(metric).rows)
         }
-        answers = [Score(key, row, *found[keys[key, row]]) for key, metric in done for row in load_metric(metric).rows]
+        scores = [
+            RowScore(key, row, *found[keys[key, row]]) for key, metric in done for row in load_metric(metric).rows
+        ]
+        self.hits += len(scores)
         rest = []
         for candidate in candidates:
             metrics = tuple(m for m in candidate.metrics if (candidate.key, m) not in done)
@@ -51,40 +62,47 @@ class ScoreCache:
                 rest.append(replace(candidate, metrics=metrics))
                 for metric in metrics:
                     for row in load_metric(metric).rows:
-                        self._waiting[candidate.key, row] = (metric, reference, candidate.source, job)
-        return answers, replace(job, reference=reference, candidates=tuple(rest)) if rest else None
+                        self._unknown[candidate.key, row] = (metric, reference, candidate.source, job)
+        return scores, replace(job, reference=reference, candidates=tuple(rest)) if rest else None
 
-    def keep(self, scored: Scored) -> None:
-        """Keep the answers that another try could not change."""
-        self._kept.keep_pcm({self._digests[path]: pcm for path, pcm in scored.pcm.items() if path in self._digests})
+    def store(self, scored: Scored) -> None:
+        """Keep the scores that another try could not change."""
+        self.references |= scored.references
+        files = {self._digests[path]: one for path, one in scored.files.items() if path in self._digests}
+        self._cache.store_files(files)
         scores = {}
-        for answer in scored.answers:
-            metric, reference, decoded, job = self._waiting.pop((answer.key, answer.metric))
-            before, after = (
-                s.pcm or (scored.pcm.get(s.content) if isinstance(s.content, Path) else None)
-                for s in (reference, decoded)
-            )
-            if answer.settled and before and after:
-                scores[score_key(metric, before, after, job, answer.metric)] = (answer.value, answer.reason)
-        self._kept.keep_scores(scores)
+        for score in scored.scores:
+            metric, reference, decoded, job = self._unknown.pop((score.key, score.metric))
+            before, after = (_pcm(source, scored) for source in (reference, decoded))
+            if score.settled and before and after:
+                scores[score_key(metric, before, after, job, score.metric)] = (score.value, score.reason)
+        self._cache.store_scores(scores)
 
     def _identify(self, source: Source) -> Source:
-        """`source` with its hash, where finding it takes no decoding."""
-        if source.pcm is not None:
+        """`source` with what names it, where finding that takes no decoding."""
+        if source.identity is not None:
             return source
         if isinstance(source.content, Audio):
-            return replace(source, pcm=source.content.pcm_hash())
+            return replace(source, identity=source.content.identity())
         if not isinstance(source.content, Path):
             return source
         path = source.content
         if path not in self._digests:
             try:
+                if not path.is_file():  # a pipe or a device would be read for ever
+                    return source
                 with path.open("rb") as file:
                     self._digests[path] = file_digest(file, "sha256").hexdigest()
-            except OSError:  # the worker says what is wrong with it
+            except (OSError, ValueError):  # the worker says what is wrong with it
                 return source
-        digest = self._digests[path]
-        return replace(source, pcm=self._kept.pcm_of([digest]).get(digest))
+        return replace(source, identity=self._cache.file(self._digests[path]))
+
+
+def _pcm(source: Source, scored: Scored) -> str | None:
+    if source.pcm or not isinstance(source.content, Path):
+        return source.pcm
+    identity = scored.files.get(source.content)
+    return None if identity is None else identity.pcm
 
 
 def score_key(

@@ -1,27 +1,24 @@
-"""Audio that someone else's codec made: finding reference and decoded files, and scoring them.
+"""Audio that someone else's codec made: finding reference and decoded files.
 
 Either two folders whose files match by name, or a manifest: a CSV with the columns `utterance`, `reference`, `decoded`
 and, optionally, `system`, `language`, `speaker`, `transcript`, `bitrate_kbps` and any others, which the rows keep.
 """
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
-from evalkit.audio import SUFFIXES, duration
-from evalkit.cache import Cache
-from evalkit.environment.machine import check_device
-from evalkit.errors import MissingError, UsageError
-from evalkit.pipeline.jobs import Candidate, Job, Source
-from evalkit.pipeline.plan import device_here, missing_metrics
-from evalkit.pipeline.pooled import pooled_rows
-from evalkit.pipeline.run import Advance
-from evalkit.pipeline.schedule import model_metrics, pair_metrics, score_all
-from evalkit.pipeline.shards import Shard
-from evalkit.pipeline.workers import Executor
-from evalkit.results import provenance
-from evalkit.results.run_directory import COLUMNS, Row, RunWriter
+from evalkit.audio import SUFFIXES
+from evalkit.datasets.base import Dataset, Utterance
+from evalkit.errors import UsageError
+from evalkit.pipeline.choice import RenderedChoice
+from evalkit.results.run_directory import COLUMNS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 REQUIRED = ("utterance", "reference", "decoded")
 OPTIONAL = ("system", "language", "speaker", "transcript", "bitrate_kbps")
@@ -105,6 +102,21 @@ def from_manifest(path: Path) -> list[FilePair]:
     return pairs
 
 
+def from_frame(frame: "pd.DataFrame") -> list[FilePair]:
+    """The pairs of a DataFrame with the columns of a manifest; relative paths are relative to the working folder."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "manifest.csv"
+        absolute = frame.assign(
+            **{
+                name: [Path(str(one)).expanduser().resolve() for one in frame[name]]
+                for name in ("reference", "decoded")
+                if name in frame
+            }
+        )
+        absolute.to_csv(path, index=False)
+        return from_manifest(path)
+
+
 def _pair(manifest: Path, number: int, row: dict[str, str]) -> FilePair:
     empty = [name for name in REQUIRED if not row.get(name)]
     if empty or None in row:
@@ -128,68 +140,29 @@ def _pair(manifest: Path, number: int, row: dict[str, str]) -> FilePair:
     )
 
 
-def score_pairs(
-    pairs: Sequence[FilePair],
-    dataset: str,
-    metrics: Sequence[str],
-    output: Path,
-    cache: Cache,
-    advance: Advance,
-    *,
-    overwrite: bool = False,
-    workers: Executor | None = None,
-    device: str = "cpu",
-    batch: int = 1,
-    shard: Shard | None = None,
-) -> list[Row]:
-    """Score `pairs`, or the part that `shard` takes (by reference), and write a run directory; the rows are returned
-    as well. Models of metrics run on `device` and hear `batch` recordings at once; `advance` counts pairs."""
-    languages = tuple(dict.fromkeys(pair.language for pair in pairs if pair.language))
-    if problems := missing_metrics(metrics, languages):
-        raise MissingError("\n".join(problems))
-    check_device(device_here(device, workers))
-    systems = list(dict.fromkeys(pair.system for pair in pairs))
-    description = provenance.describe(
-        metrics,
-        codecs={system: {} for system in systems},
-        dataset={"name": dataset, "n": len(pairs)},
-        **({"shard": str(shard)} if shard else {}),
+def as_plan_parts(pairs: Sequence[FilePair], name: str, place: str) -> tuple[Dataset, tuple[RenderedChoice, ...]]:
+    """The references of `pairs` as a dataset called `name`, and the systems that decoded them; `place` is the folder or
+    manifest where they were found."""
+    utterances: dict[str, Utterance] = {}
+    systems: dict[str, list[FilePair]] = {}
+    for pair in pairs:
+        known = utterances.get(pair.utterance)
+        utterances[pair.utterance] = Utterance(
+            pair.utterance,
+            pair.reference,
+            (known and known.language) or pair.language or "",
+            (known and known.speaker) or pair.speaker or "",
+            known.transcript if known and known.transcript else pair.transcript,
+        )
+        systems.setdefault(pair.system, []).append(pair)
+    choices = tuple(
+        RenderedChoice(
+            spec=system,
+            files={pair.utterance: pair.decoded for pair in mine},
+            kbps={pair.utterance: pair.bitrate_kbps for pair in mine if pair.bitrate_kbps is not None},
+            extra={pair.utterance: pair.extra for pair in mine},
+            place=place,
+        )
+        for system, mine in systems.items()
     )
-    if shard is not None:
-        pairs = shard.take(pairs, [pair.reference for pair in pairs])
-    with RunWriter(output, systems, description, overwrite) as writer:
-
-        def row(pair: FilePair, metric: str, value: float | None, reason: str | None) -> Row:
-            return Row(
-                pair.system, dataset, pair.utterance, metric, value, reason,
-                pair.bitrate_kbps, pair.language, pair.speaker, pair.extra,
-            )  # fmt: skip
-
-        for pair in pairs:
-            if pair.decoded is None:
-                reason = f"no decoded file has the name of {pair.reference}"
-                writer.add(row(pair, metric, None, reason) for metric in metrics)
-                advance(pair.system, 1)
-        unfinished = dict.fromkeys(range(len(pairs)), len(metrics))
-        scored = (*pair_metrics(metrics), *model_metrics(metrics))
-        for answers in score_all(list(_jobs(pairs, scored, device)), cache, workers, batch):
-            writer.add(row(pairs[a.key], a.metric, a.value, a.reason) for a in answers)
-            for answer in answers:
-                unfinished[answer.key] -= answer.metric in metrics
-                if answer.metric in metrics and not unfinished[answer.key]:
-                    advance(pairs[answer.key].system, 1)
-        writer.add(pooled_rows(metrics, systems, dataset, writer.rows))
-        return writer.rows
-
-
-def _jobs(pairs: Sequence[FilePair], metrics: tuple[str, ...], device: str) -> Iterator[Job]:
-    """One job a reference, so that it is read and resampled once for all systems."""
-    groups: dict[tuple[Path, str | None], list[Candidate]] = {}
-    for key, pair in enumerate(pairs):
-        if pair.decoded is not None:
-            candidate = Candidate(key, Source(pair.decoded), metrics)
-            groups.setdefault((pair.reference, pair.transcript), []).append(candidate)
-    for (reference, transcript), candidates in groups.items():
-        language = pairs[candidates[0].key].language
-        seconds = duration(reference) if model_metrics(metrics) else 0.0
-        yield Job(Source(reference), tuple(candidates), transcript, language, device, seconds)
+    return Dataset(name, tuple(utterances.values()), "", ""), choices

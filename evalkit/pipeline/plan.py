@@ -1,31 +1,26 @@
 """What to run: decided, checked and complete before any work starts."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from evalkit.codecs import Codec
 from evalkit.datasets.base import Dataset, Utterance
 from evalkit.environment.machine import check_device
-from evalkit.errors import MissingError
+from evalkit.errors import MissingError, UsageError
 from evalkit.metrics.load import load_metric
 from evalkit.metrics.model import ModelMetric
-from evalkit.pipeline.choice import CodecChoice
-from evalkit.pipeline.encode import Coder, LocalCoder
-from evalkit.pipeline.schedule import model_metrics, pair_metrics
+from evalkit.pipeline.choice import SystemChoice
+from evalkit.pipeline.schedule import model_metrics, pair_metrics, scoring_processes
+from evalkit.pipeline.shards import Shard
 from evalkit.pipeline.suites import missing_lines
 from evalkit.pipeline.workers import Executor
-
-if TYPE_CHECKING:
-    from evalkit.pipeline.shards import Shard
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One run: which codecs over which utterances, scored by what, and where it goes."""
+    """One run: which systems over which utterances, scored by what, and where it goes."""
 
-    codecs: tuple[CodecChoice, ...]
+    systems: tuple[SystemChoice, ...]
     dataset: Dataset
     metrics: tuple[str, ...]
     output: Path
@@ -33,14 +28,18 @@ class Plan:
     seed: int = 0
     save_audio: bool = False
     overwrite: bool = False
-    workers: Executor | None = None
-    """Where waveforms are scored; None for processes on this machine."""
-    coder: Callable[[CodecChoice, Codec, str], Coder] = LocalCoder
-    """Where codecs run."""
+    workers: Executor = field(default_factory=scoring_processes)
+    """Where waveforms are scored, and codecs run."""
     batch: int = 1
-    """Recordings that a metric's model hears at once."""
-    shard: "Shard | None" = None
+    """Recordings that a metric's model takes at once."""
+    shard: Shard | None = None
     """The part of the dataset that this run does; None for all of it."""
+    notes: tuple[str, ...] = ()
+    """What readers should know of how it was planned."""
+    debug: bool = False
+    """Show the first traceback of each kind."""
+    fail_fast: bool = False
+    """Stop at the first failure of a codec or metric."""
 
     @property
     def utterances(self) -> Sequence[Utterance]:
@@ -48,16 +47,19 @@ class Plan:
         return everything if self.shard is None else self.shard.take(everything, [u.id for u in everything])
 
     def check(self) -> None:
-        """Raises MissingError that lists every codec and metric that cannot run here, each with its remedy."""
+        """Raises MissingError that lists every system and metric that cannot run here, each with its remedy; UsageError
+        for a seed that is none."""
+        if not 0 <= self.seed < 2**32:
+            raise UsageError(f"the seed must be from 0 to {2**32 - 1}, not {self.seed}")
         problems = []
-        missing = [(choice.spec, state) for choice in self.codecs if not (state := choice.availability()).ready]
+        missing = [(choice.spec, state) for choice in self.systems if not (state := choice.availability()).ready]
         if missing:
             lines = "\n".join(f"  {spec}: {state.code}. {state.remedy}" for spec, state in missing)
             problems.append(f"these codecs cannot run here yet:\n{lines}")
         problems += missing_metrics(self.metrics, self.dataset.languages)
         if problems:
             raise MissingError("\n".join(problems))
-        check_device(device_here(self.device, self.workers))
+        check_device(self.device if self.workers.here else "cpu")
 
 
 def with_texts(plan: Plan) -> tuple[Plan, list[str]]:
@@ -67,8 +69,7 @@ def with_texts(plan: Plan) -> tuple[Plan, list[str]]:
     metrics = list(plan.metrics)
     if all(utterance.transcript is None for utterance in plan.dataset):
         for position, name in enumerate(metrics):
-            other = getattr(load_metric(name), "without_text", None)
-            if other is not None:
+            if (other := load_metric(name).without_text) is not None:
                 metrics[position] = other
                 notes.append(f"{plan.dataset.name} has no transcripts: {other} was measured in place of {name}.")
     return replace(plan, metrics=tuple(dict.fromkeys(metrics))), notes
@@ -93,8 +94,3 @@ def missing_metrics(metrics: Sequence[str], languages: Sequence[str]) -> list[st
     hint = f"All of it: evalkit fetch {fetched}. " if len(lacking) > 1 and fetched else ""
     hint += "What can run now: add `available` to --metrics."
     return [f"these metrics cannot run here yet:\n{missing_lines(lacking)}\n{hint}"]
-
-
-def device_here(device: str, workers: Executor | None) -> str:
-    """Where this process itself computes, if `workers` are to compute on `device`."""
-    return device if workers is None or workers.here else "cpu"

@@ -31,8 +31,7 @@ def pooled_rows(metrics: Sequence[str], codecs: Sequence[str], dataset: str, row
     """Rows about a whole dataset that are made from those of its utterances, such as the corpus CER."""
     for name in model_metrics(metrics):
         metric = load_metric(name)
-        pooled = getattr(metric, "pooled", None)
-        if pooled is None:
+        if not metric.pooled_names:
             continue
         for codec in codecs:
             found: dict[str, dict[str, float]] = {}
@@ -41,5 +40,5 @@ def pooled_rows(metrics: Sequence[str], codecs: Sequence[str], dataset: str, row
                 if one_of_it and row.value is not None:
                     found.setdefault(row.utterance, {})[row.metric] = row.value
             whole = [found[u] for u in sorted(found) if len(found[u]) == len(metric.rows)]
-            for row_name, value in pooled(whole).items():
+            for row_name, value in metric.pooled(whole).items():
                 yield Row(codec, dataset, CORPUS, row_name, value)

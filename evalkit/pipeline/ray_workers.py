@@ -20,8 +20,8 @@ from evalkit.audio import Wave
 from evalkit.codecs import Codec, Codes
 from evalkit.environment.extras import install
 from evalkit.errors import MissingError
-from evalkit.pipeline.choice import CodecChoice, Rendered
-from evalkit.pipeline.encode import code
+from evalkit.pipeline.choice import CodecChoice
+from evalkit.pipeline.coders import reconstruct
 from evalkit.pipeline.workers import THREAD_VARIABLES, TIMEOUT, WorkerCrash
 
 RETRIES = 3
@@ -33,7 +33,7 @@ class RayWorkers:
 
     here = False
 
-    def __init__(self, device: str = "cpu") -> None:
+    def __init__(self, device: str = "cpu", timeout: float = TIMEOUT) -> None:
         """Raises MissingError where Ray is not installed, or there is no cluster to join, or none for `device`."""
         try:
             import ray
@@ -51,6 +51,7 @@ class RayWorkers:
         if device.startswith("cuda") and not ray.cluster_resources().get("GPU"):
             raise MissingError(f"--device {device} cannot be used: the Ray cluster has no GPU. Use --device cpu.")
         self._ray = ray
+        self.timeout = timeout
         self._functions: dict[Callable[[Any], Any], Any] = {}
         self.holders: dict[Any, RayModels] = {}
         """Of the jobs that run in an actor, by handle."""
@@ -67,7 +68,7 @@ class RayWorkers:
     def collect(self, handles: Collection[Any]) -> Iterator[tuple[Any, Any]]:
         errors = self._ray.exceptions
         gone = (errors.TaskCancelledError, errors.WorkerCrashedError, errors.NodeDiedError, errors.RayActorError)
-        done, _ = self._ray.wait(list(handles), num_returns=1, timeout=TIMEOUT)
+        done, _ = self._ray.wait(list(handles), num_returns=1, timeout=self.timeout or None)
         for handle in done or list(handles):
             if (holder := self.holders.pop(handle, None)) is not None:
                 holder.release(handle, hung=not done)
@@ -76,7 +77,7 @@ class RayWorkers:
             try:
                 result = self._ray.get(handle)
             except gone:
-                result = WorkerCrash("its process died" if done else f"took longer than {TIMEOUT:.0f} s")
+                result = WorkerCrash("its process died" if done else f"took longer than {self.timeout:g} s")
             yield handle, result
 
     def models(self, device: str) -> "RayModels":
@@ -89,7 +90,7 @@ class RayWorkers:
 
     def coder(self, choice: CodecChoice, codec: Codec, device: str) -> "RayCoder":
         """Where `choice` runs."""
-        return RayCoder(self._ray, choice, device)
+        return RayCoder(self._ray, choice, device, self.timeout)
 
 
 def _actor(ray: Any, kind: type, device: str) -> tuple[Any, int]:
@@ -142,14 +143,14 @@ class RayModels:
 class RayCoder:
     """A codec in actors."""
 
-    def __init__(self, ray: Any, choice: CodecChoice, device: str) -> None:
+    def __init__(self, ray: Any, choice: CodecChoice, device: str, timeout: float) -> None:
         self._ray = ray
         remote, count = _actor(ray, _Codec, device)
-        self._actors = cycle([remote.remote(choice, device) for _ in range(count)])
+        self._actors = cycle([remote.remote(choice, device, timeout) for _ in range(count)])
         self.ahead = 2 * count
 
     def start(self, wav: Wave) -> Callable[[], tuple[Codes, Wave]]:
-        handle = next(self._actors).code.remote(wav)
+        handle = next(self._actors).reconstruct.remote(wav)
 
         def finish() -> tuple[Codes, Wave]:
             nonlocal handle
@@ -157,7 +158,7 @@ class RayCoder:
                 try:
                     return self._ray.get(handle)
                 except self._ray.exceptions.RayActorError:  # its node is gone, or the codec killed it: ask the next
-                    handle = next(self._actors).code.remote(wav)
+                    handle = next(self._actors).reconstruct.remote(wav)
             return self._ray.get(handle)
 
         return finish
@@ -173,10 +174,8 @@ class _Models:
 class _Codec:
     """A codec in a process of the cluster."""
 
-    def __init__(self, choice: CodecChoice, device: str) -> None:
-        codec = choice.build(device)
-        assert not isinstance(codec, Rendered)
-        self._codec = codec
+    def __init__(self, choice: CodecChoice, device: str, timeout: float) -> None:
+        self._codec, self._timeout = choice.build(device), timeout
 
-    def code(self, wav: Wave) -> tuple[Codes, Wave]:
-        return code(self._codec, wav)
+    def reconstruct(self, wav: Wave) -> tuple[Codes, Wave]:
+        return reconstruct(self._codec, wav, self._timeout)

@@ -1,201 +1,226 @@
-"""The main path: every codec over every utterance, scored, recorded, summarized.
+"""The main path: every system over every utterance, scored, recorded, summarized.
 
-    plan -> for each utterance: load -> encode -> decode -> score -> record -> summarize -> write
+    plan -> for each system and utterance: load -> encode -> decode -> score -> record -> summarize -> write
 
-What to run is in plan.py, the way through a codec in coding.py, scoring in score.py, rows about a whole dataset in
-corpus.py, and the run directory in store.py.
+Scoring drives: `score_all` pulls jobs from `RunLoop.jobs`, which takes utterances through the systems (encode.py) as
+long as workers have room, and gives back scores, which `RunLoop.record` writes as rows. Metrics that hold a model come
+last, once all systems are through: each model is opened once. What to run is in plan.py and systems.py, scoring in
+schedule.py and score.py, rows about a whole dataset in pooled.py, and the run directory in evalkit/results.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Protocol
 
 import numpy as np
 
-from evalkit.audio import write
+from evalkit.audio import duration, write
 from evalkit.cache import Cache
-from evalkit.codecs import Codec
 from evalkit.datasets.base import Dataset, Utterance
-from evalkit.pipeline.choice import Rendered
-from evalkit.pipeline.encode import (
-    Reconstruction,
-    describe_codec,
-    is_narrow,
-    kbps,
-    narrow_notes,
-    own_notes,
-    reconstructions,
-)
-from evalkit.pipeline.jobs import Candidate, Job, Score, Source
-from evalkit.pipeline.plan import Plan, device_here, rows_of, with_texts
+from evalkit.errors import FailFastError
+from evalkit.metrics.load import load_metric
+from evalkit.pipeline.encode import Reconstruction, System
+from evalkit.pipeline.jobs import Candidate, Job, RowScore, Source
+from evalkit.pipeline.known_scores import ScoreCache
+from evalkit.pipeline.plan import Plan, rows_of, with_texts
 from evalkit.pipeline.pooled import corpus_rows, pooled_rows
 from evalkit.pipeline.schedule import model_metrics, pair_metrics, score_all
-from evalkit.results import provenance
+from evalkit.pipeline.systems import open_systems
+from evalkit.pipeline.temporary import TemporaryAudio
+from evalkit.results.provenance import DatasetInfo, Provenance
 from evalkit.results.run_directory import REFERENCE_FOLDER, Coded, Row, RunWriter, slug
 
-Advance = Callable[[str, int], None]
-"""Told what is under way and how many utterances were finished."""
+
+class ProgressReporter(Protocol):
+    """Who wants to know how far a run is."""
+
+    def start(self, total: int) -> None:
+        """`total` utterances are to be taken through systems."""
+
+    def advance(self, what: str, count: int = 1) -> None:
+        """`count` more are done; `what` is under way."""
 
 
-def execute(plan: Plan, cache: Cache, advance: Advance) -> list[Row]:
+class Silence:
+    """Reports no progress."""
+
+    def start(self, total: int) -> None: ...
+
+    def advance(self, what: str, count: int = 1) -> None: ...
+
+
+def execute(plan: Plan, cache: Cache, progress: ProgressReporter | None = None) -> list[Row]:
     """Run `plan` and write its run directory; the rows are returned as well."""
     plan, notes = with_texts(plan)
     plan.check()
     seed_everything(plan.seed)
-    codecs = [choice.build(device_here(plan.device, plan.workers)) for choice in plan.codecs]
-    names = [codec.name for codec in codecs]
-    description = provenance.describe(
+    systems = open_systems(plan, cache)
+    provenance = Provenance.of_this_machine(
         plan.metrics,
-        codecs={codec.name: describe_codec(codec) for codec in codecs},
+        codecs={system.name: system.info() for system in systems},
         dataset=describe_dataset(plan.dataset),
-        notes=[*plan.dataset.notes, *notes, *own_notes(codecs)],
+        notes=(*plan.dataset.notes, *plan.notes, *notes),
         device=plan.device,
         seed=plan.seed,
-        **({"shard": str(plan.shard)} if plan.shard else {}),
+        batch=plan.batch,
+        shard=str(plan.shard) if plan.shard else None,
     )
-    with RunWriter(plan.output, names, description, plan.overwrite) as writer, TemporaryAudio() as temporary:
-        course = Course(plan, codecs, cache, writer, temporary, advance)
-        jobs: Iterable[Job] = course.jobs()
-        if models := model_metrics(plan.metrics):  # they hear what all codecs made: codecs first, then all metrics
+    names = [system.name for system in systems]
+    with RunWriter(plan.output, names, provenance, plan.overwrite) as writer, TemporaryAudio() as temporary:
+        known = ScoreCache(cache)
+        progress = progress or Silence()
+        progress.start(sum(system.count(plan.utterances) for system in systems))
+        loop = RunLoop(plan, systems, writer, temporary, progress)
+        jobs: Iterable[Job] = loop.jobs()
+        if loop.deferred:
             jobs = list(jobs)
-        for answers in score_all(jobs, cache, plan.workers, plan.batch):
-            course.record(answers)
-            if models:
-                advance(answers[0].metric, 0)
+        try:
+            for scores in score_all(jobs, known, plan.workers, plan.batch, cache.folder):
+                loop.record(scores)
+        finally:
+            writer.add_utterances(known.references)
         writer.add(pooled_rows(plan.metrics, names, plan.dataset.name, writer.rows))
         writer.add(corpus_rows(plan.metrics, names, plan.dataset.name, writer.coded))
-        writer.provenance["notes"] += narrow_notes(codecs, course.narrow, len(plan.utterances))
+        writer.add_notes(note for system in systems for note in system.notes(len(plan.utterances)))
         return writer.rows
 
 
-@dataclass(frozen=True)
+@dataclass
 class PendingUtterance:
-    """One utterance on its way through one codec; `kbps` as measured, or as declared for audio that was rendered
-    elsewhere, and None where encoding or decoding failed."""
+    """An utterance that went through a system and waits for `missing` more rows. `kbps` as measured, or as declared for
+    rendered audio, and None where encoding or decoding failed."""
 
-    codec: str
+    system: str
     utterance: Utterance
     kbps: float | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)
+    missing: int = 0
 
-    def row(self, dataset: str, answer: Score) -> Row:
+    def row(self, dataset: str, score: RowScore) -> Row:
+        """The row of one of its scores."""
         u = self.utterance
         return Row(
-            self.codec, dataset, u.id, answer.metric, answer.value, answer.reason,
-            self.kbps, u.language or None, u.speaker or None,
+            self.system, dataset, u.id, score.metric, score.value, score.reason,
+            self.kbps, u.language or None, u.speaker or None, self.extra,
         )  # fmt: skip
 
 
-class Course:
-    """The trips of a run, and what is to be scored of them. A trip's number is the key of its answers."""
+class RunLoop:
+    """What is to be scored, and what came of it. The position of a PendingUtterance is the key of its scores."""
 
     def __init__(
         self,
         plan: Plan,
-        codecs: Sequence[Codec | Rendered],
-        cache: Cache,
+        systems: Sequence[System],
         writer: RunWriter,
-        temporary: "TemporaryAudio",
-        advance: Advance,
+        temporary: TemporaryAudio,
+        progress: ProgressReporter,
     ) -> None:
-        self._plan, self._codecs, self._cache = plan, codecs, cache
-        self._writer, self._shelf, self._advance = writer, temporary, advance
-        self._scored = (*pair_metrics(plan.metrics), *model_metrics(plan.metrics))
-        self._trips: list[PendingUtterance] = []
-        self._later: dict[str, Job] | None = {} if model_metrics(plan.metrics) else None
-        self.narrow: dict[str, list[int]] = {}
-        """Sampling rates of the utterances that lack a part of a codec's band, by codec."""
+        self._plan, self._systems = plan, systems
+        self._writer, self._temporary, self._progress = writer, temporary, progress
+        self._models = bool(model_metrics(plan.metrics))
+        self._metrics = (*pair_metrics(plan.metrics), *model_metrics(plan.metrics))
+        self._rows = sum(len(load_metric(name).rows) for name in self._metrics)
+        """Of one utterance and system."""
+        self._pending: list[PendingUtterance] = []
+        self.deferred = self._models or not any(system.runs for system in systems)
+        """Whether jobs wait until all systems are through, so that each has the versions of all of them: models are
+        opened once, references of rendered audio read once."""
 
     def jobs(self) -> Iterator[Job]:
-        """Take every utterance through every codec. What came out is to be scored: at once or, with metrics that hold a
-        model, in the end, one job an utterance with the versions of all codecs."""
-        plan = self._plan
-        for choice, codec in zip(plan.codecs, self._codecs, strict=True):
-            coder = None if isinstance(codec, Rendered) else plan.coder(choice, codec, plan.device)
-            for utterance, reconstruction in reconstructions(codec, coder, plan.utterances, plan.device, self._cache):
-                key = len(self._trips)
-                if isinstance(reconstruction, Reconstruction):
-                    self._trips.append(self._passed(codec, utterance, reconstruction))
-                    if self._later is not None:
-                        self._put_off(utterance, reconstruction, key)
-                    elif self._scored:
-                        source = Source(reconstruction.reference, reconstruction.reference.pcm_hash())
-                        candidate = Candidate(key, reconstruction.decoded, self._scored)
-                        yield Job(source, (candidate,), utterance.transcript, utterance.language)
-                else:  # costs this utterance, not the run
-                    self._trips.append(PendingUtterance(codec.name, utterance))
-                    self.record(Score(key, row, None, str(reconstruction)) for row in rows_of(plan.metrics))
-                self._advance(codec.name, 1)
-        if self._later is not None:
-            yield from self._later.values()
+        """Take every utterance through every system. What came out is to be scored at once, or `deferred`."""
+        later: dict[str, Job] = {}
+        for system in self._systems:
+            for utterance, result in system.reconstructions(self._plan.utterances):
+                pending = PendingUtterance(system.name, utterance, missing=self._rows)
+                self._pending.append(pending)
+                key = len(self._pending) - 1
+                if not isinstance(result, Reconstruction):  # costs this utterance, not the run
+                    self._fail(key, result)
+                    continue
+                pending.kbps, pending.extra = result.kbps, result.extra
+                self._keep(system, utterance, result)
+                if self.deferred and self._metrics:
+                    later[utterance.id] = self._add(later.get(utterance.id), key, utterance, result)
+                elif self._metrics:
+                    candidate = Candidate(key, result.decoded, self._metrics)
+                    yield Job(result.reference, (candidate,), utterance.transcript, utterance.language, utterance.id)
+                if system.runs or not self._metrics:
+                    self._progress.advance(system.name, 1)
+        yield from later.values()
 
-    def record(self, answers: Iterable[Score]) -> None:
-        self._writer.add(self._trips[a.key].row(self._plan.dataset.name, a) for a in answers)
+    def record(self, scores: Sequence[RowScore]) -> None:
+        """Write `scores` as rows."""
+        runs = {system.name: system.runs for system in self._systems}
+        self._writer.add(self._pending[one.key].row(self._plan.dataset.name, one) for one in scores)
+        for score in scores:
+            pending = self._pending[score.key]
+            pending.missing -= 1
+            if score.trace:
+                self._trace(f"{score.metric}: {score.reason}", score.trace)
+            if pending.missing == 0 and not runs[pending.system]:
+                self._progress.advance(pending.system, 1)
+        if self._models and scores:
+            self._progress.advance(scores[0].metric, 0)
 
-    def _passed(
-        self, codec: Codec | Rendered, utterance: Utterance, reconstruction: Reconstruction
-    ) -> PendingUtterance:
-        reference, codes = reconstruction.reference, reconstruction.codes
+    def _fail(self, key: int, error: Exception) -> None:
+        pending = self._pending[key]
+        rows = rows_of(self._plan.metrics)
+        name = self._plan.dataset.name
+        self._writer.add(
+            pending.row(name, RowScore(key, row, None, str(error) or type(error).__name__)) for row in rows
+        )
+        if error.__cause__ is not None:
+            self._trace(f"{pending.system}: {error}", "".join(traceback.format_exception(error.__cause__)))
+        self._progress.advance(pending.system, 1)
+
+    def _trace(self, what: str, text: str) -> None:
+        """Keep the first traceback of each kind; with --debug show it, with --fail-fast stop."""
+        kind = f"{what.partition(':')[0]}: {text.rstrip().splitlines()[-1].partition(':')[0]}"
+        if self._writer.add_error(kind, text) and self._plan.debug:
+            print(f"{what}\n{text}", file=sys.stderr)
+        if self._plan.fail_fast:
+            raise FailFastError(f"{what} (--fail-fast; the traceback is in {self._writer.path / 'errors.txt'})")
+
+    def _keep(self, system: System, utterance: Utterance, result: Reconstruction) -> None:
         if self._plan.save_audio:
-            self._save(codec.name, utterance, reconstruction)
-        if is_narrow(codec, reference):
-            self.narrow.setdefault(codec.name, []).append(reference.sample_rate)
-        if codes is not None:
-            coded = Coded(codec.name, self._plan.dataset.name, utterance.id, reference.seconds, codes)
+            folder, file = self._plan.output / "audio", f"{slug(utterance.id)}.wav"
+            write(folder / slug(system.name) / file, result.decoded.audio())
+            if not (original := folder / REFERENCE_FOLDER / file).exists():
+                write(original, result.reference.audio())
+        if result.codes is not None and (identity := result.reference.identity) is not None:
+            coded = Coded(system.name, self._plan.dataset.name, utterance.id, identity.seconds, result.codes)
             self._writer.add_codes(coded)
-        return PendingUtterance(codec.name, utterance, kbps(codec, codes, reference.seconds))
+            self._writer.add_utterances({utterance.id: identity})
 
-    def _put_off(self, utterance: Utterance, reconstruction: Reconstruction, key: int) -> None:
-        assert self._later is not None
-        reference = reconstruction.reference
-        empty = Job(
-            Source(utterance.source, reference.pcm_hash()), (), utterance.transcript, utterance.language,
-            self._plan.device, reference.seconds,
-        )  # fmt: skip
-        job = self._later.get(utterance.id, empty)
-        candidate = Candidate(key, self._shelf.keep(reconstruction.decoded), self._scored)
-        self._later[utterance.id] = replace(job, candidates=(*job.candidates, candidate))
+    def _add(self, job: Job | None, key: int, utterance: Utterance, result: Reconstruction) -> Job:
+        """`job`, or a new one, with one more version of `utterance`."""
+        if job is None:
+            reference = Source(utterance.source, result.reference.identity)
+            seconds = self._seconds(reference) if self._models else 0.0
+            job = Job(reference, (), utterance.transcript, utterance.language, utterance.id, self._plan.device, seconds)
+        candidate = Candidate(key, self._temporary.store(result.decoded), self._metrics)
+        return replace(job, candidates=(*job.candidates, candidate))
 
-    def _save(self, codec: str, utterance: Utterance, reconstruction: Reconstruction) -> None:
-        folder, file = self._plan.output / "audio", f"{slug(utterance.id)}.wav"
-        write(folder / slug(codec) / file, reconstruction.decoded.audio())
-        if not (original := folder / REFERENCE_FOLDER / file).exists():
-            write(original, reconstruction.reference)
+    def _seconds(self, reference: Source) -> float:
+        if reference.identity is not None:
+            return reference.identity.seconds
+        return duration(reference.content) if isinstance(reference.content, Path) else 0.0
 
 
-class TemporaryAudio:
-    """Decoded audio that waits to be scored, on disk: what is not in a file yet goes to a folder that is removed in
-    the end. Used in a `with` statement."""
-
-    def __enter__(self) -> "TemporaryAudio":
-        self._folder = TemporaryDirectory(prefix="evalkit-")
-        self._count = 0
-        return self
-
-    def keep(self, decoded: Source) -> Source:
-        """The same audio, in a file."""
-        if isinstance(decoded.content, Path):
-            return decoded
-        self._count += 1
-        path = Path(self._folder.name) / f"{self._count}.wav"
-        write(path, decoded.audio())
-        return Source(path, decoded.pcm)
-
-    def __exit__(self, *error: object) -> None:
-        self._folder.cleanup()
-
-
-def describe_dataset(dataset: Dataset) -> dict[str, object]:
-    """Which utterances these are, for the provenance."""
-    return {
-        "name": dataset.name,
-        "revision": dataset.revision,
-        "license": dataset.license,
-        "n": len(dataset),
-        "ids_sha256": dataset.ids_hash,
-        "selection": dict(dataset.selection),
-    }
+def describe_dataset(dataset: Dataset) -> DatasetInfo:
+    """Which utterances these are, for the provenance; what names their audio follows when they were read."""
+    return DatasetInfo(
+        name=dataset.name,
+        revision=dataset.revision or None,
+        license=dataset.license,
+        n=len(dataset),
+        ids_sha256=dataset.ids_hash,
+        selection=dict(dataset.selection),
+    )
 
 
 def seed_everything(seed: int) -> None:

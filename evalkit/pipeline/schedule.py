@@ -7,63 +7,73 @@ scores what all codecs decoded, and is closed before the next one is opened, so 
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
-from evalkit.cache import Cache
+from evalkit.environment.machine import available_memory, default_workers
 from evalkit.errors import AudioError
 from evalkit.metrics.base import PairMetric
 from evalkit.metrics.load import load_metric
 from evalkit.metrics.model import ModelMetric
-from evalkit.pipeline.jobs import Job, Score, Source
+from evalkit.pipeline.jobs import Job, RowScore, Source
 from evalkit.pipeline.known_scores import ScoreCache
 from evalkit.pipeline.score import model_metric, score_jobs, without_value
-from evalkit.pipeline.workers import CrashedJob, Executor, Processes, Workers, run_isolated
+from evalkit.pipeline.workers import TIMEOUT, CrashedJob, Executor, Processes, Workers, run_isolated
 
 PRELOAD = ("evalkit.pipeline.score", "pesq", "pystoi", "scipy.fft", "scipy.signal")
+MEMORY_A_WORKER = 2**30
+"""Bytes that a worker may need for a recording of some minutes: more workers than fit are not started."""
 
 
 def score_all(
-    jobs: Iterable[Job], kept: Cache, workers: Executor | None = None, batch: int = 1
-) -> Iterator[list[Score]]:
-    """Answers of all jobs, in the order in which they are done; a crash costs the one answer that caused it. Without
-    `workers`, processes on this machine. A list of jobs may have metrics that hold a model, which are scored beside the
-    others, `batch` recordings at once; jobs that are still to come may not.
+    jobs: Iterable[Job], known: ScoreCache, workers: Executor, batch: int = 1, cache: Path | None = None
+) -> Iterator[list[RowScore]]:
+    """Scores of all jobs, in the order in which they are done; a crash costs the one score that caused it.
+
+    A list of jobs may have metrics that hold a model, which are scored beside the others, `batch` recordings at once,
+    with features of references in the folder `cache`; jobs that are still to come may not.
     """
-    workers = workers or scoring_processes()
-    memory = ScoreCache(kept)
-    known: list[list[Score]] = []
+    found: list[list[RowScore]] = []
 
     def unknown(parts: Iterable[Job]) -> Iterator[Job]:
         for job in parts:
-            answers, rest = memory.recall(job)
-            if answers:
-                known.append(answers)
+            scores, rest = known.look_up(replace(job, timeout=workers.timeout))
+            if scores:
+                found.append(scores)
             if rest is not None:
                 yield rest if workers.here else _carried(rest)
 
     light = unknown(part for job in jobs for part in _only(job, pair_metrics))
     lanes: list[tuple[Iterable[tuple[Job, ...]], Workers]] = [(((job,) for job in light), workers)]
     if isinstance(jobs, Sequence) and jobs:
-        # The last digits of what is heard in batches depend on the batch: it is not kept for other runs.
-        folder = kept.folder if workers.here and batch == 1 else None
-        heavy = _by_model([replace(job, batch=batch, kept=folder) for job in jobs])
+        # The last digits of features depend on the batch that they are inferred in: only those of single runs are kept.
+        folder = cache if workers.here and batch == 1 else None
+        heavy = _by_model([replace(job, batch=batch, cache=folder) for job in jobs])
         groups = (group for parts in heavy for group in _groups(unknown(parts)))
         lanes.append((groups, workers.models(jobs[0].device)))
     for result in run_isolated(score_jobs, split_jobs, *lanes):
-        yield from known
-        known.clear()
+        yield from found
+        found.clear()
         if isinstance(result, CrashedJob):
             (job,) = result.job
             (candidate,) = job.candidates
             yield without_value(candidate.key, candidate.metrics[0], result.reason, settled=False)
         else:
-            memory.keep(result)
-            yield result.answers
-    yield from known
+            known.store(result)
+            yield result.scores
+    yield from found
 
 
-def scoring_processes(count: int | None = None) -> Processes:
-    """`count` processes on this machine, one a core unless given, that have the metrics' packages at hand."""
-    return Processes(count, PRELOAD)
+def scoring_processes(count: int | None = None, timeout: float = TIMEOUT) -> Processes:
+    """`count` processes on this machine that have the metrics' packages at hand; by default one a core, as far as the
+    memory goes."""
+    if count is None and (free := available_memory()):
+        count = max(1, min(default_workers(), free // MEMORY_A_WORKER))
+    return Processes(count, PRELOAD, timeout, _steps)
+
+
+def _steps(jobs: tuple[Job, ...]) -> int:
+    """Scores of `jobs`: each may take the whole timeout."""
+    return sum(len(candidate.metrics) for job in jobs for candidate in job.candidates)
 
 
 def _by_model(jobs: Sequence[Job]) -> list[Iterator[Job]]:
@@ -102,8 +112,8 @@ def _carried(job: Job) -> Job:
 
 
 def _groups(jobs: Iterable[Job]) -> Iterator[tuple[Job, ...]]:
-    """`jobs` of one model as it hears them: together, up to a batch of recordings in one language, where it may hear
-    recordings of different length at once; else one by one."""
+    """`jobs` of one model as it takes them: up to a batch of recordings in one language together, where recordings of
+    different length may share a batch; else one by one."""
     group: list[Job] = []
     for job in jobs:
         pads = model_metric(job.candidates[0].metrics[0]).pads

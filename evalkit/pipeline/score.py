@@ -1,72 +1,97 @@
 """What a worker process does: every metric for every candidate of a job."""
 
 import gc
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from math import isfinite
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
 
 from evalkit.audio import Wave
 from evalkit.cache import Cache
+from evalkit.environment.deadline import deadline
 from evalkit.environment.machine import default_workers
-from evalkit.errors import AudioError, UndefinedScore
+from evalkit.errors import AudioError, DeadlineError, UndefinedScore
 from evalkit.metrics.base import SCORE_RATE, Pair, PairMetric
 from evalkit.metrics.load import load_metric
 from evalkit.metrics.model import ModelMetric, Scorer
-from evalkit.pipeline.jobs import Candidate, Job, Score, Scored, Source
+from evalkit.pipeline.jobs import Candidate, Job, RowScore, Scored, Source
 from evalkit.pipeline.known_scores import LENGTH_TOLERANCE
 
 
 def score_jobs(jobs: tuple[Job, ...]) -> Scored:
     """Every metric for every candidate of `jobs`. Runs in a worker process."""
-    scored = Scored([])
+    scored = Scored()
     pairs = [(candidate, pair) for job in jobs for candidate, pair in _pairs(job, scored)]
     for name in dict.fromkeys(name for candidate, _ in pairs for name in candidate.metrics):
         mine = [(candidate.key, pair) for candidate, pair in pairs if name in candidate.metrics]
         score = _score_function(name, [pair for _, pair in mine], jobs[0])
-        scored.answers.extend(answer for key, pair in mine for answer in _answer(key, name, score, pair))
+        for key, pair in mine:
+            scored.scores.extend(_score(key, name, score, pair, jobs[0].timeout))
     return scored
 
 
 def _pairs(job: Job, scored: Scored) -> Iterator[tuple[Candidate, Pair]]:
-    """The candidates of `job` that can be read, each with its pair; the others are answered in `scored`."""
+    """The candidates of `job` that can be read, each with its pair; the others get their reasons in `scored`."""
     try:
         reference = _load(job.reference, "reference", scored)
     except AudioError as error:
         for candidate in job.candidates:
-            scored.answers.extend(_refuse(candidate, error))
+            scored.scores.extend(_unreadable(candidate, error))
         return
+    if isinstance(job.reference.content, Path):
+        scored.references[job.utterance] = scored.files[job.reference.content]
     for candidate in job.candidates:
         try:
             decoded = _load(candidate.source, "decoded audio", scored)
             yield candidate, Pair(*_same_length(reference, decoded), job.transcript, job.language)
         except AudioError as error:
-            scored.answers.extend(_refuse(candidate, error))
+            scored.scores.extend(_unreadable(candidate, error))
 
 
 def _score_function(name: str, pairs: Sequence[Pair], job: Job) -> Callable[[Pair], Mapping[str, float]]:
     """What scores each of `pairs` by the metric `name`."""
     metric = load_metric(name)
     if isinstance(metric, PairMetric):
-        return lambda pair: {name: float(metric.score(pair))}
+        return lambda pair: {name: metric.score(pair)}
     assert isinstance(metric, ModelMetric)
-    with suppress(Exception):  # it comes again where it costs a row: too little memory for the batch may do for one
+    # An error comes again where it costs a row: too little memory for the batch may do for one.
+    with suppress(Exception, SystemExit), deadline(job.timeout * len(pairs)):
         _opened(metric, job).prepare(metric, pairs, job.batch)
     return lambda pair: _opened(metric, job).score(metric, pair)
 
 
-def _answer(key: int, name: str, score: Callable[[Pair], Mapping[str, float]], pair: Pair) -> list[Score]:
+def _score(
+    key: int, name: str, score: Callable[[Pair], Mapping[str, float]], pair: Pair, timeout: float
+) -> list[RowScore]:
     try:
-        values = score(pair)
-        for value in values.values():
-            if not np.isfinite(value):
-                raise UndefinedScore(f"the metric returned {value}")
+        with deadline(timeout):
+            values = score(pair)
+        return [RowScore(key, row, _number(values[row])) for row in load_metric(name).rows]
     except UndefinedScore as error:
         return without_value(key, name, str(error))
-    except Exception as error:  # a bug in one metric costs its own rows, and says so in them
-        return without_value(key, name, f"{type(error).__name__}: {error}", settled=False)
-    return [Score(key, row, value) for row, value in values.items()]
+    except DeadlineError as error:
+        return without_value(key, name, str(error), settled=False)
+    except (Exception, SystemExit) as error:  # a bug in one metric costs its own rows, and says so in them
+        reason, trace = f"{type(error).__name__}: {error}", traceback.format_exc()
+        return without_value(key, name, reason, settled=False, trace=trace)
+
+
+def _number(value: object) -> float:
+    """`value` as a row holds it; raises TypeError for what is no real number, UndefinedScore for one that is not
+    finite."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+        shape = f" of shape {value.shape}" if isinstance(value, np.ndarray) else ""
+        raise TypeError(f"the metric returned a {type(value).__name__}{shape}, not a number")
+    number = float(value)
+    if not isfinite(number):
+        raise UndefinedScore(f"the metric returned {number}")
+    return number
 
 
 _OPEN: dict[tuple[str, str], Scorer] = {}
@@ -84,31 +109,38 @@ def _opened(metric: ModelMetric, job: Job) -> Scorer:
         gc.collect()
         _OPEN[which] = metric.open(job.device)
         _OPEN[which].device = job.device
-        _OPEN[which].reference_features = None if job.kept is None else Cache(job.kept)
+        _OPEN[which].reference_features = None if job.cache is None else Cache(job.cache)
     return _OPEN[which]
 
 
 def model_metric(name: str) -> ModelMetric:
+    """The metric `name`, which holds a model."""
     metric = load_metric(name)
     assert isinstance(metric, ModelMetric)
     return metric
 
 
-def without_value(key: int, metric: str, reason: str, settled: bool = True) -> list[Score]:
-    return [Score(key, row, None, reason, settled) for row in load_metric(metric).rows]
+def without_value(key: int, metric: str, reason: str, settled: bool = True, trace: str | None = None) -> list[RowScore]:
+    """A score without a value for every row of `metric`."""
+    return [
+        RowScore(key, row, None, reason or "no reason was given", settled, trace) for row in load_metric(metric).rows
+    ]
 
 
-def _refuse(candidate: Candidate, error: AudioError) -> list[Score]:
-    return [a for m in candidate.metrics for a in without_value(candidate.key, m, str(error), settled=False)]
+def _unreadable(candidate: Candidate, error: AudioError) -> list[RowScore]:
+    return [one for m in candidate.metrics for one in without_value(candidate.key, m, str(error), settled=False)]
 
 
 def _load(source: Source, what: str, scored: Scored) -> Wave:
+    """Samples at SCORE_RATE, read-only: what a metric does to them would change the scores of the next."""
     audio = source.audio()
     if isinstance(source.content, Path):
-        scored.pcm[source.content] = source.pcm or audio.pcm_hash()
+        scored.files[source.content] = source.identity or audio.identity()
     if not np.isfinite(audio.wav).all():
         raise AudioError(f"{what} holds NaN or infinite samples")
-    return audio.at(SCORE_RATE).wav
+    wav = audio.at(SCORE_RATE).wav
+    wav.setflags(write=False)
+    return wav
 
 
 def _same_length(reference: Wave, decoded: Wave) -> tuple[Wave, Wave]:

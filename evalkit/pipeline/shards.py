@@ -4,18 +4,22 @@ Parts are by utterance, and a merged run has the same rows.parquet, byte for byt
 """
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from evalkit.errors import UsageError
 from evalkit.pipeline.pooled import corpus_rows, pooled_rows
-from evalkit.results.run_directory import CORPUS, Row, Run, RunWriter, read_codes, read_run, to_rows
+from evalkit.results.provenance import DatasetInfo
+from evalkit.results.run_directory import CORPUS, Row, Run, RunWriter, read_codes, read_references, read_run, to_rows
 
 Item = TypeVar("Item")
 
-SAME = ("evalkit", "score_rate", "resampler", "metrics", "codecs", "dataset", "seed")
+SAME = ("evalkit", "score_rate", "resampler", "metrics", "codecs", "dataset", "seed", "device", "batch", "align")
 """Parts of the provenance in which the shards of one run agree."""
+
+PARTICULAR = ("shard", "started", "platform", "processor", "git")
+"""Parts in which they need not."""
 
 
 @dataclass(frozen=True)
@@ -50,29 +54,29 @@ def merge(paths: Sequence[Path], output: Path, overwrite: bool = False) -> list[
     runs = sorted((read_run(path) for path in paths), key=lambda run: _shard(run).index)
     _check(runs)
     first = runs[0].provenance
-    coded = [one for run in runs for one in read_codes(run.path)]
-    description = {key: value for key, value in first.items() if key not in ("shard", "state")}
-    description["shards"] = [
-        {key: run.provenance.get(key) for key in ("shard", "started", "platform", "processor", "git")} for run in runs
-    ]
-    description["notes"] = list(dict.fromkeys(note for run in runs for note in run.provenance.get("notes", ())))
-    metrics = [name for name, about in first["metrics"].items() if "of" not in about]
-    codecs, dataset = list(first["codecs"]), first["dataset"]["name"]
-    with RunWriter(output, codecs, description, overwrite) as writer:
+    provenance = replace(
+        first,
+        shard=None,
+        shards=tuple({key: run.provenance.get(key) for key in PARTICULAR} for run in runs),
+        notes=tuple(dict.fromkeys(note for run in runs for note in run.provenance.notes)),
+    )
+    metrics = [name for name, about in first.metrics.items() if not about.of]
+    codecs, dataset = list(first.codecs), first.dataset.name
+    with RunWriter(output, codecs, provenance, overwrite) as writer:
         for run in runs:
             writer.add(to_rows(run.rows[run.rows["utterance"] != CORPUS]))
-        for one in coded:
-            writer.add_codes(one)
-        if coded:
-            writer.add(corpus_rows(metrics, codecs, dataset, coded))
+            writer.add_utterances(read_references(run.path))
+            for one in read_codes(run.path):
+                writer.add_codes(one)
+        writer.add(corpus_rows(metrics, codecs, dataset, writer.coded))
         writer.add(pooled_rows(metrics, codecs, dataset, writer.rows))
         return writer.rows
 
 
 def _shard(run: Run) -> Shard:
-    if "shard" not in run.provenance:
+    if run.provenance.shard is None:
         raise UsageError(f"{run.path} is a whole run, not a shard of one (`--shard i/n`)")
-    return parse_shard(run.provenance["shard"])
+    return parse_shard(run.provenance.shard)
 
 
 def _check(runs: Sequence[Run]) -> None:
@@ -80,13 +84,29 @@ def _check(runs: Sequence[Run]) -> None:
         raise UsageError("there is nothing to merge")
     first = runs[0]
     for run in runs:
-        if run.provenance["state"] != "finished":
-            raise UsageError(f"{run.path}: {run.provenance['state']}. Run its command again before you merge.")
+        if run.provenance.state != "finished":
+            raise UsageError(f"{run.path}: {run.provenance.state}. Run its command again before you merge.")
         for part in SAME:
-            if run.provenance.get(part) != first.provenance.get(part):
+            if _same(run.provenance.get(part)) != _same(first.provenance.get(part)):
                 raise UsageError(f"{first.path} and {run.path} are not shards of one run: they differ in {part!r}")
+        _check_codes(run)
     count = _shard(first).count
     found = [_shard(run).index for run in runs]
     if {_shard(run).count for run in runs} != {count} or found != list(range(1, count + 1)):
-        parts = ", ".join(run.provenance["shard"] for run in runs)
+        parts = ", ".join(str(run.provenance.shard) for run in runs)
         raise UsageError(f"each shard from 1/{count} to {count}/{count} is needed once; given: {parts}")
+
+
+def _same(part: object) -> object:
+    """What shards share of a part of the provenance: each has audio of its own."""
+    return replace(part, audio_sha256="") if isinstance(part, DatasetInfo) else part
+
+
+def _check_codes(run: Run) -> None:
+    """Raise where codes are lost: a bitrate would come from a part of the data."""
+    rows = run.rows[run.rows["utterance"] != CORPUS]
+    measured = {name for name, about in run.provenance.codecs.items() if not about.rendered}
+    measured &= set(rows.loc[rows["bitrate_kbps"].notna(), "codec"])
+    present = {one.codec for one in read_codes(run.path)}
+    if lost := sorted(measured - present):
+        raise UsageError(f"{run.path} lacks the codes of {', '.join(lost)} (codes.parquet): run its command again")

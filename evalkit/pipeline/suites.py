@@ -11,6 +11,7 @@ import yaml
 from evalkit import plugins
 from evalkit.codecs import Availability
 from evalkit.errors import EvalkitError, MissingError, UsageError, choose_from
+from evalkit.metrics.base import Metric
 from evalkit.metrics.load import load_metric
 
 AVAILABLE = "available"
@@ -32,12 +33,26 @@ def expand_metrics(wanted: Sequence[str]) -> tuple[str, ...]:
     for word in wanted:
         if word == AVAILABLE:
             continue
+        if plugins.split_file(word)[0]:
+            names.append(_from_file(word))
+            continue
         if word not in suites and word.partition(":")[0] not in known:
             raise choose_from("metric", word, [*known, *suites])
         names += suites.get(word, [word])
     for name in names:
         load_metric(name)
     return tuple(dict.fromkeys(names))
+
+
+def _from_file(spec: str) -> str:
+    """The name of the metric that `FILE.py:NAME` names, which is registered under it."""
+    metric = plugins.load("metric", spec)
+    if not isinstance(metric, Metric):
+        raise UsageError(f"{spec} is no metric: it must be an instance of a class of evalkit.metrics.base")
+    if metric.name in plugins.names("metric") and plugins.load("metric", metric.name) is not metric:
+        raise UsageError(f"{spec} is called {metric.name}, and so is another metric: give it a name of its own")
+    plugins.register("metric", metric.name, metric)
+    return metric.name
 
 
 def available_metrics(

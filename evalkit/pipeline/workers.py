@@ -4,36 +4,40 @@ PESQ's C code segfaults on speech with many bursts, and no Python code can catch
 process; when one dies, its job is split into smaller ones until the culprit is alone, and only that one is lost.
 """
 
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from multiprocessing.context import BaseContext
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
-from evalkit import interrupt
+from evalkit import interrupt, plugins
+from evalkit.codecs import Codec
 from evalkit.environment.machine import default_workers
+from evalkit.pipeline.coders import Coder, LocalCoder
+from evalkit.pipeline.isolation import EXITED, context_for, initialize, noticed
 
-Job = TypeVar("Job")
+Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 TIMEOUT = 600.0
-"""Seconds after which a job counts as hung. The slowest metric takes a few seconds for a minute of audio."""
+"""Seconds after which one metric on one pair, or one codec on one utterance, counts as hung, unless a run says
+otherwise. The slowest metric takes a few seconds for a minute of audio."""
+GRACE = 5.0
+"""Seconds that a worker gets beyond its time to say itself that something took too long."""
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
-class CrashedJob(Generic[Job]):
+class CrashedJob(Generic[Task]):
     """A job that could not be split further and whose worker died or hung."""
 
-    job: Job
+    job: Task
     reason: str
 
 
@@ -72,23 +76,30 @@ class Executor(Workers, Protocol):
     here: bool
     """Whether they are on this machine, so that they may open the cache: SQLite on a shared disk is not safe."""
 
+    timeout: float
+    """Seconds that one metric may take for one pair, and a codec for one utterance."""
+
     def models(self, device: str) -> Workers:
         """Workers of this kind that hold a model on `device`, to work beside these."""
         ...
 
+    def coder(self, choice: Any, codec: Codec, device: str) -> Coder:
+        """Where `codec`, which `choice` built, runs."""
+        ...
+
 
 def run_isolated(
-    function: Callable[[Job], Result],
-    split: Callable[[Job], Sequence[Job]],
-    *lanes: tuple[Iterable[Job], Workers],
-) -> Iterator[Result | CrashedJob[Job]]:
+    function: Callable[[Task], Result],
+    split: Callable[[Task], Sequence[Task]],
+    *lanes: tuple[Iterable[Task], Workers],
+) -> Iterator[Result | CrashedJob[Task]]:
     """Results of `function` over the jobs of all `lanes`, in the order in which they are done. Lanes run beside each
     other, each with its own workers, all of one kind.
 
     `split(job)` gives the smaller jobs to try when a worker died on `job`: one job means that it cannot be split.
     Jobs are drawn lazily, a window of the workers at a time.
     """
-    pending: dict[Any, tuple[_Lane[Job], Job]] = {}
+    pending: dict[Any, tuple[_Lane[Task], Task]] = {}
     with ExitStack() as stack:
         running = [_Lane(iter(jobs), workers, stack) for jobs, workers in lanes]
         while True:
@@ -109,18 +120,18 @@ def run_isolated(
 
 
 @dataclass
-class _Lane(Generic[Job]):
+class _Lane(Generic[Task]):
     """Jobs and who does them. Nothing to do is not worth a process: workers start with the first job."""
 
-    jobs: Iterator[Job]
+    jobs: Iterator[Task]
     workers: Workers
     stack: ExitStack
     started: bool = False
     under_way: int = 0
-    again: list[Job] = field(default_factory=list)
+    again: list[Task] = field(default_factory=list)
     """Parts of jobs that were lost."""
 
-    def draw(self) -> Job | None:
+    def draw(self) -> Task | None:
         """The next job, where there is one and room for it."""
         if self.started and self.under_way >= self.workers.window:
             return None
@@ -142,20 +153,30 @@ class Processes:
 
     here = True
 
-    def __init__(self, count: int | None = None, preload: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        count: int | None = None,
+        preload: Sequence[str] = (),
+        timeout: float = TIMEOUT,
+        steps: Callable[[Any], int] = lambda job: 1,
+    ) -> None:
+        """`steps` of a job may each take the whole timeout."""
         self._count = count or default_workers()
-        self._preload = preload
+        self._preload, self._steps = preload, steps
+        self.timeout = timeout
         self.window = 2 * self._count
 
     def __enter__(self) -> "Processes":
-        context = _context(self._preload)
         # One thread a worker, or numpy's own threads would fight over the cores. The variables count only when numpy is
         # first imported, in the server process that workers are forked from, so they are set while that one starts.
         before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
         try:
-            self._pool = ProcessPool(max_workers=self._count, context=context, initializer=_ignore_interrupts)
-            self._pool.schedule(_ignore_interrupts).result()
+            context = context_for(self._preload)
+            self._pool = ProcessPool(
+                max_workers=self._count, context=context, initializer=initialize, initargs=[plugins.packed("metric")]
+            )
+            self._pool.schedule(_ready).result()
         finally:
             for name, value in before.items():
                 if value is None:
@@ -165,7 +186,8 @@ class Processes:
         return self
 
     def submit(self, function: Callable[[Any], Any], job: Any) -> Future[Any]:
-        return self._pool.schedule(function, args=[job], timeout=TIMEOUT)
+        limit = self.timeout * self._steps(job) + GRACE if self.timeout else None
+        return self._pool.schedule(noticed, args=[function, job, self.timeout], timeout=limit)
 
     def collect(self, handles: Collection[Future[Any]]) -> Iterator[tuple[Future[Any], Any]]:
         done, _ = wait(handles, return_when=FIRST_COMPLETED)
@@ -173,14 +195,18 @@ class Processes:
             try:
                 result = future.result()
             except TimeoutError:
-                result = WorkerCrash(f"took longer than {TIMEOUT:.0f} s")
+                result = WorkerCrash(f"took longer than {self.timeout:g} s")
             except ProcessExpired as error:
                 result = WorkerCrash(_cause(error.exitcode))
             yield future, result
 
     def models(self, device: str) -> Workers:
         """One: there is one device, and each process would hold a copy of the model."""
-        return Processes(1, self._preload)
+        return Processes(1, self._preload, self.timeout, self._steps)
+
+    def coder(self, choice: Any, codec: Codec, device: str) -> Coder:
+        """This process."""
+        return LocalCoder(codec, self.timeout)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -192,20 +218,13 @@ class Processes:
         self._pool.join()
 
 
-def _context(preload: Sequence[str]) -> BaseContext:
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(preload))
-    return context
-
-
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches every process of the terminal; only the main one answers it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _ready() -> None:
+    """Done by the first worker that has started."""
 
 
 def _cause(code: int) -> str:
     if code < 0:
         return f"its process died: {signal.Signals(-code).name}"
+    if code == EXITED:
+        return "its process was ended by os._exit"
     return f"its process died with exit code {code}"

@@ -1,104 +1,148 @@
 """Where a run's numbers come from: everything one needs to get them again, or to see why one does not."""
 
-import os
 import platform
-import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from evalkit import __version__
 from evalkit.audio import RESAMPLER
-from evalkit.environment.machine import default_workers
+from evalkit.codecs import CodecInfo
+from evalkit.environment.machine import default_workers, git_revision, package_versions, processor
 from evalkit.metrics.base import SCORE_RATE
 from evalkit.metrics.load import load_metric
 from evalkit.metrics.model import ModelMetric
+from evalkit.results.record import Record
 from evalkit.stats import DEFAULTS
 
-PACKAGES = (
-    "numpy",
-    "scipy",
-    "soundfile",
-    "soxr",
-    "pesq",
-    "pystoi",
-    "pandas",
-    "pyarrow",
-    "torch",
-    "torchaudio",
-    "transformers",
-    "speechbrain",
-    "speechmos",
-    "onnxruntime",
-    "jiwer",
-    "datasets",
-    "av",
-    "pycodec2",
-)
+__all__ = ["CodecInfo", "DatasetInfo", "MetricInfo", "Provenance", "describe_metrics"]
+
+FORMAT = 1
+"""Of the run directory; readers refuse a newer one."""
 
 
-def describe(metrics: Iterable[str], **more: Any) -> dict[str, Any]:
-    """Provenance of a run that starts now; `more` are the parts that only the caller knows."""
-    return {
-        "evalkit": __version__,
-        "git": _git_revision(),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": sys.argv,
-        "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "cores": default_workers(),
-        "score_rate": SCORE_RATE,
-        "resampler": RESAMPLER,
-        "intervals": DEFAULTS.describe(),
-        "metrics": {row: about for name in metrics for row, about in _describe_metric(name).items()},
-    } | more
+@dataclass(frozen=True)
+class MetricInfo(Record):
+    """What a run says of one of its metrics, or of a row that one of them pools over the dataset (`of`)."""
+
+    label: str = ""
+    direction: str = "none"
+    unit: str = ""
+    version: str = ""
+    decimals: int = 3
+    ranks: bool = True
+    """Whether codecs may be ranked by it."""
+    settings: Mapping[str, str] | None = None
+    weights: Mapping[str, str | None] | None = None
+    """sha256 by file, of a metric that holds a model."""
+    of: str = ""
+    """The metric whose by-product it is."""
 
 
-def _describe_metric(name: str) -> dict[str, dict[str, Any]]:
-    """What is said of a metric, under its name, and of the rows that it pools over a dataset, under theirs."""
-    metric = load_metric(name)
-    about = {key: getattr(metric, key) for key in ("label", "direction", "unit", "version", "decimals")}
-    if isinstance(metric, ModelMetric):
-        about |= {"settings": metric.choices, **metric.identity()}
-        del about["metric"]
-    described = {name: about}
-    for row in getattr(metric, "pooled_names", ()):
-        described[row] = about | {"label": f"{about['label']} corpus", "of": name}
+@dataclass(frozen=True)
+class DatasetInfo(Record):
+    """Which utterances a run measured."""
+
+    name: str = ""
+    revision: str | None = None
+    license: str = ""
+    n: int = 0
+    ids_sha256: str = ""
+    audio_sha256: str = ""
+    """Over the ids and the audio of all utterances that could be read: equal data, equal hash."""
+    selection: Mapping[str, Any] = field(default_factory=dict)
+    """How they were taken from all that there are; empty for all."""
+
+
+@dataclass(frozen=True)
+class Provenance(Record):
+    """A run.json."""
+
+    format: int = FORMAT
+    state: str = "running"
+    """"running", "finished", or why it stopped early."""
+    evalkit: str = ""
+    git: str | None = None
+    """Revision of the checkout that evalkit ran from, with "+" where it had changes; None for an installed one."""
+    started: str = ""
+    command: tuple[str, ...] = ()
+    python: str = ""
+    packages: Mapping[str, str] = field(default_factory=dict)
+    platform: str = ""
+    processor: str = ""
+    cores: int | None = None
+    threads: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables that limit threads, where they are set."""
+    score_rate: int | None = None
+    """Hz."""
+    resampler: str = ""
+    intervals: str = ""
+    metrics: Mapping[str, MetricInfo] = field(default_factory=dict)
+    codecs: Mapping[str, CodecInfo] = field(default_factory=dict)
+    dataset: DatasetInfo = field(default_factory=DatasetInfo)
+    notes: tuple[str, ...] = ()
+    """Whole sentences for readers of the results."""
+    device: str = ""
+    seed: int | None = None
+    batch: int | None = None
+    align: bool | None = None
+    """Whether a constant lag of decoded audio was compensated before scoring."""
+    shard: str | None = None
+    shards: tuple[Mapping[str, Any], ...] = ()
+    """What is particular to each part of a merged run."""
+
+    def to_json(self) -> dict[str, Any]:
+        return super().to_json() | {"notes": list(self.notes)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """A run.json of any version of evalkit up to this one."""
+        parts: dict[str, Any] = {
+            "metrics": {name: MetricInfo.from_json(about) for name, about in values.get("metrics", {}).items()},
+            "codecs": {name: _codec(about) for name, about in values.get("codecs", {}).items()},
+            "dataset": DatasetInfo.from_json(values.get("dataset", {})),
+        }
+        return super().from_json({**values, **parts})
+
+    @classmethod
+    def of_this_machine(cls, metrics: Iterable[str], **more: Any) -> "Provenance":
+        """Provenance of a run that starts now; `more` are the parts that only the caller knows."""
+        return cls(
+            evalkit=__version__,
+            git=git_revision(),
+            started=datetime.now(UTC).isoformat(timespec="seconds"),
+            command=tuple(sys.argv),
+            python=platform.python_version(),
+            packages=package_versions(),
+            platform=platform.platform(),
+            processor=processor(),
+            cores=default_workers(),
+            score_rate=SCORE_RATE,
+            resampler=RESAMPLER,
+            intervals=DEFAULTS.describe(),
+            metrics=describe_metrics(metrics),
+            **more,
+        )
+
+
+def _codec(about: Mapping[str, Any]) -> CodecInfo:
+    """Earlier versions called `causal` `streaming`."""
+    return CodecInfo.from_json({"causal": about.get("streaming"), **about})
+
+
+def describe_metrics(names: Iterable[str]) -> dict[str, MetricInfo]:
+    """What is said of each metric, and of the rows that it pools over a dataset."""
+    described: dict[str, MetricInfo] = {}
+    for name in names:
+        metric = load_metric(name)
+        about: dict[str, Any] = {
+            key: getattr(metric, key) for key in ("label", "direction", "unit", "version", "decimals")
+        }
+        if isinstance(metric, ModelMetric):
+            about |= {"settings": metric.choices, "weights": metric.identity()["weights"]}
+        described[name] = MetricInfo(**about)
+        for row in metric.pooled_names:
+            described[row] = MetricInfo(**about | {"label": f"{about['label']} corpus", "of": name})
     return described
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _git_revision() -> str | None:
-    """Revision of the checkout that evalkit runs from, with "+" where it has changes; None for an installed one."""
-    root = Path(__file__).resolve().parent.parent
-    if not (root / ".git").exists():
-        return None
-    try:
-        answer = subprocess.run(
-            ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty=+"],
-            capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip()
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or os.uname().machine

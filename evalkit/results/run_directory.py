@@ -4,15 +4,20 @@ RUN/
   rows.parquet    one row a codec, utterance and metric (COLUMNS)
   summary.csv     means with n and n_failed
   run.json        provenance: versions, hashes, command, hardware, times
+  codes.parquet   what codecs would transmit, utterance by utterance
+  utterances.parquet  the references: duration, sampling rate and the hash of their samples
   audio/          decoded audio and the originals, where it was asked for: CODEC/UTTERANCE.wav, reference/UTTERANCE.wav
+  errors.txt      the first traceback of each kind, where somebody else's code failed
   rows.jsonl      while the run goes on: every row as soon as it is known
 """
 
+import hashlib
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -22,8 +27,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from evalkit.audio import AudioIdentity
 from evalkit.codecs import Codes
 from evalkit.errors import UsageError
+from evalkit.results.lock import NAME as LOCK
+from evalkit.results.lock import Lock
+from evalkit.results.provenance import FORMAT, Provenance
 from evalkit.stats import summarize
 
 COLUMNS = (
@@ -37,13 +46,12 @@ COLUMNS = (
     "value",
     "reason",
 )
+NUMBERS = ("bitrate_kbps", "value")
+"""Columns of numbers; the others are text."""
 REFERENCE_FOLDER = "reference"
 """Of the originals, in RUN/audio."""
 CORPUS = "*"
 """The `utterance` of rows about a whole dataset, such as the pooled bitrate."""
-
-FORMAT = 1
-"""Of the run directory; readers refuse a newer one."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +115,16 @@ CODES_SCHEMA = pa.schema(
     ]
 )
 """Of codes.parquet; `indices` is the [K, N] array row by row, null for bitstreams without codebooks."""
+UTTERANCES_SCHEMA = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("utterance", pa.string()),
+        ("seconds", pa.float64()),
+        ("sample_rate", pa.int64()),
+        ("pcm_sha256", pa.string()),
+    ]
+)
+"""Of utterances.parquet: the references that could be read."""
 
 
 class RunWriter:
@@ -114,24 +132,36 @@ class RunWriter:
     ends the block, what is finished stays there."""
 
     def __init__(
-        self, path: Path, codecs: Sequence[str], provenance: Mapping[str, Any], overwrite: bool = False
+        self,
+        path: Path,
+        codecs: Sequence[str],
+        provenance: Provenance | Mapping[str, Any],
+        overwrite: bool = False,
     ) -> None:
+        """`codecs` is the order of the rows; `provenance` may be what a run.json holds.
+
+        Raises UsageError where `path` holds a finished run, unless `overwrite`, or something else than a run.
+        """
         self.path = path
         self.codecs = codecs
-        self.provenance = dict(provenance) | {"format": FORMAT, "state": "running"}
-        self._rows: list[Row] = []
-        self._coded: list[Coded] = []
+        known = provenance if isinstance(provenance, Provenance) else Provenance.from_json(provenance)
+        self.provenance = replace(known, state="running", format=FORMAT)
+        self.rows: list[Row] = []
+        self.coded: list[Coded] = []
+        self._utterances: dict[str, AudioIdentity] = {}
+        self._errors: set[str] = set()
         self._journal: IO[str] | None = None
         if is_run(path):
-            if not overwrite and read_run(path).provenance["state"] == "finished":
+            if not overwrite and read_run(path).provenance.state == "finished":
                 raise UsageError(f"{path} already holds a run: choose another --output, or add --overwrite")
-            _remove_run(path)  # one that was cut off is begun again: the cache has what it had done
-        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+        elif path.exists() and (not path.is_dir() or any(not _is_ours(entry) for entry in path.iterdir())):
             raise UsageError(f"{path} exists and is not a run directory: choose another --output")
 
     def __enter__(self) -> "RunWriter":
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = Lock(self.path).__enter__()
+            _remove_run(self.path)  # one that was cut off is begun again: the cache has what it had done
             self._write_provenance()
             self._journal = (self.path / "rows.jsonl").open("w", encoding="utf-8")
         except OSError as error:
@@ -139,39 +169,58 @@ class RunWriter:
         return self
 
     def add(self, rows: Iterable[Row]) -> None:
+        """Record `rows`; they are on disk when this returns."""
         assert self._journal is not None
         for row in rows:
             self._journal.write(json.dumps(row.as_dict(), ensure_ascii=False, allow_nan=False) + "\n")
-            self._rows.append(row)
+            self.rows.append(row)
         self._journal.flush()
 
     def add_codes(self, coded: Coded) -> None:
-        self._coded.append(coded)
+        """Record the codes of one utterance."""
+        self.coded.append(coded)
 
-    @property
-    def rows(self) -> list[Row]:
-        return self._rows
+    def add_utterances(self, references: Mapping[str, AudioIdentity]) -> None:
+        """Record which audio stands behind the ids of utterances."""
+        self._utterances |= references
 
-    @property
-    def coded(self) -> list[Coded]:
-        return self._coded
+    def add_error(self, kind: str, text: str) -> bool:
+        """Keep the traceback `text` in errors.txt, if it is the first of its `kind`; whether it is."""
+        if kind in self._errors:
+            return False
+        self._errors.add(kind)
+        with (self.path / "errors.txt").open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"{kind}\n{text.rstrip()}\n\n")
+        return True
+
+    def add_notes(self, notes: Iterable[str]) -> None:
+        """Add sentences for readers to the provenance."""
+        self.provenance = replace(self.provenance, notes=tuple(dict.fromkeys([*self.provenance.notes, *notes])))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._journal is not None
-        self._journal.close()
-        frame = to_frame(self._rows, self.codecs)
-        _replace(self.path / "rows.parquet", lambda target: frame.to_parquet(target, index=False))
-        if self._coded:
-            _replace(self.path / "codes.parquet", lambda target: pq.write_table(_codes_table(self._coded), target))
-        _replace(self.path / "summary.csv", lambda target: summarize(frame).to_csv(target, index=False))
-        self.provenance["state"] = "finished" if kind is None else f"stopped early ({kind.__name__})"
-        self._write_provenance()
-        (self.path / "rows.jsonl").unlink()
+        try:
+            self._journal.close()
+            frame = to_frame(self.rows, self.codecs)
+            _replace(self.path / "rows.parquet", lambda target: frame.to_parquet(target, index=False))
+            if self.coded:
+                _replace(self.path / "codes.parquet", lambda target: pq.write_table(_codes_table(self.coded), target))
+            if self._utterances:
+                table = _utterances_table(self.provenance.dataset.name, self._utterances)
+                _replace(self.path / "utterances.parquet", lambda target: pq.write_table(table, target))
+            _replace(self.path / "summary.csv", lambda target: summarize(frame).to_csv(target, index=False))
+            state = "finished" if kind is None else f"stopped early ({kind.__name__})"
+            dataset = replace(self.provenance.dataset, audio_sha256=_audio_hash(self._utterances))
+            self.provenance = replace(self.provenance, state=state, dataset=dataset)
+            self._write_provenance()
+            (self.path / "rows.jsonl").unlink()
+        finally:
+            self._lock.__exit__(kind, error, trace)
 
     def _write_provenance(self) -> None:
-        text = json.dumps(self.provenance, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json.dumps(self.provenance.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         _replace(self.path / "run.json", lambda target: target.write_text(text, encoding="utf-8"))
 
 
@@ -181,7 +230,17 @@ class Run:
 
     path: Path
     rows: pd.DataFrame
-    provenance: dict[str, Any]
+    provenance: Provenance
+
+    def __post_init__(self) -> None:
+        if isinstance(self.provenance, dict):
+            object.__setattr__(self, "provenance", Provenance.from_json(self.provenance))
+
+    @property
+    def references(self) -> pd.DataFrame:
+        """utterances.parquet; empty for a run of an earlier version."""
+        path = self.path / "utterances.parquet"
+        return pd.read_parquet(path) if path.is_file() else UTTERANCES_SCHEMA.empty_table().to_pandas()
 
 
 def to_rows(frame: pd.DataFrame) -> list[Row]:
@@ -205,8 +264,16 @@ def failed_utterances(rows: Iterable[Row]) -> dict[str, dict[str, str]]:
 
 
 def slug(name: str) -> str:
-    """`name` as a file name."""
-    return "".join(c if c.isalnum() or c in "-_.@" else "_" for c in name)
+    """`name` as a file name: different names have different ones, on disks that ignore case as well. A name that is not
+    plain, or long, is cut and ends in a hash of the whole."""
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_.@") else "_" for c in name)
+    if plain == name.lower() and len(name) <= LONGEST and not name.startswith(".") and not name.endswith("."):
+        return name
+    return f"{plain[:LONGEST].strip('.')}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:10]}"
+
+
+LONGEST = 100
+"""Characters of a name that its file name keeps."""
 
 
 def is_run(path: Path) -> bool:
@@ -218,14 +285,31 @@ def read_run(path: Path) -> Run:
     if not is_run(path):
         raise UsageError(f"{path} is not a run directory: it has no run.json")
     try:
-        provenance = json.loads((path / "run.json").read_text(encoding="utf-8"))
-        if provenance.get("format", 0) > FORMAT:
-            raise UsageError(f"{path} was written by a newer evalkit ({provenance.get('evalkit')}): update evalkit")
+        about = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        if about.get("format", 0) > FORMAT:
+            raise UsageError(f"{path} was written by a newer evalkit ({about.get('evalkit')}): update evalkit")
+        provenance = Provenance.from_json(about)
         journal = path / "rows.jsonl"
         rows = _read_journal(journal) if journal.is_file() else pd.read_parquet(path / "rows.parquet")
-    except (ValueError, OSError) as error:
-        raise UsageError(f"{path} cannot be read as a run: {error}") from error
+        _check_rows(rows)
+    except UsageError:
+        raise
+    except Exception as error:  # pandas, pyarrow and json have one each for every kind of damage
+        reason = str(error).strip().splitlines()[0:1] or [""]
+        raise UsageError(
+            f"{path} cannot be read as a run: {type(error).__name__}: {reason[0][:200]}. Run its command again."
+        ) from error
     return Run(path, rows, provenance)
+
+
+def _check_rows(rows: pd.DataFrame) -> None:
+    absent = [name for name in COLUMNS if name not in rows]
+    if absent:
+        raise ValueError(f"rows.parquet has no column {', '.join(absent)}")
+    for name in COLUMNS:
+        numeric = pd.api.types.is_float_dtype(rows[name])
+        if numeric != (name in NUMBERS):
+            raise ValueError(f"rows.parquet: the column {name} is of type {rows[name].dtype}")
 
 
 def to_frame(rows: Iterable[Row], codecs: Sequence[str]) -> pd.DataFrame:
@@ -243,8 +327,7 @@ def to_frame(rows: Iterable[Row], codecs: Sequence[str]) -> pd.DataFrame:
 
 def _typed(records: list[dict[str, Any]]) -> pd.DataFrame:
     columns = list(dict.fromkeys([*COLUMNS, *(name for record in records for name in record)]))
-    numbers = ("bitrate_kbps", "value")
-    types = {name: "float64" if name in numbers else "string" for name in columns}
+    types = {name: "float64" if name in NUMBERS else "string" for name in columns}
     return pd.DataFrame.from_records(records, columns=columns).astype(types)
 
 
@@ -270,24 +353,72 @@ def _coded(record: dict[str, Any]) -> Coded:
     return Coded(record["codec"], record["dataset"], record["utterance"], record["seconds"], codes)
 
 
+def _utterances_table(dataset: str, references: Mapping[str, AudioIdentity]) -> pa.Table:
+    rows = [
+        {
+            "dataset": dataset,
+            "utterance": utterance,
+            "seconds": identity.seconds,
+            "sample_rate": identity.sample_rate,
+            "pcm_sha256": identity.pcm,
+        }
+        for utterance, identity in sorted(references.items())
+    ]
+    return pa.Table.from_pylist(rows, schema=UTTERANCES_SCHEMA)
+
+
+def read_references(path: Path) -> dict[str, AudioIdentity]:
+    """What utterances.parquet of the run in `path` holds, by utterance; nothing where there is no such file."""
+    if not (path / "utterances.parquet").is_file():
+        return {}
+    found = {}
+    for row in pq.read_table(path / "utterances.parquet").to_pylist():
+        samples = round(row["seconds"] * row["sample_rate"])
+        found[row["utterance"]] = AudioIdentity(row["pcm_sha256"], row["sample_rate"], samples)
+    return found
+
+
+def _audio_hash(references: Mapping[str, AudioIdentity]) -> str:
+    """sha256 over the ids and samples of all references that could be read; the order does not matter."""
+    digest = hashlib.sha256()
+    for utterance, identity in sorted(references.items()):
+        digest.update(f"{len(utterance)}:{utterance}:{identity.pcm}\n".encode(errors="surrogatepass"))
+    return digest.hexdigest() if references else ""
+
+
 def _read_journal(path: Path) -> pd.DataFrame:
     records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            records.append(json.loads(line))
-        except ValueError:  # the line that was being written when the run was killed
-            break
+    with path.open(encoding="utf-8", newline="\n") as file:
+        for line in file:
+            try:
+                records.append(json.loads(line))
+            except ValueError:  # the line that was being written when the run was killed
+                break
     return _typed(records)
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:
     """Write beside `path` and rename, so that a reader never sees half a file."""
-    partial = path.with_name(path.name + ".partial")
-    write(partial)
-    os.replace(partial, path)
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}{PARTIAL}")
+    try:
+        write(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+PARTIAL = ".partial"
+FILES = ("rows.parquet", "codes.parquet", "utterances.parquet", "rows.jsonl", "summary.csv", "errors.txt", "run.json")
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a run that was cut off at its very start may have left `path`."""
+    return path.name in (LOCK, *FILES) or path.name.endswith(PARTIAL)
 
 
 def _remove_run(path: Path) -> None:
-    for name in ("rows.parquet", "codes.parquet", "rows.jsonl", "summary.csv", "run.json"):
+    for name in FILES:
         (path / name).unlink(missing_ok=True)
+    for left in path.glob(f"*{PARTIAL}"):
+        left.unlink(missing_ok=True)
     shutil.rmtree(path / "audio", ignore_errors=True)

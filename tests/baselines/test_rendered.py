@@ -9,8 +9,10 @@ import soundfile
 from evalkit.baselines import rendered
 from evalkit.cli import main
 from evalkit.datasets import load_dataset
+from evalkit.datasets.base import Utterance
 from evalkit.errors import AudioError, MissingError, UsageError
-from evalkit.pipeline.choice import Rendered, assign, choose
+from evalkit.pipeline.choice import assign, choose
+from evalkit.pipeline.systems import files_in
 from evalkit.results.run_directory import read_run
 
 
@@ -42,7 +44,8 @@ def test_a_row_of_a_codec_that_nobody_can_run(folder: Path, tmp_path: Path, caps
     assert absent["value"].isna().all() and absent["reason"].str.contains("has no audio file named").all()
     (measured,) = run.rows[run.rows["metric"] == "bitrate"].itertuples()
     assert pd.isna(measured.value) and "nothing was encoded" in measured.reason
-    assert run.provenance["codecs"]["ts3@0.85k (rendered)"] == {"rendered": str(folder), "declared_bitrate": 850.0}
+    about = run.provenance.codecs["ts3@0.85k (rendered)"]
+    assert (about.rendered, about.declared_bitrate) == (str(folder), 850.0)
 
 
 def test_a_bitrate_that_nobody_declared_is_null(folder: Path, tmp_path: Path) -> None:
@@ -55,7 +58,7 @@ def test_a_bitrate_that_nobody_declared_is_null(folder: Path, tmp_path: Path) ->
 
 def test_a_codec_that_runs_takes_rendered_audio_too(folder: Path) -> None:
     (choice,) = assign([choose("opus@6k")], [str(folder)], "--rendered")
-    assert choice.build() == Rendered("opus@6k (rendered)", folder, 6000.0)
+    assert (choice.rendered_name, choice.rendered, choice.declared_bitrate) == ("opus@6k (rendered)", folder, 6000.0)
 
 
 def test_without_a_folder_the_remedy_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,12 +74,12 @@ def test_files_are_found_by_id(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     for name in ("a/one.wav", "a/one.two.wav", "a/one.txt", "twice.wav", "twice.flac"):
         (tmp_path / name).touch()
-    there = Rendered("x", tmp_path, None)
-    assert there.file("a/one") == tmp_path / "a" / "one.wav"
-    assert there.file("a/one.two") == tmp_path / "a" / "one.two.wav"
+    find = files_in(tmp_path)
+    assert find(Utterance("a/one", tmp_path)) == tmp_path / "a" / "one.wav"
+    assert find(Utterance("a/one.two", tmp_path)) == tmp_path / "a" / "one.two.wav"
     for utterance, message in (("two", "no audio file named two"), ("b/one", "no audio"), ("twice", "the same name")):
         with pytest.raises(AudioError, match=message):
-            there.file(utterance)
+            find(Utterance(utterance, tmp_path))
 
 
 def test_a_suite_with_rendered_audio(

@@ -118,9 +118,9 @@ def test_codes_and_audio_come_back_as_they_were(tmp_path: Path) -> None:
     kinds = [Codes(441, np.arange(12).reshape(3, 4), (8, 9, 10)), Codes(441, payload=(b"ab",), payload_bits=13)]
     with Cache(tmp_path) as cache:
         for number, codes in enumerate(kinds):
-            cache.keep_decoded(key := content_key(number=number), codes, audio)
+            cache.store_decoded(key := content_key(number=number), codes, audio)
             kept = cache.decoded(key)
-            assert kept is not None and kept.pcm == audio.pcm_hash()
+            assert kept is not None and kept.identity == audio.identity()
             assert kept.codes.bits == codes.bits and kept.codes.length == codes.length
             assert soundfile.read(kept.path, dtype="float32")[0].tolist() == audio.wav.tolist()
         kept.path.unlink()
@@ -150,7 +150,7 @@ def test_two_runs_at_once_share_a_cache(tmp_path: Path) -> None:
 def test_a_full_disk_ends_clearly_and_keeps_what_was_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kept = Cache.keep_decoded
+    kept = Cache.store_decoded
     written = []
 
     def fill(self: Cache, key: str, codes: Codes, audio: Audio) -> None:
@@ -162,7 +162,7 @@ def test_a_full_disk_ends_clearly_and_keeps_what_was_done(
     output = tmp_path / "run"
     command = ["run", "--codec", "opus@6k", "--limit", "4", "--metrics", CHEAP, "--output", str(output)]
     with monkeypatch.context() as patch:
-        patch.setattr(Cache, "keep_decoded", fill)
+        patch.setattr(Cache, "store_decoded", fill)
         assert main(command) == 3
     error = capsys.readouterr().err
     assert "No space left" in error and "run the same command again" in error and "Traceback" not in error

@@ -1,5 +1,6 @@
 """The gate: passes what is as good, fails what is surely worse, and never passes what was not measured."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -171,7 +172,7 @@ def _null(tmp_path: Path) -> Run:
 
 def test_an_unfinished_run_is_neither_judged_nor_a_baseline(baseline: Path, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
-    run.provenance["state"] = "running"
+    run = replace(run, provenance=replace(run.provenance, state="running"))
     with pytest.raises(GateError, match="needs a run that finished"):
         judge(run, baseline)
     with pytest.raises(GateError, match="needs a run that finished"):

@@ -19,7 +19,7 @@ from evalkit.errors import UsageError
 from evalkit.reports.listening import choose
 from evalkit.reports.page import build_page
 from evalkit.reports.plots import all_plots, bitrates, render, spectrogram
-from evalkit.results.run_directory import CORPUS, Row, Run, RunWriter, read_run
+from evalkit.results.run_directory import CORPUS, Row, Run, RunWriter, read_run, slug
 
 METRICS = {
     "pesq-wb": {"label": "PESQ-WB", "direction": "up", "unit": "MOS-LQO", "version": "1", "decimals": 3},
@@ -44,7 +44,7 @@ def run(tmp_path: Path) -> Run:
                 values = {"pesq-wb": quality + 0.1 * i, "mel": 0.5 - 0.1 * quality + 0.01 * rng.standard_normal()}
                 writer.add(Row(codec, "set", f"u{i:02}", m, float(v), **about) for m, v in values.items())  # type: ignore[arg-type]
                 noisy = wav + 0.1 / quality * rng.standard_normal(RATE).astype(np.float32)
-                write(path / "audio" / codec.replace("<", "_").replace(">", "_") / f"u{i:02}.wav", Audio(noisy, RATE))
+                write(path / "audio" / slug(codec) / f"u{i:02}.wav", Audio(noisy, RATE))
         writer.add(Row(codec, "set", CORPUS, "bitrate", 1000 * kbps + 20) for codec, (kbps, _) in CODECS.items())
     return read_run(path)
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,7 +119,7 @@ def test_datasets_get_a_table_each(tmp_path: Path) -> None:
 
 
 def test_a_run_that_stopped_early_says_so(run: Run) -> None:
-    run.provenance["state"] = "running"
+    run = replace(run, provenance=replace(run.provenance, state="running"))
     assert "not complete" in FORMATS["markdown"](build_tables([run])[0])
 
 
@@ -184,8 +185,11 @@ def test_other_data_by_the_same_name_is_refused(tmp_path: Path) -> None:
 
 def test_other_weights_of_a_metric_are_refused(tmp_path: Path) -> None:
     one, two = (make_run(tmp_path / name, [Row(name, "set", "a", "mel", 0.1)]) for name in "cd")
-    for run, digest in ((one, "aaaa"), (two, "bbbb")):
-        run.provenance["metrics"]["mel"]["weights"] = {"model.pt": digest}
+    one, two = (
+        replace(run, provenance=replace(run.provenance, metrics={"mel": replace(about, weights={"model.pt": digest})}))
+        for run, digest in ((one, "aaaa"), (two, "bbbb"))
+        for about in [run.provenance.metrics["mel"]]
+    )
     with pytest.raises(UsageError, match=r"mel has weights .*aaaa.* in one run and .*bbbb"):
         build_tables([one, two])
 
@@ -193,5 +197,5 @@ def test_other_weights_of_a_metric_are_refused(tmp_path: Path) -> None:
 def test_another_resampler_is_named(tmp_path: Path) -> None:
     one = make_run(tmp_path / "one", [Row("c", "set", "a", "mel", 0.1)])
     two = make_run(tmp_path / "two", [Row("d", "set", "a", "mel", 0.1)])
-    two.provenance["resampler"] = "soxr 9 HQ"
+    two = replace(two, provenance=replace(two.provenance, resampler="soxr 9 HQ"))
     assert "soxr 9 HQ" in FORMATS["markdown"](build_tables([one, two])[0])

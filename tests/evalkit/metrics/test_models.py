@@ -608,7 +608,7 @@ def test_a_model_that_cannot_be_opened_costs_its_rows_only(tiny_ecapa2: Embedder
     downloads.pin(secs.SECS_ECAPA2.files[0], downloads.sha256(path))
     file = Source(speech_set / "a.wav")
     job = Job(file, (Candidate(0, file, ("si-sdr", "secs-ecapa2")),))
-    sound, refused = score_jobs((job,)).answers
+    sound, refused = score_jobs((job,)).scores
     assert sound.value == 100
     assert refused.value is None and not refused.settled
     assert "cannot be opened as TorchScript" in str(refused.reason)

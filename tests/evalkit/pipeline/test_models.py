@@ -16,7 +16,7 @@ from evalkit.audio import Audio, read
 from evalkit.cache import Cache
 from evalkit.cli import main
 from evalkit.pipeline.jobs import Candidate, Job, Source
-from evalkit.pipeline.known_scores import score_key
+from evalkit.pipeline.known_scores import ScoreCache, score_key
 from evalkit.pipeline.schedule import score_all
 from evalkit.pipeline.workers import Processes
 from evalkit.results.run_directory import read_run
@@ -110,9 +110,13 @@ class Elsewhere(Processes):
 
 
 def test_audio_travels_to_other_machines(recordings: Path) -> None:
-    original, other = (Source(path, read(path).pcm_hash()) for path in (recordings / "0.wav", recordings / "2.wav"))
+    original, other = (Source(path, read(path).identity()) for path in (recordings / "0.wav", recordings / "2.wav"))
     jobs = [Job(original, (Candidate(key, one, ("si-sdr",)),)) for key, one in enumerate((original, other))]
-    values = {answer.key: answer.value for answers in score_all(jobs, Cache(None), Elsewhere(1)) for answer in answers}
+    values = {
+        answer.key: answer.value
+        for answers in score_all(jobs, ScoreCache(Cache(None)), Elsewhere(1))
+        for answer in answers
+    }
     assert values[0] == 100 and values[1] is not None and values[1] < 0
 
 

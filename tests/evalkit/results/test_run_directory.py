@@ -91,7 +91,7 @@ def test_a_broken_or_newer_run_is_named(tmp_path: Path, content: str) -> None:
 
 
 def test_provenance_is_strict_json(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="JSON"), RunWriter(tmp_path / "run", [], {"bad": float("nan")}):
+    with pytest.raises(ValueError, match="JSON"), RunWriter(tmp_path / "run", [], {"cores": float("nan")}):
         pass
 
 

@@ -1,0 +1,377 @@
+"""The Python API: what `evalkit/__init__.py` offers, and the command line is made of."""
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from evalkit import plugins
+from evalkit.audio import Audio
+from evalkit.cache import Cache
+from evalkit.codecs import Codec
+from evalkit.datasets import load_dataset
+from evalkit.datasets.base import Dataset
+from evalkit.environment.folders import cache_folder
+from evalkit.errors import MissingError, UsageError
+from evalkit.metrics.base import Metric, Score
+from evalkit.metrics.load import load_metric
+from evalkit.pipeline.choice import SystemChoice, assign, choose_all
+from evalkit.pipeline.jobs import Candidate, Job, Source
+from evalkit.pipeline.known_scores import ScoreCache
+from evalkit.pipeline.plan import Plan, missing_metrics
+from evalkit.pipeline.run import ProgressReporter, execute
+from evalkit.pipeline.schedule import model_metrics, pair_metrics, score_all, scoring_processes
+from evalkit.pipeline.shards import parse_shard
+from evalkit.pipeline.suites import available_metrics, missing_lines
+from evalkit.pipeline.workers import TIMEOUT, Executor
+from evalkit.results.run_directory import Run, read_run, slug
+
+if TYPE_CHECKING:
+    from evalkit.pipeline.pairs import FilePair
+
+__all__ = [
+    "RunOptions",
+    "list_codecs",
+    "list_datasets",
+    "list_metrics",
+    "load_codec",
+    "load_dataset",
+    "load_run",
+    "measure",
+    "run",
+    "score",
+]
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run is carried out: what is the same for `run` and `score`, and changes no number but where it says so."""
+
+    device: str = "cpu"
+    """Where neural models run: a device of torch. Another device may change last digits."""
+    seed: int = 0
+    """Of numpy and torch, for codecs that draw."""
+    jobs: int | None = None
+    """Worker processes; None for one a core."""
+    executor: str = "processes"
+    """"processes" on this machine, or "ray"."""
+    batch: int = 1
+    """Recordings that a metric's model takes at once; more than one may change last digits."""
+    timeout: float = TIMEOUT
+    """Seconds for one codec on one utterance, and one metric on one pair; 0 for no limit."""
+    cache: bool | PathLike = True
+    """Whether results are cached by content, or the folder of the cache."""
+    shard: str | None = None
+    """`i/n`: do part i of n; `evalkit merge` joins the parts."""
+    save_audio: bool = False
+    """Keep the decoded audio in the run directory."""
+    overwrite: bool = False
+    """Replace the run that the output holds."""
+    debug: bool = False
+    """Print the first traceback of each kind."""
+    fail_fast: bool = False
+    """Stop at the first failure of a codec or a metric."""
+    progress: ProgressReporter | None = None
+    """Is told how far the run is."""
+
+    def workers(self) -> Executor:
+        """Where waveforms are scored."""
+        if self.executor == "ray":
+            from evalkit.pipeline.ray_workers import RayWorkers
+
+            return RayWorkers(self.device, self.timeout)
+        return scoring_processes(self.jobs, self.timeout)
+
+    def open_cache(self) -> Cache:
+        """The cache; one in memory where none is wanted."""
+        if isinstance(self.cache, bool):
+            return Cache(cache_folder() if self.cache else None)
+        return Cache(_path(self.cache))
+
+
+def run(
+    codecs: object,
+    dataset: str | Dataset = "builtin",
+    metrics: object = "default",
+    output: PathLike | None = None,
+    *,
+    bitrate: str | None = None,
+    weights: Mapping[str, PathLike] | Sequence[str] = (),
+    rendered: Mapping[str, PathLike] | Sequence[str] = (),
+    notes: Sequence[str] = (),
+    **options: Any,
+) -> Run:
+    """Run codecs over a dataset and score what comes out.
+
+    Args:
+        codecs: One or several, each as `NAME[@RATE]`, `LABEL=NAME@RATE`, `FILE.py:NAME`, or an object that follows
+            evalkit.codecs.Codec or CodecFamily.
+        dataset: `NAME[:PLACE][,OPTION=VALUE…]`, or a Dataset.
+        metrics: Names of metrics or sets of them, or objects that follow evalkit.metrics.base.Metric.
+        output: The run directory; by default a new one in `runs/`.
+        bitrate: For every codec without one: `1.1k`.
+        weights: By codec or label, files or folders instead of a codec's own weights.
+        rendered: By codec or label, folders of audio that was decoded elsewhere.
+        notes: Sentences for readers of the results.
+        **options: Fields of RunOptions.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        UsageError: Something that was asked for makes no sense.
+        MissingError: Weights, data or a package are not on this machine; the message says how to get them.
+    """
+    chosen = choose_all(codecs if isinstance(codecs, list | tuple) else [codecs], bitrate)
+    chosen = assign(assign(chosen, _assignments(weights), "--weights"), _assignments(rendered), "--rendered")
+    data = load_dataset(dataset) if isinstance(dataset, str) else dataset
+    names = _metric_names(metrics, data.languages)
+    default = "-".join(one.label or one.spec for one in chosen)
+    return _execute(chosen, data, names, output, default, notes, RunOptions(**options))
+
+
+def score(
+    reference: PathLike | None = None,
+    decoded: PathLike | Sequence[PathLike] | None = None,
+    *,
+    manifest: PathLike | pd.DataFrame | None = None,
+    metrics: object = "default",
+    output: PathLike | None = None,
+    name: str | None = None,
+    **options: Any,
+) -> Run:
+    """Score audio that was decoded elsewhere: the same path as `run`, with files in place of codecs.
+
+    Args:
+        reference: Folder of originals.
+        decoded: Folder of decoded audio, or several; files match by their path without the suffix.
+        manifest: Instead of folders, a CSV file or a DataFrame with the columns utterance, reference, decoded and,
+            optionally, system, language, speaker, transcript, bitrate_kbps and any others, which the rows keep.
+        metrics: As for `run`; metrics of codes are left out, since there are none.
+        output: The run directory; by default a new one in `runs/`.
+        name: Of the dataset in the rows; by default that of the folder or manifest.
+        **options: Fields of RunOptions.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        UsageError: Files are missing, or do not match.
+        MissingError: What a metric needs is not on this machine.
+    """
+    from evalkit.pipeline.pairs import as_plan_parts
+
+    pairs, found_name, place = _find_pairs(reference, decoded, manifest)
+    data, systems = as_plan_parts(pairs, name or found_name, place)
+    wanted = _metric_names(metrics, tuple(language for language in data.languages if language))
+    scored = (*pair_metrics(wanted), *model_metrics(wanted))
+    if not scored:
+        raise UsageError(f"{', '.join(wanted)} need the codes of a codec, which decoded audio does not have: use `run`")
+    return _execute(systems, data, scored, output, f"score-{data.name}", (), RunOptions(**options))
+
+
+def measure(
+    reference: "ArrayLike | PathLike",
+    decoded: "ArrayLike | PathLike",
+    sample_rate: int | None = None,
+    metrics: object = "default",
+    *,
+    transcript: str | None = None,
+    language: str | None = None,
+    timeout: float = TIMEOUT,
+) -> dict[str, Score]:
+    """Score one pair.
+
+    Args:
+        reference: Samples [T], full scale +-1, or a file.
+        decoded: Likewise.
+        sample_rate: Hz of the arrays; must be given with them, and only with them.
+        metrics: As for `run`; metrics of codes are left out.
+        transcript: What is said, for metrics that need it.
+        language: ISO 639-1, for metrics that need it.
+        timeout: Seconds for one metric.
+
+    Returns:
+        A Score by row name: a value, or the reason why there is none. Metrics run in a worker process, so that one that
+        crashes costs its score alone; for many pairs, `score` is faster.
+
+    Raises:
+        UsageError: An array comes without its rate, or is not [T] of floats.
+        MissingError: What a metric needs is not on this machine.
+    """
+    given = [_source(audio, sample_rate, what) for audio, what in ((reference, "reference"), (decoded, "decoded"))]
+    names = _metric_names(metrics, (language,) if language else ())
+    scored = (*pair_metrics(names), *model_metrics(names))
+    if problems := missing_metrics(scored, (language,) if language else ()):
+        raise MissingError("\n".join(problems))
+    job = Job(given[0], (Candidate(0, given[1], scored),), transcript, language or "")
+    rows = [row for metric in scored for row in load_metric(metric).rows]
+    found: dict[str, Score] = {}
+    with Cache(None) as known:
+        for scores in score_all([job], ScoreCache(known), scoring_processes(1, timeout)):
+            found |= {one.metric: Score(one.value, one.reason) for one in scores}
+    return {row: found[row] for row in rows}
+
+
+def load_run(path: PathLike) -> Run:
+    """The run in the directory `path`, finished or not.
+
+    Raises:
+        UsageError: There is none that can be read.
+    """
+    return read_run(_path(path))
+
+
+def load_codec(spec: object, device: str = "cpu", weights: PathLike | None = None) -> Codec:
+    """The codec that `spec` names, as `run` takes it.
+
+    Args:
+        spec: `NAME[@RATE]`, `FILE.py:NAME`, or an object.
+        device: A device of torch.
+        weights: A file or folder instead of its own.
+
+    Returns:
+        A codec with `encode(wav[T]) -> Codes` and `decode(Codes) -> wav[T]`, float32 at its `sample_rate`.
+
+    Raises:
+        UsageError: There is no such codec.
+        MissingError: Its weights or a package are not on this machine.
+    """
+    (choice,) = choose_all([spec])
+    if weights is not None:
+        (choice,) = assign([choice], [str(weights)], "--weights")
+    return choice.build(device)
+
+
+def list_codecs() -> pd.DataFrame:
+    """Every codec at every rate: what is known of it, and whether it can run here."""
+    return _listing("codecs")
+
+
+def list_metrics() -> pd.DataFrame:
+    """Every metric: its direction, unit and range, and whether it can run here."""
+    return _listing("metrics")
+
+
+def list_datasets() -> pd.DataFrame:
+    """Every dataset, and whether it is here."""
+    return _listing("datasets")
+
+
+def _listing(what: str) -> pd.DataFrame:
+    from evalkit.environment.listing import LISTINGS
+
+    columns, rows = LISTINGS[what]()
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _execute(
+    systems: Sequence[SystemChoice],
+    data: Dataset,
+    names: tuple[str, ...],
+    output: PathLike | None,
+    default: str,
+    notes: Sequence[str],
+    options: RunOptions,
+) -> Run:
+    plan = Plan(
+        systems=tuple(systems),
+        dataset=data,
+        metrics=names,
+        output=new_output(default) if output is None else _path(output),
+        device=options.device,
+        seed=options.seed,
+        save_audio=options.save_audio,
+        overwrite=options.overwrite,
+        workers=options.workers(),
+        batch=options.batch,
+        shard=parse_shard(options.shard) if options.shard else None,
+        notes=tuple(notes),
+        debug=options.debug,
+        fail_fast=options.fail_fast,
+    )
+    with options.open_cache() as known:
+        execute(plan, known, options.progress)
+    return read_run(plan.output)
+
+
+def new_output(name: str) -> Path:
+    """A run directory in `runs/` that no other run has, also none that starts in the same second."""
+    stem = Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{slug(name)}"
+    for number in range(1, 1000):
+        path = stem if number == 1 else stem.with_name(f"{stem.name}-{number}")
+        try:
+            path.mkdir(parents=True)
+            return path
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UsageError(f"{path} cannot be made: {error.strerror or error}. Choose another --output.") from error
+    raise UsageError(f"{stem} and a thousand like it exist: choose an --output")
+
+
+def _metric_names(wanted: object, languages: Sequence[str]) -> tuple[str, ...]:
+    """Names for what was asked for; objects are registered under theirs."""
+    words: list[str] = []
+    for one in wanted if isinstance(wanted, list | tuple) else [wanted]:
+        if isinstance(one, Metric):
+            plugins.register("metric", one.name, one)
+            load_metric.cache_clear()
+            one = one.name
+        if not isinstance(one, str):
+            raise UsageError(f"{one!r} is no metric: give a name, or an instance of a class of evalkit.metrics.base")
+        words += [one] if "=" in one else one.split(",")
+    names, left_out = available_metrics(words, languages)
+    if left_out:
+        warnings.warn(f"left out, because it cannot run here yet:\n{missing_lines(left_out)}", stacklevel=3)
+    return names
+
+
+def _assignments(given: Mapping[str, PathLike] | Sequence[str]) -> list[str]:
+    return [f"{name}={path}" for name, path in given.items()] if isinstance(given, Mapping) else list(given)
+
+
+def _find_pairs(
+    reference: PathLike | None,
+    decoded: PathLike | Sequence[PathLike] | None,
+    manifest: "PathLike | pd.DataFrame | None",
+) -> "tuple[list[FilePair], str, str]":
+    from evalkit.pipeline import pairs
+
+    if manifest is not None and reference is None and decoded is None:
+        if isinstance(manifest, pd.DataFrame):
+            return pairs.from_frame(manifest), "manifest", "a DataFrame"
+        path = _path(manifest)
+        return pairs.from_manifest(path), path.stem, str(path)
+    if manifest is None and reference is not None and decoded is not None:
+        folders = [decoded] if isinstance(decoded, str | os.PathLike) else list(decoded)
+        originals = _path(reference)
+        found = [pair for folder in folders for pair in pairs.from_folders(originals, _path(folder))]
+        return found, originals.resolve().name, ", ".join(map(str, folders))
+    raise UsageError("give either --reference DIR and --decoded DIR, or --manifest FILE.csv")
+
+
+def _source(audio: "ArrayLike | PathLike", sample_rate: int | None, what: str) -> Source:
+    if isinstance(audio, str | os.PathLike):
+        return Source(_path(audio))
+    samples = np.asarray(audio)
+    if sample_rate is None:
+        raise UsageError(f"{what} is an array: say its sample_rate in Hz, a metric cannot guess it")
+    if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
+        raise UsageError(
+            f"{what} must be an array [T] of floats, full scale +-1, not {samples.dtype} of shape {list(samples.shape)}"
+        )
+    return Source(Audio(np.array(samples, np.float32), int(sample_rate)))
+
+
+def _path(path: PathLike) -> Path:
+    return Path(path).expanduser()

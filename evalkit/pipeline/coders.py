@@ -1,0 +1,48 @@
+"""Where a codec runs: in this process, or on other machines (evalkit/pipeline/ray_workers.py)."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from evalkit.audio import Wave
+from evalkit.codecs import Codec, Codes, check_codes, check_decoded
+from evalkit.environment.deadline import deadline
+
+
+class Coder(Protocol):
+    """Encodes and decodes utterances with one codec."""
+
+    ahead: int
+    """Utterances to begin before the first is needed."""
+
+    def start(self, wav: Wave) -> Callable[[], tuple[Codes, Wave]]:
+        """Begin to encode `wav` [T] at the codec's rate; the answer waits for the codes and the decoded audio."""
+        ...
+
+
+class LocalCoder:
+    """In this process, one utterance after the other."""
+
+    ahead = 0
+
+    def __init__(self, codec: Codec, timeout: float) -> None:
+        self._codec, self._timeout = codec, timeout
+
+    def start(self, wav: Wave) -> Callable[[], tuple[Codes, Wave]]:
+        return lambda: reconstruct(self._codec, wav, self._timeout)
+
+
+def reconstruct(codec: Codec, wav: Wave, timeout: float) -> tuple[Codes, Wave]:
+    """Codes of `wav` [T] at the codec's rate and the decoded audio, both checked against the protocol.
+
+    The codec gets a copy of its own: what it does to its input changes no reference.
+
+    Raises:
+        CodecError: what came back is not what the protocol asks for, or took longer than `timeout` seconds.
+        Exception: whatever the codec raises.
+    """
+    with deadline(timeout):
+        codes = codec.encode(wav.copy())
+        check_codes(codec, codes, len(wav))
+        decoded = codec.decode(codes)
+        check_decoded(decoded, len(wav))
+    return codes, decoded

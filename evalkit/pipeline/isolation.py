@@ -1,0 +1,106 @@
+"""How worker processes start, and how they end when they should.
+
+A worker never imports the caller's main module: scripts without `if __name__ == "__main__"`, notebooks and `python -`
+can start runs. It ends when its parent is gone, whatever it is busy with.
+"""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.context import BaseContext, ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from evalkit import plugins
+
+EXITED = 70
+"""Exit code of a worker in which somebody called os._exit(0): the pool takes 0 for a good end."""
+LONGEST_TEMPORARY = 60
+"""Characters of the temporary folder that leave room for the name of a Unix socket, which ends at 108."""
+PARENT_DEATH_SIGNAL = 1
+"""PR_SET_PDEATHSIG of prctl(2)."""
+
+_hiding = threading.Lock()
+
+
+@contextmanager
+def _main_hidden() -> Iterator[None]:
+    """While this lasts, multiprocessing finds no main module that a child would have to import."""
+    main = sys.modules["__main__"].__dict__
+    hidden = {name: main[name] for name in main.keys() & {"__spec__", "__file__"}}
+    with _hiding:
+        main["__spec__"] = None
+        main.pop("__file__", None)
+        try:
+            yield
+        finally:
+            main.update(hidden)
+
+
+class _ForkServerProcess(ForkServerProcess):
+    @staticmethod
+    def _Popen(process_obj: BaseProcess) -> Any:
+        with _main_hidden():
+            return ForkServerProcess._Popen(process_obj)
+
+
+class _SpawnProcess(SpawnProcess):
+    @staticmethod
+    def _Popen(process_obj: BaseProcess) -> Any:
+        with _main_hidden():
+            return SpawnProcess._Popen(process_obj)
+
+
+class _ForkServer(ForkServerContext):
+    Process = _ForkServerProcess
+
+
+class _Spawn(SpawnContext):
+    Process = _SpawnProcess
+
+
+def context_for(preload: Sequence[str]) -> BaseContext:
+    """How processes start that share the modules of `preload`, where this system can do that."""
+    forks = "forkserver" in multiprocessing.get_all_start_methods()
+    if not forks or len(tempfile.gettempdir()) > LONGEST_TEMPORARY:  # the fork server listens on a socket there
+        return _Spawn()
+    context = _ForkServer()
+    context.set_forkserver_preload(list(preload))
+    return context
+
+
+def initialize(objects: bytes) -> None:
+    """Make this process a worker that knows the `objects` which its parent registered."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of the terminal; the main one answers
+    _end_with_parent()
+    plugins.unpack(objects)
+
+
+def _end_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
+        return
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            threading.Event().wait(1.0)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def noticed(function: Callable[[Any], Any], job: Any, timeout: float) -> Any:
+    """`function(job)`; where code in it ends the process, the pool notices."""
+    real = os._exit
+    os._exit = lambda code: real(code or EXITED)  # type: ignore[assignment]
+    try:
+        return function(job)
+    finally:
+        os._exit = real

@@ -1,0 +1,118 @@
+"""From what a plan names to what a run compares: every choice, opened."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from evalkit.audio import SUFFIXES
+from evalkit.cache import Cache
+from evalkit.codecs import Annotated, Codec, CodecInfo, Described, Pinned, Weighted
+from evalkit.datasets.base import Utterance
+from evalkit.errors import AudioError, EvalkitError, MissingError, UsageError
+from evalkit.pipeline.choice import CodecChoice, RenderedChoice
+from evalkit.pipeline.encode import RenderedAudio, RunningCodec, System, describe
+from evalkit.pipeline.plan import Plan
+
+
+def open_systems(plan: Plan, cache: Cache) -> list[System]:
+    """The systems of `plan`, in its order.
+
+    Raises:
+        UsageError: two of them would share their rows, or --weights or --rendered cannot be meant.
+        MissingError: one of them is not here, or does not open.
+    """
+    systems = [_open(choice, plan, cache) for choice in plan.systems]
+    names = [system.name for system in systems]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"two codecs are called {name}: give one of them a label, --codec LABEL=NAME@RATE")
+    return systems
+
+
+def _open(choice: CodecChoice | RenderedChoice, plan: Plan, cache: Cache) -> System:
+    if isinstance(choice, RenderedChoice):
+        return _listed(choice)
+    if choice.rendered is not None:
+        return _rendered(choice, choice.rendered)
+    try:
+        codec = choice.build(plan.device if plan.workers.here else "cpu")
+        info = _info(choice, codec)
+    except EvalkitError:
+        raise
+    except (Exception, SystemExit) as error:  # somebody else's code: whatever it raises
+        raise MissingError(f"{choice.spec} cannot be opened: {describe(error)}") from error
+    name = choice.label or codec.name
+    return RunningCodec(name, codec, plan.workers.coder(choice, codec, plan.device), info, plan.device, cache)
+
+
+def _info(choice: CodecChoice, codec: Codec) -> CodecInfo:
+    family = choice.family
+    known = family.info(choice.rate) if isinstance(family, Described) else CodecInfo(code_license=family.license)
+    return replace(
+        known,
+        spec=choice.spec,
+        sample_rate=codec.sample_rate,
+        frame_rate=codec.frame_rate,
+        codebook_sizes=tuple(codec.codebook_sizes),
+        causal=bool(codec.streaming),
+        details=dict(codec.details),
+        trained_on_metrics=codec.trained_on_metrics if isinstance(codec, Annotated) else (),
+        released=_released(choice, codec),
+        weights=known.weights if choice.weights is None else str(choice.weights),
+    )
+
+
+def _released(choice: CodecChoice, codec: Codec) -> bool | None:
+    """Whether the weights that `codec` opened are those that were released; None where no sha256 of those is known."""
+    if not isinstance(choice.family, Weighted):
+        return True
+    pinned = choice.family.release_sha256(choice.rate) if isinstance(choice.family, Pinned) else {}
+    if not pinned:
+        return None if choice.weights is None else False
+    opened = codec.details.get("weights_sha256")
+    found = set(opened.values()) if isinstance(opened, dict) else {opened}
+    return set(pinned.values()) <= found
+
+
+def _listed(choice: RenderedChoice) -> System:
+    def find(utterance: Utterance) -> Path:
+        path = choice.files[utterance.id]
+        if path is None:
+            raise AudioError(f"no decoded file has the name of {utterance.path or utterance.id}")
+        return path
+
+    info = CodecInfo(spec=choice.spec, rendered=choice.place)
+    kbps = choice.kbps.get
+    return RenderedAudio(choice.spec, info, find, lambda utterance: kbps(utterance.id), choice.extra, choice.files)
+
+
+def _rendered(choice: CodecChoice, folder: Path) -> System:
+    if not folder.is_dir():
+        raise UsageError(f"--rendered {folder}: no such folder")
+    bitrate = choice.declared_bitrate
+    info = CodecInfo(spec=choice.spec, rendered=str(folder), declared_bitrate=bitrate)
+    kbps = None if bitrate is None else bitrate / 1000
+    return RenderedAudio(choice.rendered_name, info, files_in(folder), lambda utterance: kbps)
+
+
+def files_in(folder: Path) -> Callable[[Utterance], Path]:
+    """Finds the audio file of an utterance in `folder`: the path below it, less the suffix, is the id."""
+    found: dict[str, list[Path]] = {}
+    for path in _audio_below(folder):
+        found.setdefault(path.relative_to(folder).as_posix().removesuffix(path.suffix), []).append(path)
+
+    def find(utterance: Utterance) -> Path:
+        paths = found.get(utterance.id, [])
+        if not paths:
+            raise AudioError(f"{folder} has no audio file named {utterance.id}")
+        if len(paths) > 1:
+            raise AudioError(f"{paths[0]} and {paths[1]} have the same name: keep one of them")
+        return paths[0]
+
+    return find
+
+
+def _audio_below(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in SUFFIXES and path.is_file():
+            yield path
