@@ -158,14 +158,11 @@ def load(config: Path, tensors: Path, spec: str) -> Any:
 
 def plain(state: Mapping[str, "Tensor"]) -> Iterator[tuple[str, "Tensor"]]:
     """The tensors under this project's names, with weight normalisation and the scales of branches folded."""
-    import torch
+    from nanocodec.layers import fold_tensors
 
-    for name, tensor in state.items():
-        if name.endswith((".weight_g", "_scale.scale", ".rope.inv_freq")):
+    for name, tensor in fold_tensors(state).items():
+        if name.endswith(("_scale.scale", ".rope.inv_freq")):
             continue  # come with what they scale; follow from the width
-        if name.endswith(".weight_v"):
-            name = name.removesuffix("_v")
-            tensor = torch._weight_norm(tensor, state[f"{name}_g"], 0)
         for branch, last in (("self_attn", "to_out"), ("ff", "ff.2")):
             block, found, _ = name.partition(f"{branch}.{last}.")
             if found and (scale := state.get(f"{block}{branch}_scale.scale")) is not None:
@@ -175,7 +172,7 @@ def plain(state: Mapping[str, "Tensor"]) -> Iterator[tuple[str, "Tensor"]]:
             ("norm.gamma", "norm.weight"), ("norm.beta", "norm.bias"),
         ):  # fmt: skip
             name = name.replace(theirs, ours)
-        yield name, tensor.float()
+        yield name, tensor
 
 
 def gain(wav: Wave) -> float:

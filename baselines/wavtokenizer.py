@@ -117,21 +117,15 @@ def load(path: Path, spec: str) -> Any:
 
 def plain(state: Mapping[str, "Tensor"]) -> Iterator[tuple[str, "Tensor"]]:
     """The generator's tensors under this project's names, with weight normalisation folded."""
-    import torch
+    from nanocodec.layers import fold_tensors
 
-    for name, tensor in state.items():
-        if not name.startswith(GENERATOR) or name.startswith(UNUSED):
-            continue
-        if name.endswith(".weight_g"):
-            continue  # comes with its direction
-        if name.endswith(".weight_v"):
-            name = name.removesuffix("_v")
-            tensor = torch._weight_norm(tensor, state[f"{name}_g"], 0)
-        elif name.endswith(("norm.scale.weight", "norm.shift.weight")):
+    generator = {name: t for name, t in state.items() if name.startswith(GENERATOR) and not name.startswith(UNUSED)}
+    for name, tensor in fold_tensors(generator).items():
+        if name.endswith(("norm.scale.weight", "norm.shift.weight")):
             name = name.replace("scale.weight", "weight").replace("shift.weight", "bias")
             tensor = tensor[0]
         name = name.replace(ENCODER, "encoder.").replace(f"{CODEBOOKS}embed", "codebook").replace(".conv.conv.", ".")
-        yield name, tensor.float()
+        yield name, tensor
 
 
 FAMILY = WavTokenizerFamily()

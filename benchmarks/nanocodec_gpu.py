@@ -19,8 +19,9 @@ from unittest import mock
 import torch
 from nanocodec_speed import models
 
+from nanocodec.inference import Precision
 from nanocodec.model import NanoCodec
-from nanocodec.streaming import Precision, StreamingDecoder
+from nanocodec.streaming import StreamingDecoder
 from nanocodec.testing import seeded_audio
 
 Job = Callable[[], torch.Tensor]

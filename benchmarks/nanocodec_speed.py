@@ -33,7 +33,7 @@ from nanocodec.config import get_config
 from nanocodec.export import export_onnx
 from nanocodec.model import NanoCodec
 from nanocodec.testing import attenuate, calibrate, seeded_audio, seeded_tensors
-from nanocodec.threads import Aside
+from nanocodec.threads import SecondThread
 
 Job = Callable[[], torch.Tensor]
 Jobs = dict[str, Job]
@@ -105,14 +105,11 @@ def streaming(model: NanoCodec, codes: torch.Tensor, chunk: int) -> Job:
 def in_turn(job: Job) -> Job:
     """The same with a layer's branches one after another, each with all threads."""
 
-    def one_after_another(_: torch.device, work: Callable[[Aside], torch.Tensor]) -> torch.Tensor:
+    def one_after_another(_: torch.device, work: Callable[[SecondThread], torch.Tensor]) -> torch.Tensor:
         return work(partial)
 
     def run() -> torch.Tensor:
-        with (
-            mock.patch("nanocodec.fused.side_by_side", one_after_another),
-            mock.patch("nanocodec.streaming.side_by_side", one_after_another),
-        ):
+        with mock.patch("nanocodec.inference.with_second_thread", one_after_another):
             return job()
 
     return run

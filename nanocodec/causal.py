@@ -21,13 +21,22 @@ from nanocodec.layers import LEAKY_SLOPE, HalfSnake, is_wide
 FEW = 2048  # outputs, about a frame, up to which a convolution is given its weights in order, else made at each call
 
 
-class Entry:
-    """The way into a causal layer: the activation, if any, and the last `keep` activated inputs of before."""
+class ConvState:
+    """What a causal layer reads: the activation before it, if any, and the last `keep` activated inputs of before.
+
+    Args:
+        activation: the module before the layer, half-snake; None for none.
+        like: a tensor of the type and on the device of the layer's weights.
+        batch: streams.
+        channels: of the input.
+        keep: inputs of before that the layer reads again.
+        wide: whether the channels lie innermost in memory.
+    """
 
     def __init__(self, activation: Any, like: Tensor, batch: int, channels: int, keep: int, wide: bool) -> None:
         self.alpha = None if activation is None else _alpha(activation)
         self.layout = _layout(wide)
-        self.past = self._room(like, (batch, channels, 1, keep)).zero_()
+        self.past = self._empty(like, (batch, channels, 1, keep)).zero_()
         self.compiled = kernels.compiled(like.device)
         if self.compiled:
             self.table = kernels.tables(channels, self.alpha, LEAKY_SLOPE)
@@ -42,13 +51,13 @@ class Entry:
         if change is not None:
             x = change.add_(x) if change.dtype == x.dtype else x + change
         keep, length = self.past.shape[3], x.shape[3]
-        out = self._room(self.past, (*x.shape[:3], keep + length))
+        out = self._empty(self.past, (*x.shape[:3], keep + length))
         out[..., :keep] = self.past
         self._activate(x, out[..., keep:])
         self.past.copy_(out[..., length:])
         return out, x
 
-    def _room(self, like: Tensor, shape: tuple[int, ...]) -> Tensor:
+    def _empty(self, like: Tensor, shape: tuple[int, ...]) -> Tensor:
         return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=self.layout)
 
     def _activate(self, x: Tensor, out: Tensor) -> None:
@@ -84,40 +93,40 @@ class CausalConv:
     def __init__(self, module: Any, activation: Any, batch: int, dtype: torch.dtype) -> None:
         conv = module.conv
         weight, self.bias = conv.weight.detach().to(dtype), conv.bias.detach().to(dtype)
-        self.imitates = dtype != torch.float32 and not _has_bf16(weight.device)
-        if self.imitates:
+        self.emulates_bf16 = dtype != torch.float32 and not _has_bf16(weight.device)
+        if self.emulates_bf16:
             weight, self.bias = weight.float(), self.bias.float()
         wide = is_wide(weight)
         self.weight = weight[:, :, None].contiguous(memory_format=_layout(wide))
         self.dilation = conv.dilation[0]
-        self.entry = Entry(activation, weight, batch, weight.shape[1], module.left, wide)
+        self.state = ConvState(activation, weight, batch, weight.shape[1], module.left, wide)
         self.length = 0
         self.packed: Callable[[Tensor], Tensor] | None = None
 
     def __call__(self, x: Tensor, change: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The convolution of x + change [B, I, 1, T], activated: [B, O, 1, T]; and x + change itself."""
         length = x.shape[3]
-        entered, x = self.entry(x, change)
-        if self.imitates:
-            entered = _rounded(entered)
-        if entered.is_cuda and len(entered) == 1 and length <= FEW:
-            return self._product(entered, length), x
+        inputs, x = self.state(x, change)
+        if self.emulates_bf16:
+            inputs = _rounded(inputs)
+        if inputs.is_cuda and len(inputs) == 1 and length <= FEW:
+            return self._product(inputs, length), x
         if length != self.length:
             self.length, self.packed = length, None
         elif length <= FEW and self.packed is None:
-            self.packed = _packed(self.weight, self.bias, self.dilation, entered.shape)
+            self.packed = _packed(self.weight, self.bias, self.dilation, inputs.shape)
         if self.packed is None:
-            out = F.conv2d(entered, self.weight, self.bias, dilation=(1, self.dilation))
+            out = F.conv2d(inputs, self.weight, self.bias, dilation=(1, self.dilation))
         else:
-            out = self.packed(entered)
-        return _rounded(out) if self.imitates else out, x
+            out = self.packed(inputs)
+        return _rounded(out) if self.emulates_bf16 else out, x
 
-    def _product(self, entered: Tensor, length: int) -> Tensor:
+    def _product(self, inputs: Tensor, length: int) -> Tensor:
         """A short convolution as a matrix product: for a single stream, cuDNN's own take four times as long."""
-        outputs, inputs, _, width = self.weight.shape
-        shifted = entered.as_strided((inputs, width, length), (entered.shape[3], self.dilation, 1))
-        weight = self.weight.view(outputs, inputs * width)
-        return torch.addmm(self.bias[:, None], weight, shifted.reshape(inputs * width, length))[None, :, None]
+        n_out, n_in, _, width = self.weight.shape
+        shifted = inputs.as_strided((n_in, width, length), (inputs.shape[3], self.dilation, 1))
+        weight = self.weight.view(n_out, n_in * width)
+        return torch.addmm(self.bias[:, None], weight, shifted.reshape(n_in * width, length))[None, :, None]
 
 
 def _has_bf16(device: torch.device) -> bool:
@@ -150,28 +159,40 @@ class CausalUpsample:
         weight = module.conv.weight.detach().float()
         self.channels, self.rate = weight.shape[0] // 2, module.rate
         self.bias = module.conv.bias.detach().float()
-        self.entry = Entry(activation, weight, batch, weight.shape[0], 1, kernels.compiled(weight.device))
+        self.state = ConvState(activation, weight, batch, weight.shape[0], 1, kernels.compiled(weight.device))
         self.layout = _layout(is_wide(weight[::2]))  # of what it gives
         weight = weight.view(self.channels, 2, 2, self.rate)  # output, input of its pair, frame, sample
-        if self.entry.compiled:
+        if self.state.compiled:
             self.weight = weight.permute(2, 1, 3, 0).contiguous()
         else:
             self.weight = weight.reshape(self.channels, 2, 2 * self.rate)
 
     def __call__(self, x: Tensor) -> Tensor:
-        entered, _ = self.entry(x)
-        if self.entry.compiled:
-            return kernels.upsample(entered, self.weight, self.bias)
-        batch, _, _, frames = entered.shape
-        spread = entered.view(batch, self.channels, 2, frames).transpose(2, 3) @ self.weight
+        inputs, _ = self.state(x)
+        if self.state.compiled:
+            return kernels.upsample(inputs, self.weight, self.bias)
+        batch, _, _, frames = inputs.shape
+        spread = inputs.view(batch, self.channels, 2, frames).transpose(2, 3) @ self.weight
         out = spread[:, :, 1:, : self.rate] + spread[:, :, :-1, self.rate :] + self.bias[:, None, None]
         return out.view(batch, self.channels, 1, -1).contiguous(memory_format=self.layout)
 
 
-def follow(branch: list[tuple[CausalConv, CausalConv]], x: Tensor) -> Tensor:
-    """Residual blocks one after another; each but the last leaves it to the next to add what it changes."""
-    change = None
-    for first, second in branch:
-        hidden, x = first(x, change)
-        change, _ = second(hidden)
-    return x if change is None else x + change
+class CausalBranch:
+    """The residual blocks of one kernel size, one after another; each but the last leaves it to the next to add what it
+    changes."""
+
+    def __init__(self, branch: Any, batch: int, dtype: torch.dtype) -> None:
+        self.blocks = [
+            (
+                CausalConv(block.input_conv, block.input_activation, batch, dtype),
+                CausalConv(block.skip_conv, block.skip_activation, batch, dtype),
+            )
+            for block in branch.res_blocks
+        ]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        change = None
+        for first, second in self.blocks:
+            hidden, x = first(x, change)
+            change, _ = second(hidden)
+        return x if change is None else x + change

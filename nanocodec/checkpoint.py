@@ -15,9 +15,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from nanocodec import nemo, releases
+from nanocodec.atomic import replacing
 from nanocodec.config import VARIANTS, CodecConfig
 from nanocodec.errors import CheckpointError, MismatchError, MissingWeightsError
-from nanocodec.layers import has_weight_norm, order_for_decoding
+from nanocodec.layers import fold_tensors, order_for_decoding
 from nanocodec.model import NanoCodec
 from nanocodec.quantizer import GroupFiniteScalarQuantizer
 
@@ -63,10 +64,8 @@ def save(model: NanoCodec, path: str | Path, *, half: bool = False) -> None:
         tensor = tensor.detach().cpu().contiguous()
         tensors[name] = tensor.half() if half and tensor.is_floating_point() else tensor
     metadata = {"format": FORMAT, "config": json.dumps(model.config.to_dict())}
-    path = Path(path)
-    temporary = path.with_name(path.name + ".tmp")
-    save_file(tensors, temporary, metadata=metadata)
-    temporary.replace(path)
+    with replacing(Path(path)) as temporary:
+        save_file(tensors, temporary, metadata=metadata)
 
 
 @torch.inference_mode(False)  # the weights are ordinary tensors wherever they are loaded
@@ -107,27 +106,6 @@ def assemble(config: CodecConfig, tensors: dict[str, torch.Tensor], where: objec
     if config.decoder.causal:
         order_for_decoding(model.audio_decoder)
     return model.eval()
-
-
-def fold_tensors(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Weight-normed pairs as plain weights, magnitude * direction / norm per first dimension; floats as fp32.
-
-    Accepts both of torch's spellings: `parametrizations.weight.original0` and `1`, and `weight_g` and `weight_v`.
-    A pair of which half is missing, or whose shapes or types make no weight, stays, for the strict check to name.
-    """
-    plain = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
-    for g_ending, v_ending in (("parametrizations.weight.original0", "parametrizations.weight.original1"),
-                               ("weight_g", "weight_v")):  # fmt: skip
-        for g_name in [name for name in plain if name.endswith("." + g_ending)]:
-            stem = g_name.removesuffix(g_ending)
-            magnitude, direction = plain[g_name], plain.get(stem + v_ending)
-            if direction is None or direction.dim() != 3 or magnitude.shape != (len(direction), 1, 1):
-                continue
-            if not direction.is_floating_point() or not magnitude.is_floating_point():
-                continue
-            del plain[g_name], plain[stem + v_ending]
-            plain[stem + "weight"] = torch._weight_norm(direction, magnitude, 0)
-    return plain
 
 
 def _read_safetensors(path: Path) -> tuple[CodecConfig, dict[str, torch.Tensor]]:
@@ -195,7 +173,6 @@ __all__ = [
     "assemble",
     "builtin_names",
     "convert",
-    "has_weight_norm",
     "load",
     "load_strictly",
     "resolve",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -12,9 +13,13 @@ from nanocodec.layers import Activation, Conv, DenseUpsample, GroupedCausalUpsam
 
 
 class Decoder(nn.Module):
-    """[B, latent_dim, N] to [B, 1, N * hop] samples in [-1, 1].
+    """The decoder as it is trained: [B, latent_dim, N] to [B, 1, N * hop] samples in [-1, 1].
 
     Causal variants have the prefix property: the first n frames alone give the first n * hop samples exactly.
+    `nanocodec.inference.LatentDecoder` computes the same faster for them, without gradients.
+
+    Args:
+        config: of the codec.
     """
 
     def __init__(self, config: CodecConfig):
@@ -40,7 +45,17 @@ class Decoder(nn.Module):
         self.post_activation = Activation(spec.activation, channels)
         self.post_conv = Conv(channels, 1, spec.out_kernel_size, **conv)
 
-    def forward(self, latent: Tensor, lengths: Tensor | None = None) -> Tensor:
+    def stages(self, latent: Tensor, lengths: Tensor | None = None) -> Iterator[Tensor]:
+        """Compute layer by layer, for those who need what lies between, or not all of it.
+
+        Args:
+            latent: dequantized, float [B, latent_dim, N] in [-1, 1].
+            lengths: frames of each item, int64 [B]; None where every item fills its row.
+
+        Yields:
+            The output of each residual layer, [B, base_channels / 2^(i + 1), N * rates[0] * ... * rates[i]], and at
+            last the samples before the output activation, [B, 1, N * hop].
+        """
         x = self.pre_conv(latent, lengths)
         for rate, activation, upsample, residual in zip(
             self.rates, self.activations, self.up_sample_conv_layers, self.res_layers, strict=True
@@ -48,5 +63,11 @@ class Decoder(nn.Module):
             x = upsample(activation(x), lengths)
             lengths = None if lengths is None else lengths * rate
             x = residual(x, lengths)
-        x = self.post_conv(self.post_activation(x), lengths)
-        return torch.tanh(x) if self.output_activation == "tanh" else x.clamp(-1.0, 1.0)
+            yield x
+        yield self.post_conv(self.post_activation(x), lengths)
+
+    def forward(self, latent: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Samples [B, 1, N * hop] in [-1, 1]; arguments as of `stages`."""
+        for x in self.stages(latent, lengths):
+            audio = x
+        return torch.tanh(audio) if self.output_activation == "tanh" else audio.clamp(-1.0, 1.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -10,9 +12,13 @@ from nanocodec.layers import LEAKY_SLOPE, Conv, ResLayer
 
 
 class Encoder(nn.Module):
-    """[B, 1, T] samples to [B, latent_dim, T // hop]; T must be a whole number of hops.
+    """The encoder as it is trained: [B, 1, T] samples to [B, latent_dim, T // hop]; T must be a whole number of hops.
 
-    No output nonlinearity: the quantizer applies tanh.
+    `nanocodec.inference.LatentEncoder` computes the same faster, without gradients. The latent has no nonlinearity:
+    the quantizer applies tanh.
+
+    Args:
+        config: of the codec.
     """
 
     def __init__(self, config: CodecConfig):
@@ -32,10 +38,27 @@ class Encoder(nn.Module):
             channels *= 2
         self.post_conv = Conv(channels, config.latent_dim, spec.out_kernel_size, pad_mode=spec.pad_mode)
 
-    def forward(self, audio: Tensor, lengths: Tensor | None = None) -> Tensor:
+    def stages(self, audio: Tensor, lengths: Tensor | None = None) -> Iterator[Tensor]:
+        """Compute layer by layer, for those who need what lies between.
+
+        Args:
+            audio: float [B, 1, T] in [-1, 1].
+            lengths: samples of each item, int64 [B], whole frames; None where every item fills its row.
+
+        Yields:
+            The output of each residual layer, [B, base_channels * 2^i, T / (strides[0] * ... * strides[i - 1])], and
+            at last the latent, [B, latent_dim, T // hop].
+        """
         x = self.pre_conv(audio, lengths)
         for stride, residual, down in zip(self.strides, self.res_layers, self.down_sample_conv_layers, strict=True):
-            x = F.leaky_relu(residual(x, lengths), LEAKY_SLOPE)
-            x = down(x, lengths)
+            x = residual(x, lengths)
+            yield x
+            x = down(F.leaky_relu(x, LEAKY_SLOPE), lengths)
             lengths = None if lengths is None else lengths // stride
-        return self.post_conv(F.leaky_relu(x, LEAKY_SLOPE), lengths)
+        yield self.post_conv(F.leaky_relu(x, LEAKY_SLOPE), lengths)
+
+    def forward(self, audio: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """The latent [B, latent_dim, T // hop]; arguments as of `stages`."""
+        for x in self.stages(audio, lengths):
+            latent = x
+        return latent

@@ -9,7 +9,7 @@ Attribute names equal upstream's (NeMo `audio_codec_modules`), so that state dic
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -278,6 +278,33 @@ def fold_weight_norm(module: nn.Module) -> nn.Module:
         if parametrize.is_parametrized(child, "weight"):
             parametrize.remove_parametrizations(child, "weight", leave_parametrized=True)
     return module
+
+
+def fold_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Fold the weight normalisation in a state dict: magnitude * direction / norm, per index of the first dimension.
+
+    Accepts both of torch's spellings: `parametrizations.weight.original0` and `1`, and `weight_g` and `weight_v`.
+    A pair of which half is missing, or whose shapes or types make no weight, stays, for a strict load to name.
+
+    Args:
+        tensors: a convolutional network's tensors by name.
+
+    Returns:
+        The same with one `weight` for each pair; floating-point tensors as fp32.
+    """
+    plain = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    for g_ending, v_ending in (("parametrizations.weight.original0", "parametrizations.weight.original1"),
+                               ("weight_g", "weight_v")):  # fmt: skip
+        for g_name in [name for name in plain if name.endswith("." + g_ending)]:
+            stem = g_name.removesuffix(g_ending)
+            magnitude, direction = plain[g_name], plain.get(stem + v_ending)
+            if direction is None or direction.dim() != 3 or magnitude.shape != (len(direction), 1, 1):
+                continue
+            if not direction.is_floating_point() or not magnitude.is_floating_point():
+                continue
+            del plain[g_name], plain[stem + v_ending]
+            plain[stem + "weight"] = torch._weight_norm(direction, magnitude, 0)
+    return plain
 
 
 def is_wide(weight: Tensor) -> bool:

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nanocodec import fused
 from nanocodec.config import CodecConfig, get_config
 from nanocodec.decoder import Decoder
 from nanocodec.encoder import Encoder
+from nanocodec.inference import DTYPES, LatentDecoder, LatentEncoder, Precision
 from nanocodec.layers import fold_weight_norm, full_precision, valid_mask
 from nanocodec.quantizer import GroupFiniteScalarQuantizer
-from nanocodec.streaming import DTYPES, LatentDecoder, Precision, StreamingDecoder, StreamingEncoder
+from nanocodec.streaming import StreamingDecoder, StreamingEncoder
 
 
 class NanoCodec(nn.Module):
@@ -60,7 +60,7 @@ class NanoCodec(nn.Module):
             MissingWeightsError: no such weights here; the message says which exist and the command that fetches.
             CheckpointError: a file that does not hold exactly a codec; the message names what is wrong with it.
         """
-        from nanocodec.checkpoint import load
+        from nanocodec.checkpoint import load  # here, for checkpoint makes models: it imports this module
 
         return load(source)
 
@@ -104,11 +104,10 @@ class NanoCodec(nn.Module):
         lengths = self._check_lengths(lengths, batch, total, "samples")
         audio = F.pad(audio, (0, -total % self.hop))
         if lengths is None:
-            plain = torch.is_grad_enabled() or torch.jit.is_tracing() or self.config.encoder.pad_mode != "replicate"
-            if plain or not total:
+            if torch.is_grad_enabled() or torch.jit.is_tracing() or not total:
                 latent = self.audio_encoder(audio[:, None])
-            else:
-                latent = fused.encode(self.audio_encoder, audio[:, None])
+            else:  # the same, faster
+                latent = LatentEncoder(self.audio_encoder)(audio[:, None], last=True)
             return latent, torch.full((batch,), latent.shape[-1], device=audio.device)
         frames = -(-lengths // self.hop)
         audio = audio * valid_mask(lengths, audio.shape[1])
@@ -132,20 +131,6 @@ class NanoCodec(nn.Module):
             codes = codes * valid_mask(frames, codes.shape[-1])[:, None]
         return codes, frames
 
-    def check_codes(self, codes: Tensor) -> None:
-        """Raise ValueError for codes that are not integers [B, K, N] in [0, codebook_size)."""
-        config = self.config
-        if codes.dim() != 3 or codes.shape[1] != config.num_codebooks:
-            raise ValueError(
-                f"codes must be [B, {config.num_codebooks}, N] for {config.name}, got shape {list(codes.shape)}"
-            )
-        if codes.is_floating_point():
-            raise ValueError(f"codes must be integers, got {codes.dtype}")
-        if codes.numel() and (int(codes.min()) < 0 or int(codes.max()) >= config.codebook_size):
-            raise ValueError(
-                f"codes must lie in [0, {config.codebook_size}), got {int(codes.min())}..{int(codes.max())}"
-            )
-
     def decode(self, codes: Tensor, lengths: Tensor | None = None, precision: Precision = "fp32") -> Tensor:
         """Codes to audio.
 
@@ -161,7 +146,7 @@ class NanoCodec(nn.Module):
         Raises:
             ValueError: a shape or a code that this model cannot have produced, or a precision that it does not have.
         """
-        self.check_codes(codes)
+        self.vector_quantizer.check(codes)
         batch, _, frames = codes.shape
         lengths = self._check_lengths(lengths, batch, frames, "frames")
         latent = self.vector_quantizer.decode(codes)
@@ -185,11 +170,11 @@ class NanoCodec(nn.Module):
         Raises:
             ValueError: a model whose decoder is not causal (LFSC).
         """
-        return StreamingDecoder(self, batch, precision)
+        return StreamingDecoder(self.audio_decoder, self.vector_quantizer, batch, precision)
 
     def streaming_encoder(self, batch: int = 1) -> StreamingEncoder:
         """An encoder that takes audio chunk by chunk, `lookahead` samples behind; see `StreamingEncoder`."""
-        return StreamingEncoder(self, batch)
+        return StreamingEncoder(self.audio_encoder, self.vector_quantizer, self.config, batch)
 
     def forward(self, audio: Tensor) -> Tensor:
         """Audio [B, T] through encoder, straight-through quantizer and decoder: [B, ceil(T / hop) * hop]."""

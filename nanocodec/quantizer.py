@@ -7,6 +7,8 @@ divided by L // 2, so dequantized values lie in [-1, 1] (in [-1, 1 - 1/(L // 2)]
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -60,7 +62,20 @@ class GroupFiniteScalarQuantizer(nn.Module):
     def __init__(self, levels: tuple[int, ...], num_codebooks: int):
         super().__init__()
         self.fsqs = nn.ModuleList(FiniteScalarQuantizer(levels) for _ in range(num_codebooks))
-        self.dims = len(levels)
+        self.dims, self.codebook_size = len(levels), math.prod(levels)
+
+    def check(self, codes: Tensor) -> None:
+        """Refuse codes that this quantizer cannot have made.
+
+        Raises:
+            ValueError: not integers [B, K, N] in [0, codebook_size).
+        """
+        if codes.dim() != 3 or codes.shape[1] != len(self.fsqs):
+            raise ValueError(f"codes must be [B, {len(self.fsqs)}, N], got shape {list(codes.shape)}")
+        if codes.is_floating_point():
+            raise ValueError(f"codes must be integers, got {codes.dtype}")
+        if codes.numel() and (int(codes.min()) < 0 or int(codes.max()) >= self.codebook_size):
+            raise ValueError(f"codes must lie in [0, {self.codebook_size}), got {int(codes.min())}..{int(codes.max())}")
 
     def quantizers(self) -> list[FiniteScalarQuantizer]:
         """The codebooks' quantizers, in order."""

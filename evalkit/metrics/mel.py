@@ -9,7 +9,6 @@ Only numpy and scipy.fft are needed, so that workers start fast.
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import log
 from typing import Literal
 
 import numpy as np
@@ -20,6 +19,7 @@ from scipy.fft import rfft
 from evalkit.audio import Wave
 from evalkit.metrics.base import SCORE_RATE, Direction, Pair, PairMetric
 from evalkit.metrics.checks import require_length
+from nanocodec.mel import slaney_edges, triangular_filters
 
 Floats = NDArray[np.float32]
 
@@ -117,29 +117,11 @@ def mel_filters(n_fft: int, bands: int, unit_area: bool) -> Floats:
     Each rises from the centre of the one before to its own and falls to the next one's; peak 1, or, with `unit_area`,
     scaled by 2 / width in Hz. Source: Slaney, Auditory Toolbox, 1998 (and librosa's default mel scale).
     """
-    edges = mel_to_hz(np.linspace(0, hz_to_mel(SCORE_RATE / 2), bands + 2))
-    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
-    bins = np.linspace(0, SCORE_RATE / 2, 1 + n_fft // 2)[:, None]
-    filters = np.maximum(0, np.minimum((bins - low) / (centre - low), (high - bins) / (high - centre)))
+    edges = slaney_edges(SCORE_RATE, bands)
+    filters = triangular_filters(edges, SCORE_RATE, n_fft).T
     if unit_area:
-        filters *= 2 / (high - low)
-    return filters.astype(np.float32)
-
-
-LINEAR_HZ = 1000.0
-"""Slaney's scale is linear up to here (200/3 Hz a mel) and logarithmic beyond (a factor of 6.4 in 27 mel)."""
-LINEAR_MEL = LINEAR_HZ * 3 / 200
-LOG_STEP = log(6.4) / 27
-
-
-def hz_to_mel(hz: float) -> float:
-    """Slaney's mel of a frequency."""
-    return hz * 3 / 200 if hz < LINEAR_HZ else LINEAR_MEL + log(hz / LINEAR_HZ) / LOG_STEP
-
-
-def mel_to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Frequencies of Slaney mels."""
-    return np.where(mel < LINEAR_MEL, mel * 200 / 3, LINEAR_HZ * np.exp(LOG_STEP * (mel - LINEAR_MEL)))
+        filters = filters * (2 / (edges[2:] - edges[:-2]))
+    return np.ascontiguousarray(filters, dtype=np.float32)
 
 
 OCTAVES = ((32, 5), (64, 10), (128, 20), (256, 40), (512, 80), (1024, 160), (2048, 320))

@@ -10,11 +10,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from nanocodec.training.spectral import _hz_to_mel, _mel_to_hz
+from nanocodec.mel import slaney_edges, triangular_filters
 
 RESOLUTIONS = (32, 64, 128, 256, 512, 1024, 2048)  # window lengths in samples; the hop is a quarter of each
 MEL_DIMS = (5, 10, 20, 40, 80, 160, 320)  # mel bands per window length
@@ -28,20 +27,12 @@ def _window(n: int, device: torch.device) -> Tensor:
         return torch.hann_window(n, periodic=False, device=device)
 
 
-def triangular_filters(edges: np.ndarray, sample_rate: int, n_fft: int) -> Tensor:
-    """Filters [n, n_fft // 2 + 1], each rising from one of n + 2 `edges` in Hz to 1 at the next and back to 0."""
-    hz = np.linspace(0, sample_rate / 2, n_fft // 2 + 1)
-    rising = (hz - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
-    falling = (edges[2:, None] - hz) / (edges[2:] - edges[1:-1])[:, None]
-    return torch.tensor(np.maximum(0, np.minimum(rising, falling)), dtype=torch.float32)
-
-
 @functools.cache
 def _filters(sample_rate: int, n_fft: int, n_mels: int, device: torch.device) -> Tensor:
-    """Mel filters [n_mels, n_fft // 2 + 1] from 0 to the Nyquist frequency on Slaney's scale."""
-    edges = _mel_to_hz(np.linspace(0, _hz_to_mel(np.array(sample_rate / 2)), n_mels + 2))
+    """Slaney mel filters [n_mels, n_fft // 2 + 1] of peak 1, from 0 to the Nyquist frequency."""
+    filters = triangular_filters(slaney_edges(sample_rate, n_mels), sample_rate, n_fft)
     with torch.inference_mode(False):
-        return triangular_filters(edges, sample_rate, n_fft).to(device)
+        return torch.tensor(filters, dtype=torch.float32).to(device)
 
 
 def _magnitude(audio: Tensor, n_fft: int, pad_mode: str) -> Tensor:

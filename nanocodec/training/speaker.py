@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nanocodec.errors import CheckpointError, MismatchError, MissingWeightsError
+from nanocodec.mel import triangular_filters
 from nanocodec.training.frozen import Frozen, resample_fft
-from nanocodec.training.paper_losses import triangular_filters
 
 RATE = 16_000  # Hz, what the encoder hears
 N_FFT, WINDOW, HOP, MELS = 512, 400, 160, 64
@@ -93,7 +93,7 @@ class SpeakerEncoder(nn.Module):
         self.fc = nn.Linear(2 * width, size)
         mels = np.linspace(0, 2595 * np.log10(1 + RATE / 2 / 700), MELS + 2)  # HTK's scale
         filters = triangular_filters(700 * (10 ** (mels / 2595) - 1), RATE, N_FFT)
-        self.register_buffer("filters", filters, persistent=False)
+        self.register_buffer("filters", torch.tensor(filters, dtype=torch.float32), persistent=False)
         self.register_buffer("window", torch.hamming_window(WINDOW), persistent=False)
 
     def features(self, audio: Tensor) -> Tensor:

@@ -14,27 +14,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nanocodec.mel import slaney_edges, triangular_filters
+
 GAIN = 100.0
-
-
-def _hz_to_mel(hz: np.ndarray) -> np.ndarray:
-    """Slaney's mel scale: linear below 1 kHz, logarithmic above."""
-    return np.where(hz < 1000, hz * 3 / 200, 15 + np.log(np.maximum(hz, 1000) / 1000) * 27 / np.log(6.4))
-
-
-def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
-    return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp((np.maximum(mel, 15) - 15) * np.log(6.4) / 27))
 
 
 @functools.cache
 def mel_filters(sample_rate: int, n_fft: int, n_mels: int) -> Tensor:
-    """Triangular filters [n_mels, n_fft // 2 + 1], each with unit sum, so that a band's value is a mean magnitude."""
-    top = _hz_to_mel(np.array(sample_rate / 2))
-    edges = _mel_to_hz(np.linspace(0, top, n_mels + 2))
-    hz = np.linspace(0, sample_rate / 2, n_fft // 2 + 1)
-    rising = (hz - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
-    falling = (edges[2:, None] - hz) / (edges[2:] - edges[1:-1])[:, None]
-    filters = np.maximum(0, np.minimum(rising, falling))
+    """Slaney mel filters [n_mels, n_fft // 2 + 1], each with unit sum, so that a band's value is a mean magnitude."""
+    filters = triangular_filters(slaney_edges(sample_rate, n_mels), sample_rate, n_fft)
     filters /= np.maximum(filters.sum(1, keepdims=True), 1e-3)
     return torch.tensor(filters, dtype=torch.float32)
 

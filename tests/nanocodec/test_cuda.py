@@ -66,7 +66,7 @@ def test_a_recorded_stream_is_the_whole(there: NanoCodec, codes: torch.Tensor, p
     close = 1e-5 if precision == "fp32" else 0.01 * float(whole.abs().max())
     stream = there.streaming_decoder(3, precision=precision)
     out = [stream.push(chunk) for chunk in tokens.split([1] * 10 + [4] * 5 + [1] * 10, dim=2)]
-    assert stream._recording is not None
+    assert stream._graph is not None
     assert (torch.cat(out, 1) - whole).abs().max() <= close
     stream.reset([1])
     again = torch.cat([stream.push(frame) for frame in tokens[:, :, :6].split(1, dim=2)], 1)

@@ -85,8 +85,8 @@ def test_any_chunking_of_many_frames(models: dict[str, NanoCodec], data: st.Data
 def test_offline_decoding_in_blocks_is_the_decoder_as_written(
     models: dict[str, NanoCodec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nanocodec.streaming.BLOCK", 2000)
-    monkeypatch.setattr("nanocodec.streaming.FIRST_BLOCK", 3)
+    monkeypatch.setattr("nanocodec.inference.BLOCK", 2000)
+    monkeypatch.setattr("nanocodec.inference.FIRST_BLOCK", 3)
     model = models["12.5 fps"]
     codes = random_codes(model.config, 3, 10)
     lengths = torch.tensor([10, 1, 4])

@@ -47,9 +47,8 @@ def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
 @torch.inference_mode()
 def test_two_threads_give_the_bits_of_one(model: NanoCodec, two: None, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(
-        threads._Pair, "aside", lambda pair, *job, own=threads._Pair.aside: asked.append(1) or own(pair, *job)
-    )
+    own = threads._Pair.second_thread
+    monkeypatch.setattr(threads._Pair, "second_thread", lambda pair, *job: asked.append(1) or own(pair, *job))
     beside = everything(model)
     stages = len(model.config.strides)
     assert len(asked) == stages * 9  # two encodings, the whole, six frames
@@ -89,12 +88,12 @@ def test_the_callers_threads_and_modes_stay(model: NanoCodec, two: None) -> None
 
 
 @torch.no_grad()
-def test_what_goes_wrong_aside_is_said(model: NanoCodec, two: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_in_the_second_thread_is_raised(model: NanoCodec, two: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> torch.Tensor:
         raise RuntimeError("no memory")
 
     codes = model.encode(seeded_audio(model.hop)[None])[0]
-    monkeypatch.setattr("nanocodec.streaming.follow", fail)
+    monkeypatch.setattr("nanocodec.causal.CausalBranch.__call__", fail)
     with pytest.raises(RuntimeError, match="no memory"):
         model.decode(codes)
     monkeypatch.undo()

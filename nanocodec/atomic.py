@@ -1,0 +1,30 @@
+"""Replace a file as a whole."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary file beside `path` that takes its place when the block ends without an error.
+
+    Whoever reads `path` finds the old file or the new one, never a part, whenever the writer is killed. Two writers do
+    not share a temporary file; the last one to finish wins.
+
+    Args:
+        path: the file to write or replace; its folder must exist.
+
+    Yields:
+        A path in the same folder with the same suffix, which nothing occupies yet.
+    """
+    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
