@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import isfinite
 from pathlib import Path
 
 from evalkit import plugins
-from evalkit.audio import SUFFIXES
+from evalkit.audio_files import audio_files
 from evalkit.codecs import READY, Availability, Codec, CodecFamily, Weighted
 from evalkit.errors import AudioError, UsageError
+from evalkit.files import nfc, shown
 
 
 @dataclass(frozen=True)
@@ -21,19 +23,18 @@ class Rendered:
     """Declared bit/s; None where nobody declared it. Nothing can be measured without codes."""
 
     def file(self, utterance: str) -> Path:
-        """The audio file of `utterance`, with any suffix; an id with slashes is a path below the folder. Raises
-        AudioError where there is no such file, or more than one."""
-        stem = self.folder / utterance
-        found = [
-            path
-            for path in sorted(stem.parent.iterdir() if stem.parent.is_dir() else ())
-            if path.suffix.lower() in SUFFIXES and path.name.removesuffix(path.suffix) == stem.name
-        ]
+        """The audio file of `utterance`, with any suffix; an id with slashes is a path below the folder, never one
+        that leads out of it. Raises AudioError where there is no such file, or more than one."""
+        found = self._files.get(nfc(utterance), [])
         if not found:
-            raise AudioError(f"{self.folder} has no audio file named {utterance}")
+            raise AudioError(f"{shown(self.folder)} has no audio file named {utterance}")
         if len(found) > 1:
-            raise AudioError(f"{found[0]} and {found[1]} have the same name: keep one of them")
+            raise AudioError(f"{shown(found[0])} and {shown(found[1])} have the same name: keep one of them")
         return found[0]
+
+    @cached_property
+    def _files(self) -> dict[str, list[Path]]:
+        return audio_files(self.folder).files
 
 
 @dataclass(frozen=True)

@@ -272,7 +272,7 @@ def _coded(record: dict[str, Any]) -> Coded:
 
 def _read_journal(path: Path) -> pd.DataFrame:
     records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8").split("\n"):  # not splitlines: U+2028 ends no line
         try:
             records.append(json.loads(line))
         except ValueError:  # the line that was being written when the run was killed

@@ -103,7 +103,7 @@ def test_a_missing_transcript_is_none_and_a_bad_file_costs_itself(tmp_path: Path
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("0_77_000000\ta\n0_77_000000\tb\n", "lines 1 and 2: the same utterance, 0_77_000000"),
+        ("0_77_000000\ta\n0_77_000000\tb\n", "lines 1 and 2: two entries for '0_77_000000'"),
         ("0_77_000000 no tab\n", "line 1: not SPEAKER_BOOK_INDEX, a tab"),
         ("\n../../x_1_2\ta\n", "line 2: not SPEAKER_BOOK_INDEX"),
     ],
@@ -242,7 +242,7 @@ def test_an_archive_that_leads_out_of_itself_is_refused(
 def test_another_archive_is_refused_and_a_bomb_costs_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = archive(tmp_path / "set.zip", MEMBERS, monkeypatch)
     monkeypatch.setattr(mls44, "LARGEST", 100)
-    monkeypatch.setattr(mls44, "_transcripts", lambda names, content: {})
+    monkeypatch.setattr(mls44, "_transcripts", lambda names, content: ({}, []))
     assert "would unpack to more" in str(loaded(load_dataset(f"mls44:{path}"))["7_8_000001"])
     path.write_bytes(path.read_bytes() + b"more")
     with pytest.raises(UsageError, match="not the authors' archive"):
@@ -354,8 +354,8 @@ def test_a_folder_of_audio_is_a_dataset(tmp_path: Path) -> None:
     ("metadata", "message"),
     [
         ("file_name\na.wav\na.flac\n", "two utterances have the id 'a'"),
-        ("name\na\n", "no column file_name"),
-        ("file_name,id\n,x\n", "line 2: no file name"),
+        ("name\na\n", r"lacks the column\(s\) file_name"),
+        ("file_name,id\n,x\n", "line 2: no value for file_name"),
         (b"file_name\n\xff\xfe\n", "text in UTF-8"),
         (None, "holds no audio"),
     ],

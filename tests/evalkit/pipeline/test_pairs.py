@@ -49,7 +49,7 @@ def test_a_manifest_keeps_its_columns(tmp_path: Path) -> None:
     first, second = from_manifest(manifest)
     assert first.reference == tmp_path / "a.wav" and first.decoded == tmp_path / "x/a.wav"
     assert (first.system, first.language, first.bitrate_kbps, first.extra) == ("mimi", "en", 1.1, {"accent": "Scots"})
-    assert (second.decoded, second.language, second.bitrate_kbps) == (Path("/abs/a.wav"), None, None)
+    assert (second.decoded, second.language, second.bitrate_kbps) == (Path("/abs/a.wav"), "en", None)
 
 
 @pytest.mark.parametrize(
