@@ -34,7 +34,7 @@ from evalkit.pipeline.workers import TIMEOUT, Executor
 from evalkit.results.run_directory import Run, read_run, slug
 
 if TYPE_CHECKING:
-    from evalkit.pipeline.pairs import FilePair
+    from evalkit.pipeline.pairs import Pairs
 
 __all__ = [
     "RunOptions",
@@ -147,6 +147,7 @@ def score(
     metrics: object = "default",
     output: PathLike | None = None,
     name: str | None = None,
+    match: str | None = None,
     **options: Any,
 ) -> Run:
     """Score audio that was decoded elsewhere: the same path as `run`, with files in place of codecs.
@@ -159,6 +160,7 @@ def score(
         metrics: As for `run`; metrics of codes are left out, since there are none.
         output: The run directory; by default a new one in `runs/`.
         name: Of the dataset in the rows; by default that of the folder or manifest.
+        match: How a decoded file is named after its reference: `{name}_dec`.
         **options: Fields of RunOptions.
 
     Returns:
@@ -170,7 +172,7 @@ def score(
     """
     from evalkit.pipeline.pairs import as_plan_parts
 
-    pairs, found_name, place = _find_pairs(reference, decoded, manifest)
+    pairs, found_name, place = _find_pairs(reference, decoded, manifest, match)
     data, systems = as_plan_parts(pairs, name or found_name, place)
     wanted = _metric_names(metrics, tuple(language for language in data.languages if language))
     scored = (*pair_metrics(wanted), *model_metrics(wanted))
@@ -343,8 +345,9 @@ def _assignments(given: Mapping[str, PathLike] | Sequence[str]) -> list[str]:
 def _find_pairs(
     reference: PathLike | None,
     decoded: PathLike | Sequence[PathLike] | None,
-    manifest: "PathLike | pd.DataFrame | None",
-) -> "tuple[list[FilePair], str, str]":
+    manifest: PathLike | pd.DataFrame | None,
+    match: str | None,
+) -> "tuple[Pairs, str, str]":
     from evalkit.pipeline import pairs
 
     if manifest is not None and reference is None and decoded is None:
@@ -355,7 +358,7 @@ def _find_pairs(
     if manifest is None and reference is not None and decoded is not None:
         folders = [decoded] if isinstance(decoded, str | os.PathLike) else list(decoded)
         originals = _path(reference)
-        found = [pair for folder in folders for pair in pairs.from_folders(originals, _path(folder))]
+        found = pairs.from_folders(originals, [os.fspath(folder) for folder in folders], match or pairs.SAME_NAME)
         return found, originals.resolve().name, ", ".join(map(str, folders))
     raise UsageError("give either --reference DIR and --decoded DIR, or --manifest FILE.csv")
 

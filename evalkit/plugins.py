@@ -10,6 +10,7 @@ file, and `register` takes an object of this process. Nothing is imported until 
 """
 
 import importlib.util
+import os.path
 import re
 import sys
 from contextlib import redirect_stdout
@@ -60,7 +61,8 @@ def split_file(spec: str) -> tuple[str, str]:
 def split_spec(spec: str) -> tuple[str, str | None, dict[str, str]]:
     """Name, argument and options of `NAME[:ARGUMENT][,KEY=VALUE…]`, the way data and metrics are named on a command
     line: `mls`, `daps:/data/daps,version=cleanraw`, `sqmos:reference=clean.wav`, `./mine.py:METRIC`. Dashes in keys
-    become underscores.
+    become underscores. What has commas in it is taken whole where there is a file or folder of that name: the longest
+    one that there is.
 
     Raises UsageError for an option without a key.
     """
@@ -71,7 +73,7 @@ def split_spec(spec: str) -> tuple[str, str | None, dict[str, str]]:
         name, _, rest = spec.partition(":")
     if "," in name and not file:  # options and no argument: NAME,KEY=VALUE
         name, _, rest = spec.partition(",")
-    first, *more = rest.split(",")
+    first, *more = _parts(rest)
     argument = None if not first or _OPTION.fullmatch(first) else first
     options = {}
     for part in more if argument is not None or not first else [first, *more]:
@@ -80,6 +82,19 @@ def split_spec(spec: str) -> tuple[str, str | None, dict[str, str]]:
             raise UsageError(f"{spec!r}: {part!r} is not KEY=VALUE. Write NAME:ARGUMENT,KEY=VALUE")
         options[found[1].replace("-", "_")] = found[2]
     return name, argument, options
+
+
+def _parts(text: str) -> list[str]:
+    """`text` at its commas, but for those in the name of a file or folder that is there."""
+    parts = text.split(",")
+    joined = []
+    while parts:
+        candidates = [",".join(parts[:count]) for count in range(len(parts), 1, -1)]
+        values = [found[2] if (found := _OPTION.fullmatch(one)) else one for one in candidates]
+        whole = next((len(parts) - i for i, path in enumerate(values) if os.path.exists(os.path.expanduser(path))), 1)
+        joined.append(",".join(parts[:whole]))
+        parts = parts[whole:]
+    return joined
 
 
 def load(kind: str, name: str) -> Any:

@@ -121,9 +121,12 @@ def _run_suite(args: argparse.Namespace) -> int:
 
 def _add_score(commands: Any) -> None:
     command = add_command(commands, "score", score, "score audio that was decoded elsewhere", SCORE_EXAMPLES)
-    command.add_argument("--reference", type=Path, metavar="DIR")
-    command.add_argument("--decoded", type=Path, action="append", metavar="DIR", help="repeatable: a system each")
+    command.add_argument("--reference", type=Path, metavar="DIR", help="originals: a folder, or a Kaldi list *.scp")
+    command.add_argument("--decoded", action="append", metavar="[NAME=]DIR", help="repeatable: a system each")
     command.add_argument("--manifest", type=Path, metavar="FILE.csv")
+    command.add_argument(
+        "--match", metavar="PATTERN", help="how a decoded file is named after its reference: {name}_dec"
+    )
     command.add_argument("--name", metavar="NAME", help="of the dataset; default: that of the folder or manifest")
     _add_common(command)
 
@@ -135,7 +138,7 @@ def score(args: argparse.Namespace) -> int:
     with Progress("pairs") as progress:
         result = api.score(
             args.reference, args.decoded, manifest=args.manifest, metrics=_metrics(args.metrics, ()),
-            output=args.output, name=args.name, **_options(args, progress),
+            output=args.output, name=args.name, match=args.match, **_options(args, progress),
         )  # fmt: skip
     return _conclude(result, args.max_failed)
 

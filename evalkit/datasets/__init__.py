@@ -2,15 +2,17 @@
 
 import inspect
 import random
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evalkit import plugins
-from evalkit.datasets.base import Dataset, Utterance, read_manifest
+from evalkit.datasets.base import Dataset, DatasetLoader, Utterance, read_manifest
+from evalkit.datasets.tables import read_list
 from evalkit.errors import UsageError
+from evalkit.files import expanded, nfc, shown
 
-__all__ = ["Dataset", "Selection", "Utterance", "load_dataset", "read_manifest"]
+__all__ = ["Dataset", "DatasetLoader", "Selection", "Utterance", "load_dataset", "loader", "read_manifest"]
 
 
 @dataclass(frozen=True)
@@ -30,14 +32,17 @@ class Selection:
         """Raises UsageError where a listed id is not in `dataset`, or nothing is left."""
         chosen = list(dataset.utterances)
         if self.ids is not None:
-            wanted = _read_ids(self.ids)
-            absent = wanted - {u.id for u in chosen}
+            path = expanded(self.ids)
+            wanted = {nfc(id) for id in read_list(path)}
+            if not wanted:
+                raise UsageError(f"{shown(path)} holds no ids")
+            absent = wanted - {nfc(u.id) for u in chosen}
             if absent:
                 raise UsageError(
-                    f"{self.ids}: {len(absent)} of its {len(wanted)} ids are not in {dataset.name}, "
+                    f"{shown(path)}: {len(absent)} of its {len(wanted)} ids are not in {dataset.name}, "
                     f"for instance {min(absent)!r}"
                 )
-            chosen = [u for u in chosen if u.id in wanted]
+            chosen = [u for u in chosen if nfc(u.id) in wanted]
         if self.per_language is not None:
             kept: set[str] = set()
             for language in dataset.languages:
@@ -58,6 +63,13 @@ class Selection:
         return given | {"seed": self.seed} if drawn else given
 
 
+def loader(name: str) -> DatasetLoader:
+    """The loader that is registered as `name`; a plain function will do for one. Raises UsageError for an unknown name,
+    MissingError where the package behind it cannot be imported."""
+    found: DatasetLoader | Callable[..., Dataset] = plugins.load("dataset", name)
+    return found if isinstance(found, DatasetLoader) else DatasetLoader(name, found)
+
+
 def load_dataset(
     spec: str,
     limit: int | None = None,
@@ -71,32 +83,20 @@ def load_dataset(
     Raises UsageError for an unknown name or option, MissingError where its files are not on this machine.
     """
     name, source, options = plugins.split_spec(spec)
-    loader = plugins.load("dataset", name)
+    load = loader(name).load
     arguments = () if source is None else (source,)
     try:
-        inspect.signature(loader).bind(*arguments, **options)
+        inspect.signature(load).bind(*arguments, **options)
     except TypeError as error:
-        raise UsageError(f"dataset {spec!r}: {error}. It takes {_takes(name, loader)}.") from error
-    dataset: Dataset = loader(*arguments, **options)
+        raise UsageError(f"dataset {spec!r}: {error}. It takes {_takes(name, load)}.") from error
+    dataset = load(*arguments, **options)
     if not len(dataset):
         raise UsageError(f"dataset {spec!r} holds no utterances")
     return Selection(limit, per_language, ids, seed).of(dataset)
 
 
-def _takes(name: str, loader: object) -> str:
-    assert callable(loader)
-    parameters = inspect.signature(loader).parameters.values()
+def _takes(name: str, load: Callable[..., Dataset]) -> str:
+    parameters = inspect.signature(load).parameters.values()
     options = [f"{p.name.replace('_', '-')}=…" for p in parameters if p.kind is p.KEYWORD_ONLY]
     source = [f"{name}:SOURCE"] if any(p.kind is not p.KEYWORD_ONLY for p in parameters) else [f"{name} alone"]
     return ", ".join([*source, *options])
-
-
-def _read_ids(path: Path) -> set[str]:
-    try:
-        lines: Sequence[str] = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read as a list of ids: {error}") from error
-    ids = {line.strip() for line in lines if line.strip() and not line.startswith("#")}
-    if not ids:
-        raise UsageError(f"{path} holds no ids")
-    return ids

@@ -1,22 +1,23 @@
-"""Utterances and datasets: what every loader returns.
+"""Utterances and datasets: what every loader returns, and what a loader declares of itself.
 
-A loader (entry points `evalkit.datasets`) is a function `load(source: str | None = None, *, ...) -> Dataset`. `source`
-and the keyword options, all of them text, are what stands behind the name in `--dataset NAME:SOURCE,OPTION=VALUE`. It
-reads a list of utterances and leaves their audio alone as far as it can: a file that is broken costs its own rows, not
-the set. It raises MissingError, with what to do, where the data are not here.
+A loader reads a list of utterances and leaves their audio alone as far as it can: a file that is broken costs its own
+rows, not the set. What it passes over it counts in the dataset's notes. It raises MissingError, with what to do, where
+the data are not here.
 """
 
-import csv
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from evalkit.audio import Audio, read
+from evalkit.datasets.tables import read_table, refuse_twice
+from evalkit.environment.downloads import File
 from evalkit.environment.folders import data_folder
 from evalkit.errors import AudioError, MissingError, UsageError
+from evalkit.files import expanded, locate, nfc, shown
 
-Source = Path | Audio | Callable[[], Audio]
+AudioSource = Path | Audio | Callable[[], Audio]
 """Where audio comes from: a file, samples already in memory, or a function that fetches them."""
 
 
@@ -29,7 +30,7 @@ class Utterance:
     """
 
     id: str
-    source: Source
+    source: AudioSource
     language: str = ""
     """ISO 639-1, for instance `pl`."""
     speaker: str = ""
@@ -85,12 +86,37 @@ class Dataset:
         return hashlib.sha256("\n".join(u.id for u in self.utterances).encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class DatasetLoader:
+    """One kind of data that `--dataset` can name: what is registered (entry points `evalkit.datasets`).
+
+    Listings, help and `evalkit fetch` are made from these fields.
+    """
+
+    name: str
+    load: Callable[..., Dataset]
+    """`load(source: str | None = None, *, ...) -> Dataset`. `source` and the keyword options, all of them text, are
+    what stands behind the name in `--dataset NAME:SOURCE,OPTION=VALUE`; underscores in options are dashes there.
+    Raises MissingError, with what to do, where the data are not here."""
+    usage: str = ""
+    """How it is named, for instance `mls44[:FILE.zip|DIR]`; by default the name alone."""
+    about: str = ""
+    """What it is and which options it takes, in one line."""
+    license: str = ""
+    """Of the data, where that is known without them."""
+    files: tuple[File, ...] = ()
+    """What `evalkit fetch NAME` downloads."""
+
+    def __call__(self, *source: str, **options: str) -> Dataset:
+        return self.load(*source, **options)
+
+
 def place(source: str | None, default: str, remedy: str) -> Path:
     """The file or folder `source`, or else `default` in `data_folder()`; raises MissingError with `remedy` where there
     is no such thing."""
-    path = Path(source).expanduser() if source is not None else data_folder() / default
+    path = expanded(source) if source is not None else data_folder() / default
     if not path.exists():
-        raise MissingError(f"{path} is not there. {remedy}")
+        raise MissingError(f"{shown(path)} is not there. {remedy}")
     return path
 
 
@@ -98,7 +124,7 @@ def read_at(path: Path, rate: int, what: str) -> Audio:
     """The audio of `path`; raises AudioError where it cannot be read, or its rate is not that of `what`, the set."""
     audio = read(path)
     if audio.sample_rate != rate:
-        raise AudioError(f"{path}: {audio.sample_rate} Hz, but {what} has {rate} Hz")
+        raise AudioError(f"{shown(path)}: {audio.sample_rate} Hz, but {what} has {rate} Hz")
     return audio
 
 
@@ -112,29 +138,22 @@ def read_manifest(path: Path, name: str, license: str) -> Dataset:
     manifest, and optionally `language`, `speaker` and `transcript`; any others are left alone.
 
     The revision is the sha256 of the manifest's text, so a manifest that holds hashes of the audio pins that too.
-    Raises UsageError for a manifest that is missing, is not CSV in UTF-8, or lacks a column or a value.
+
+    Raises:
+        UsageError: for a manifest that `read_table` does not read, that lacks a column or a value, or in which an id
+            stands twice.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UsageError(f"{path}: the manifest cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: the manifest is not text in UTF-8") from error
-    table = csv.DictReader(text.splitlines(keepends=True))
-    absent = [column for column in ("id", "file") if column not in (table.fieldnames or ())]
-    if absent:
-        raise UsageError(f"{path}: the manifest has no column {' and no column '.join(absent)}")
-    utterances = []
-    for row in table:
-        if not row["id"] or not row["file"]:
-            raise UsageError(f"{path}, line {table.line_num}: id and file must not be empty")
-        utterances.append(
-            Utterance(
-                id=row["id"],
-                source=path.parent / row["file"],
-                language=row.get("language") or "",
-                speaker=row.get("speaker") or "",
-                transcript=row.get("transcript") or None,
-            )
+    table = read_table(path, required=("id", "file"))
+    ids = [nfc(line.get("id")) for line in table]
+    refuse_twice("two utterances have the id", zip(table, ids, strict=True))
+    utterances = [
+        Utterance(
+            id=id,
+            source=locate(path.parent, line.get("file")),
+            language=line.get("language"),
+            speaker=line.get("speaker"),
+            transcript=line.get("transcript") or None,
         )
-    return Dataset(name, tuple(utterances), license, hashlib.sha256(text.encode()).hexdigest())
+        for line, id in zip(table, ids, strict=True)
+    ]
+    return Dataset(name, tuple(utterances), license, text_hash(table.text))

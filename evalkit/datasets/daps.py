@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from evalkit.audio import Audio, Wave
-from evalkit.datasets.base import Dataset, Utterance, place, read_at, text_hash
+from evalkit.audio_files import audio_files
+from evalkit.datasets.base import Dataset, DatasetLoader, Utterance, place, read_at, text_hash
 from evalkit.errors import AudioError, MissingError, UsageError
+from evalkit.files import shown
 
 RATE = 44_100
 LICENSE = "CC BY-NC 4.0 (non-commercial)"
@@ -35,20 +37,26 @@ _NAME = re.compile(r"([fm]\d+)_script(\d+)_(.+)")
 
 
 def load(source: str | None = None, *, version: str = "clean", speakers: str = "f10+m10") -> Dataset:
-    """Segments of 2 to 15 s of `speakers` (joined by +, or `all`) in `version` (`clean`, `cleanraw`, `produced`, or a
-    device and room), in the order of recordings and time.
+    """Segments of 2 to 15 s, in the order of recordings and time.
 
     A segment's id is the recording's name with start and end in seconds, `f10_script1_clean_0012.34-0020.10`. A
     recording that cannot be read, or is not at 44.1 kHz, is one utterance that fails with the reason. The audio is
     read once for the cuts. DAPS has no transcripts by segment: use `dcer-mms` for CER.
 
-    Raises MissingError where the folder is not there, or lacks the version or a speaker.
+    Args:
+        source: The folder that holds the versions' folders, or the one above it.
+        version: `clean`, `cleanraw`, `produced`, or a device and room.
+        speakers: Joined by +, or `all`.
+
+    Raises:
+        MissingError: where the folder is not there, or lacks the version or a speaker.
+        UsageError: where a recording is there twice.
     """
     root = place(source, "daps", HELP)
     folder = next((f for f in (root / version, root / "daps" / version) if f.is_dir()), None)
     if folder is None:
         raise MissingError(f"{root} has no folder {version}. {HELP}")
-    recordings = _recordings(folder, version)
+    recordings, notes = _recordings(folder, version)
     there = {speaker for _, speaker in recordings}
     wanted = there if speakers == "all" else set(speakers.lower().split("+"))
     if wanted - there:
@@ -59,15 +67,18 @@ def load(source: str | None = None, *, version: str = "clean", speakers: str = "
             utterances += _segments_of(path, speaker)
     revision = text_hash(SEGMENTATION, *(u.id for u in utterances))
     note = "DAPS was cut into segments by a rule of evalkit's: the paper's segments were not published."
-    return Dataset("daps" if version == "clean" else f"daps-{version}", tuple(utterances), LICENSE, revision, (note,))
+    name = "daps" if version == "clean" else f"daps-{version}"
+    return Dataset(name, tuple(utterances), LICENSE, revision, (note, *notes))
 
 
-def _recordings(folder: Path, version: str) -> list[tuple[Path, str]]:
-    """Every recording and its speaker, in natural order; files of breaths and those of macOS are left out."""
-    found = []
-    for path in folder.rglob("*.wav"):
+def _recordings(folder: Path, version: str) -> tuple[list[tuple[Path, str]], tuple[str, ...]]:
+    """Every recording and its speaker, in natural order, and notes on what is none: breaths, files of macOS."""
+    found, others = [], []
+    files = audio_files(folder)
+    for path in (path for paths in files.files.values() for path in paths):
         name = _NAME.fullmatch(path.stem)
         if name is None or name[3] != version or "breaths" in str(path.relative_to(folder)):
+            others.append(shown(path.relative_to(folder)))
             continue
         found.append(((name[1][0], int(name[1][1:]), int(name[2])), path, name[1]))
     if not found:
@@ -76,7 +87,10 @@ def _recordings(folder: Path, version: str) -> list[tuple[Path, str]]:
     twice = next((a for a, b in pairwise(found) if a[0] == b[0]), None)
     if twice is not None:
         raise UsageError(f"{folder} holds {twice[1].name} twice: keep one of them")
-    return [(path, speaker) for _, path, speaker in found]
+    notes = list(files.notes)
+    if others:
+        notes.append(f"{shown(folder)}: {len(others)} audio files are no recordings of {version}, such as {others[0]}.")
+    return [(path, speaker) for _, path, speaker in found], tuple(notes)
 
 
 def _segments_of(path: Path, speaker: str) -> list[Utterance]:
@@ -132,3 +146,12 @@ def _gaps(energy: np.ndarray) -> list[tuple[int, int]]:
     edges = np.flatnonzero(np.diff(np.concatenate([[False], low, [False]]).astype(np.int8)))
     runs = zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
     return [((start + end) // 2, end - start) for start, end in runs if end - start >= round(GAP / FRAME)]
+
+
+LOADER = DatasetLoader(
+    "daps",
+    load,
+    usage="daps[:DIR]",
+    about="DAPS in segments, 44.1 kHz (version=clean, speakers=f10+m10)",
+    license=LICENSE,
+)

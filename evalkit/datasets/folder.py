@@ -1,11 +1,13 @@
 """A person's own recordings: `folder:DIR`, with an optional `metadata.csv`."""
 
-import csv
+import os
 from pathlib import Path
 
-from evalkit.audio import SUFFIXES
-from evalkit.datasets.base import Dataset, Utterance, text_hash
+from evalkit.audio_files import AudioFiles, audio_files, unlisted
+from evalkit.datasets.base import Dataset, DatasetLoader, Utterance, text_hash
+from evalkit.datasets.tables import read_table, refuse_twice
 from evalkit.errors import MissingError, UsageError
+from evalkit.files import expanded, locate, nfc, shown
 
 METADATA = "metadata.csv"
 
@@ -14,54 +16,64 @@ def load(source: str | None = None, *, language: str = "", license: str = "unkno
     """Every audio file below the folder `source`, sorted; its id is the path without the suffix.
 
     With a `metadata.csv` (UTF-8) in the folder, its lines are the list instead: a column `file_name` (or `file`),
-    relative to the folder, and optionally `id`, `language`, `speaker` and `transcript` (or `text`). `language` is for
-    what has none of its own. The revision covers names and metadata, not the audio.
+    relative to the folder, and optionally `id`, `language`, `speaker` and `transcript` (or `text`).
 
-    Raises MissingError where there is no such folder, UsageError for one without audio, for two files with one id and
-    for metadata that cannot be read or lack a file name.
+    Args:
+        source: The folder.
+        language: Of what has none of its own, ISO 639-1.
+        license: Stated in the results.
+
+    Returns:
+        The dataset. Its notes count what was passed over. Its revision covers names and metadata, not the audio.
+
+    Raises:
+        MissingError: where there is no such folder.
+        UsageError: for a folder without audio, for two files with one id, and for metadata that cannot be read or lack
+            a file name, with the line.
     """
     if source is None:
         raise MissingError("give a folder with audio: --dataset folder:DIR, or folder:DIR,language=en")
-    root = Path(source)
+    root = expanded(source)
     if not root.is_dir():
-        raise MissingError(f"{root} is not a folder")
-    listed = root / METADATA
-    utterances = _from_metadata(listed, language) if listed.is_file() else _from_files(root, language)
+        raise MissingError(f"{shown(root)} is not a folder")
+    files = audio_files(root, known=(METADATA,))
+    if os.path.lexists(root / METADATA):
+        utterances, notes = _from_metadata(root / METADATA, files, language)
+    else:
+        utterances = [Utterance(name, path, language) for name, path in files.by_name().items()]
+        notes = files.notes
     if not utterances:
-        raise UsageError(f"{root} holds no audio ({', '.join(SUFFIXES)})")
+        raise UsageError(f"{shown(root / METADATA)} lists no audio")
     known = text_hash(*("\t".join((u.id, u.language, u.speaker, u.transcript or "")) for u in utterances))
-    return Dataset(f"folder:{root.resolve().name}", tuple(utterances), license, known)
+    return Dataset(f"folder:{shown(root.resolve().name)}", tuple(utterances), license, known, notes)
 
 
-def _from_files(root: Path, language: str) -> list[Utterance]:
-    paths = sorted(
-        path
-        for path in root.rglob("*")
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
-    )
-    return [Utterance(path.relative_to(root).with_suffix("").as_posix(), path, language) for path in paths]
-
-
-def _from_metadata(listed: Path, language: str) -> list[Utterance]:
-    try:
-        lines = listed.read_text(encoding="utf-8-sig").splitlines(keepends=True)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{listed} cannot be read as text in UTF-8: {error}") from error
-    table = csv.DictReader(lines)
-    column = next((name for name in ("file_name", "file") if name in (table.fieldnames or ())), None)
-    if column is None:
-        raise UsageError(f"{listed} has no column file_name")
-    utterances = []
-    for row in table:
-        if not row[column]:
-            raise UsageError(f"{listed}, line {table.line_num}: no file name")
-        utterances.append(
-            Utterance(
-                id=row.get("id") or Path(row[column]).with_suffix("").as_posix(),
-                source=listed.parent / row[column],
-                language=row.get("language") or language,
-                speaker=row.get("speaker") or "",
-                transcript=row.get("transcript") or row.get("text") or None,
-            )
+def _from_metadata(listed: Path, there: AudioFiles, language: str) -> tuple[list[Utterance], tuple[str, ...]]:
+    """The utterances that `listed` names, and a note on audio that it does not."""
+    table = read_table(listed)
+    column = next((name for name in ("file_name", "file") if name in table.columns), "file_name")
+    table.require([column])
+    ids = [nfc(line.get("id") or Path(os.path.splitext(line.get(column))[0]).as_posix()) for line in table]
+    refuse_twice("two utterances have the id", zip(table, ids, strict=True))
+    utterances = [
+        Utterance(
+            id=id,
+            source=locate(listed.parent, line.get(column)),
+            language=line.get("language") or language,
+            speaker=line.get("speaker"),
+            transcript=line.get("transcript") or line.get("text") or None,
         )
-    return utterances
+        for line, id in zip(table, ids, strict=True)
+    ]
+    paths = {os.path.abspath(utterance.path) for utterance in utterances if utterance.path}
+    others = [path for files in there.files.values() for path in files if os.path.abspath(path) not in paths]
+    names = [shown(path.relative_to(there.folder)) for path in others]
+    return utterances, unlisted(names, len(utterances), listed)
+
+
+LOADER = DatasetLoader(
+    "folder",
+    load,
+    usage="folder:DIR",
+    about="audio files and an optional metadata.csv (language=en, license=TEXT)",
+)

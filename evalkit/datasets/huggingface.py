@@ -3,14 +3,16 @@
 Read as parquet through the package `datasets`, which leaves the audio to soundfile: nothing here needs torchcodec.
 """
 
+from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from evalkit.audio import Audio, read, read_bytes
-from evalkit.datasets.base import Dataset, Utterance, text_hash
+from evalkit.datasets.base import Dataset, DatasetLoader, Utterance, text_hash
+from evalkit.datasets.tables import text_of
 from evalkit.environment import extras
 from evalkit.errors import AudioError, MissingError, UsageError
+from evalkit.files import expanded, nfc
 
 TEXT_COLUMNS = ("transcript", "text", "sentence", "transcription", "normalized_text")
 SPEAKER_COLUMNS = ("speaker_id", "speaker", "client_id")
@@ -24,52 +26,90 @@ def load(
     split: str = "test",
     revision: str | None = None,
     audio: str = "audio",
-    id: str = "id",
+    id: str | None = None,
     text: str | None = None,
     speaker: str | None = None,
     language: str = "",
     license: str = "see the repository",
 ) -> Dataset:
-    """The rows of the parquet files `files` (a pattern; default: `**/SPLIT-*`) of the repository `source` at the commit
-    `revision` (default: the newest, which is looked up and recorded).
+    """The rows of parquet files of a repository. Only the files that `files` names are downloaded.
 
-    `audio`, `id`, `text` and `speaker` name columns; the last two are found by their usual names unless given, and
-    where there is no column `id`, rows are numbered. `language` is for all rows; without it, a column `language` is
-    used where there is one. Only the files that `files` names are downloaded.
+    Args:
+        source: OWNER/NAME on the hub, or a folder.
+        files: A pattern; default: `**/SPLIT-*`.
+        split: The split.
+        revision: The commit; default: the newest, which is looked up and recorded.
+        audio: The column with the audio.
+        id: The column with ids; default: `id` or, where there is none, rows are numbered.
+        text: The column with transcripts; default: found by its usual names.
+        speaker: The column with speakers; default: found by its usual names.
+        language: Of all rows; without it, a column `language` is used where there is one.
+        license: Stated in the results.
 
-    Raises MissingError where `datasets` is not installed or the repository cannot be reached, UsageError for columns
-    that are not there.
+    Raises:
+        MissingError: where `datasets` is not installed or the repository cannot be reached.
+        UsageError: for columns that are not there.
     """
     if source is None:
         raise MissingError("name a repository of the hub: --dataset hub:OWNER/NAME,split=test,revision=COMMIT")
-    table, commit = _table(source, files or f"**/{split}-*", split, revision)
+    table, commit = open_table(source, files or f"**/{split}-*", split, revision)
+    utterances = rows_of(table, source, audio=audio, id=id, text=text, speaker=speaker, language=language)
+    found = text_hash(source, commit, split, *(u.id for u in utterances))
+    numbered = id is None and "id" not in table.column_names
+    notes = (f"{source} has no column id: its utterances are named by the numbers of their rows.",) if numbered else ()
+    return Dataset(f"hub:{source}", tuple(utterances), license, found, notes)
+
+
+def rows_of(
+    table: Any,
+    source: str,
+    *,
+    audio: str = "audio",
+    id: str | Callable[[Mapping[str, Any]], str] | None = None,
+    text: str | None = None,
+    speaker: str | None = None,
+    language: str = "",
+) -> list[Utterance]:
+    """An utterance for each row of `table`; the columns are as in `load`. `id` may be a function that makes an id of a
+    row, in which the audio is its file's name. Raises UsageError for columns that are not there."""
     columns = table.column_names
     if audio not in columns:
         raise UsageError(f"{source} has no column {audio!r}; it has: {', '.join(columns)}")
     text = _column(source, columns, text, TEXT_COLUMNS)
     speaker = _column(source, columns, speaker, SPEAKER_COLUMNS)
     spoken = None if language else _column(source, columns, None, LANGUAGE_COLUMNS)
-    named = [name for name in (id, text, speaker, spoken) if name in columns]
+    column = None if callable(id) else _column(source, columns, id, ("id",))
+    rows = table.remove_columns([audio]) if len(columns) > 1 else [{}] * len(table)
+    names = _file_names(table, audio) if callable(id) else [""] * len(table)
     width = len(str(len(table)))
     utterances = []
-    for position, row in enumerate(table.select_columns(named) if named else [{}] * len(table)):
+    for position, (row, name) in enumerate(zip(rows, names, strict=True)):
+        found = id(row | {audio: name}) if callable(id) else text_of(row.get(column))
         utterances.append(
             Utterance(
-                id=str(row.get(id) or f"{position:0{width}}"),
+                id=nfc(found) or f"{position:0{width}}",
                 source=partial(_decode, table, position, audio),
-                language=str(row.get(spoken) or "") if spoken else language,
-                speaker=str(row.get(speaker) or "") if speaker else "",
-                transcript=(str(row.get(text) or "") or None) if text else None,
+                language=text_of(row.get(spoken)) if spoken else language,
+                speaker=text_of(row.get(speaker)) if speaker else "",
+                transcript=(text_of(row.get(text)) or None) if text else None,
             )
         )
-    found = text_hash(source, commit, split, *(u.id for u in utterances))
-    return Dataset(f"hub:{source}", tuple(utterances), license, found)
+    return utterances
 
 
-def _table(source: str, files: str, split: str, revision: str | None) -> tuple[Any, str]:
-    """The rows with undecoded audio, and the commit that they are of ("local" for a folder)."""
+def _file_names(table: Any, audio: str) -> list[str]:
+    """The name of each row's audio file, where it has one; the audio itself is not touched."""
+    import pyarrow.compute
+
+    return [name or "" for name in pyarrow.compute.struct_field(table.data.column(audio), "path").to_pylist()]
+
+
+def open_table(source: str, files: str, split: str, revision: str | None) -> tuple[Any, str]:
+    """The rows of `files` with undecoded audio, and the commit that they are of ("local" for a folder); raises
+    MissingError as `load` does."""
     datasets = extras.load("datasets", "models")
-    local = Path(source).is_dir()
+    local = expanded(source).is_dir()
+    source = str(expanded(source)) if local else source
     try:
         if not local and revision is None:
             from huggingface_hub import HfApi
@@ -102,3 +142,11 @@ def _decode(table: Any, position: int, column: str) -> Audio:
     if cell.get("path"):
         return read(cell["path"])
     raise AudioError(f"row {position} holds no audio")
+
+
+LOADER = DatasetLoader(
+    "hub",
+    load,
+    usage="hub:OWNER/NAME",
+    about="parquet on the Hugging Face hub (files=…, split=test, revision=COMMIT, id=…, text=…, speaker=…, language=…)",
+)

@@ -2,23 +2,29 @@
 
 `mls:DIR` reads the official release (OpenSLR 94), one folder `mls_<language>[_opus]` for each language, or is such a
 folder itself; `mls:hub` reads the parquet files that its authors put on the Hugging Face hub, which have no English and
-were made from the lossy Opus release, and for English those of parler-tts.
+were made from the lossy Opus release, and for English those of parler-tts (at 48 kHz, by one account).
 
 The NanoCodec paper's own selection of this set, at 44.1 kHz, is `mls44`.
 """
 
+import re
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
+from evalkit.audio_files import audio_files, unlisted
 from evalkit.datasets import languages as lang
-from evalkit.datasets.base import Dataset, Utterance, place, read_at, text_hash
+from evalkit.datasets.base import Dataset, DatasetLoader, Utterance, place, read_at, text_hash
+from evalkit.datasets.tables import read_keyed, read_text, text_of
 from evalkit.errors import MissingError, UsageError
+from evalkit.files import shown
 
 RATE = 16_000
 LICENSE = "CC BY 4.0"
 SUFFIXES = (".flac", ".opus")
-HUB = "facebook/multilingual_librispeech"
-HUB_ENGLISH = "parler-tts/mls_eng"
+HUB, HUB_REVISION = "facebook/multilingual_librispeech", "2e83e61823b4c47dcbcb1980bb88601274127609"
+ENGLISH, ENGLISH_REVISION = "parler-tts/mls_eng", "faf6604dcf0bb9ec0d9c280a140ad74da9c931b0"
 HELP = (
     "MLS is downloaded from https://www.openslr.org/94 (6 GB for Polish to 2.4 TB for English); unpack it and give the "
     "folder that holds mls_german/ and the others: --dataset mls:DIR. Or take the test sets from the hub: "
@@ -27,24 +33,37 @@ HELP = (
 
 
 def load(
-    source: str | None = None, *, split: str = "test", languages: str | None = None, revision: str | None = None
+    source: str | None = None,
+    *,
+    split: str = "test",
+    languages: str | None = None,
+    revision: str | None = None,
+    english_revision: str | None = None,
 ) -> Dataset:
-    """The utterances of `split` in every language that is there, or in `languages` (`de+pl`), sorted by id.
+    """The utterances of a split, by language and id. Ids are the official ones, `SPEAKER_BOOK_INDEX`.
 
-    The list is each `transcripts.txt`: audio that it does not name is no part of the set, a name without audio costs
-    its own rows, and so does audio that is not at 16 kHz. Ids are the official ones, `SPEAKER_BOOK_INDEX`. `revision`
-    is for `mls:hub`: the commit to read.
+    Of a folder the list is each `transcripts.txt`: audio that it does not name is no part of the set and is counted in
+    the notes, a name without audio costs its own rows, and so does audio that is not at 16 kHz.
 
-    Raises MissingError where the folder is not there, holds no language of MLS or lacks one that was asked for;
-    UsageError, with the line, for a transcript list that is damaged or names an utterance twice.
+    Args:
+        source: The folder, or `hub`.
+        split: `test`, `dev` or `train`.
+        languages: `de+pl`; default: every language that is there.
+        revision: Of `mls:hub`, the commit to read instead of the one that is recorded here; with `languages=en`, of the
+            English repository.
+        english_revision: The same for English beside other languages.
+
+    Raises:
+        MissingError: where the folder is not there, holds no language of MLS or lacks one that was asked for.
+        UsageError: with the line, for a transcript list that is damaged or names an utterance twice.
     """
     if source == "hub":
-        return _from_hub(split, languages, revision)
-    if revision is not None:
+        return _from_hub(split, lang.codes(languages), revision, english_revision)
+    if revision is not None or english_revision is not None:
         raise UsageError("revision is for mls:hub; a folder is what it is")
     root = place(source, "mls", HELP)
     if not root.is_dir():
-        raise UsageError(f"{root} is not a folder")
+        raise UsageError(f"{shown(root)} is not a folder")
     folders = _language_folders(root)
     if not folders:
         raise MissingError(f"{root} holds no folder such as mls_german or mls_german_opus. {HELP}")
@@ -54,11 +73,19 @@ def load(
         raise MissingError(f"{root} has no {', '.join(f'mls_{lang.NAMES[code][0]}' for code in absent)}. {HELP}")
     utterances: list[Utterance] = []
     texts: list[str] = []
+    notes: list[str] = []
     for language in wanted:
-        text = _read_text(folders[language] / split / "transcripts.txt")
-        texts.append(text)
-        utterances += _utterances(folders[language] / split, text, language)
-    return Dataset("mls", tuple(utterances), LICENSE, text_hash(split, *texts))
+        folder = folders[language] / split
+        listed = folder / "transcripts.txt"
+        if not listed.is_file():
+            raise MissingError(f"{shown(listed)}: the list of transcripts cannot be read: no such file. {HELP}")
+        texts.append(read_text(listed))
+        some = _utterances(folder, language)
+        utterances += some
+        known = {one.id for one in some}
+        files = audio_files(folder / "audio").files if (folder / "audio").is_dir() else {}
+        notes += unlisted([name for name in files if name.rpartition("/")[2] not in known], len(some), listed)
+    return Dataset("mls", tuple(utterances), LICENSE, text_hash(split, *texts), tuple(notes))
 
 
 def _language_folders(root: Path) -> dict[str, Path]:
@@ -75,31 +102,13 @@ def _language_folders(root: Path) -> dict[str, Path]:
     return {language: found[language] for language in lang.NAMES if language in found}
 
 
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise MissingError(f"{path}: the list of transcripts cannot be read ({error.strerror}). {HELP}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not text in UTF-8") from error
-
-
-def _utterances(folder: Path, text: str, language: str) -> list[Utterance]:
-    where = folder / "transcripts.txt"
-    seen: dict[str, int] = {}
+def _utterances(folder: Path, language: str) -> list[Utterance]:
+    form = "SPEAKER_BOOK_INDEX, a tab and the transcript"
     utterances = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        name, tab, transcript = line.partition("\t")
-        parts = name.split("_")
-        if not tab or len(parts) != 3 or not all(part.isalnum() for part in parts):
-            raise UsageError(f"{where}, line {number}: not SPEAKER_BOOK_INDEX, a tab and the transcript")
-        if name in seen:
-            raise UsageError(f"{where}, lines {seen[name]} and {number}: the same utterance, {name}")
-        seen[name] = number
-        audio = partial(read_at, _audio_path(folder / "audio" / parts[0] / parts[1] / name), RATE, "MLS")
-        utterances.append(Utterance(name, audio, language, parts[0], transcript.strip() or None))
+    for line in read_keyed(folder / "transcripts.txt", form, "[^\\W_]+_[^\\W_]+_[^\\W_]+", "\t"):
+        speaker, book, _ = (name := line.get("key")).split("_")
+        audio = partial(read_at, _audio_path(folder / "audio" / speaker / book / name), RATE, "MLS")
+        utterances.append(Utterance(name, audio, language, speaker, line.get("text") or None))
     return sorted(utterances, key=lambda one: one.id)
 
 
@@ -108,25 +117,54 @@ def _audio_path(stem: Path) -> Path:
     return next((path for path in paths if path.is_file()), paths[0])
 
 
-def _from_hub(split: str, languages: str | None, revision: str | None) -> Dataset:
+def _from_hub(split: str, languages: tuple[str, ...], revision: str | None, english_revision: str | None) -> Dataset:
     from evalkit.datasets import huggingface
 
+    if languages == ("en",):
+        revision, english_revision = None, english_revision or revision
     utterances: list[Utterance] = []
-    revisions: list[str] = []
-    for language in lang.codes(languages):
-        english = language == "en"
-        part = huggingface.load(
-            HUB_ENGLISH if english else HUB,
-            files=f"**/{split}-*" if english else f"{lang.NAMES[language][0]}/{split}-*",
-            split=split,
-            revision=None if english else revision,
-            language=language,
-            license=LICENSE,
+    commits: list[str] = []
+    for language in languages:
+        if language == "en":
+            repository, commit, files = ENGLISH, english_revision or ENGLISH_REVISION, f"**/{split}-*"
+        else:
+            repository, commit = HUB, revision or HUB_REVISION
+            files = f"{lang.NAMES[language][0]}/{split}-*"
+        table, commit = huggingface.open_table(repository, files, split, commit)
+        commits.append(f"{repository} at {commit}")
+        utterances += huggingface.rows_of(
+            table, repository, id=_english_id if language == "en" else "id", language=language
         )
-        revisions.append(part.revision)
-        utterances += part.utterances
-    note = (
+    notes = [
         "The audio of MLS on the hub went through Opus before any codec of this table: for numbers to publish, use the "
-        "FLAC release (mls:DIR) or mls44."
-    )
-    return Dataset("mls-hub", tuple(utterances), LICENSE, text_hash(split, *revisions), (note,))
+        "FLAC release (mls:DIR) or mls44.",
+        f"MLS was read from {' and '.join(dict.fromkeys(commits))}.",
+    ]
+    made = [u.id for u in utterances if u.language == "en" and not _OFFICIAL.fullmatch(u.id)]
+    if made:
+        notes.append(
+            f"{ENGLISH} does not say the official ids of {len(made)} utterances: they are named by speaker, book, "
+            f"recording and second, for instance {made[0]}."
+        )
+    found = text_hash(split, *commits, *(u.id for u in utterances))
+    return Dataset("mls-hub", tuple(utterances), LICENSE, found, tuple(notes))
+
+
+_OFFICIAL = re.compile(r"\d+_\d+_\d+")
+
+
+def _english_id(row: Mapping[str, Any]) -> str:
+    """The official id where a file's name has it; else one that names the same stretch of the same recording."""
+    spoken = f"{text_of(row.get('speaker_id'))}_{text_of(row.get('book_id'))}"
+    names = [PurePosixPath(text_of(row.get(column))).stem for column in ("original_path", "audio")]
+    official = [name for name in names if _OFFICIAL.fullmatch(name) and name.startswith(f"{spoken}_")]
+    return official[0] if official else f"{spoken}_{names[0]}_{float(row.get('begin_time') or 0):.2f}"
+
+
+LOADER = DatasetLoader(
+    "mls",
+    load,
+    usage="mls[:DIR|hub]",
+    about="MLS as released, 16 kHz (split=test, languages=de+pl; of the hub: revision=COMMIT, english-revision=COMMIT)",
+    license=LICENSE,
+)

@@ -17,9 +17,13 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from evalkit.audio import SUFFIXES, Audio, read_bytes
+from evalkit.audio_files import NOT_AUDIO, audio_files
 from evalkit.datasets import languages as lang
-from evalkit.datasets.base import Dataset, Utterance, place, read_at, text_hash
+from evalkit.datasets.base import Dataset, DatasetLoader, Utterance, place, read_at, text_hash
+from evalkit.datasets.tables import decode, numbered
+from evalkit.environment.downloads import File
 from evalkit.errors import AudioError, UsageError
+from evalkit.files import nfc, shown
 
 SHA256 = "aefac7f65d2de17c86f1dd50b38be85d63cefe1ee3085b608f54698e4cdaf6dd"
 RATE = 44_100
@@ -27,8 +31,8 @@ LICENSE = "CC BY 4.0"
 LARGEST = 256 * 2**20
 """Bytes that one file of the archive may unpack to: 20 s of speech take under 4 MB."""
 ARCHIVE = "mls-44kHz-200-samples-each-language.zip"
-SIZE = 2_107_857_133
 URL = f"https://media.githubusercontent.com/media/Edresson/Low-Frame-rate-Speech-Codec/gh-pages/Datasets/{ARCHIVE}"
+FILE = File(ARCHIVE, LICENSE, 2_107_857_133, url=URL, kept=ARCHIVE, sha256=SHA256)
 HELP = (
     f"mls44 is the authors' archive {ARCHIVE} (2.1 GB, CC BY 4.0): `evalkit fetch mls44` brings it, or give the file: "
     "--dataset mls44:FILE.zip"
@@ -36,24 +40,31 @@ HELP = (
 
 
 def load(source: str | None = None, *, languages: str | None = None) -> Dataset:
-    """The utterances of the archive or folder `source`, in all languages or in `languages` (`de+pl`), by language and
-    id. Files at another rate than 44.1 kHz cost their own rows.
+    """The utterances, by language and id. Files at another rate than 44.1 kHz cost their own rows.
 
-    Raises MissingError where there is no such file or folder; UsageError for an archive that is not the
-    authors' (its sha256), is no zip, or holds a name that leads out of it, and for audio that names no language.
+    Args:
+        source: The archive, or a folder that it was unpacked to.
+        languages: `de+pl`; default: all.
+
+    Raises:
+        MissingError: where there is no such file or folder.
+        UsageError: for an archive that is not the authors' (its sha256), is no zip, or holds a name that leads out of
+            it, and for audio that names no language.
     """
     path = place(source, ARCHIVE, HELP)
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.is_file())
-        names = [p.relative_to(path).as_posix() for p in files]
-        notes: tuple[str, ...] = (
-            f"mls44 was read from the folder {path.name}: that it is the paper's is not checked.",
-        )
+        found = audio_files(path)
+        names = [file.relative_to(path).as_posix() for files in found.files.values() for file in files]
+        names = sorted([*names, *found.left_out.pop(NOT_AUDIO, [])])
+        note = f"mls44 was read from the folder {shown(path.name)}: that it is the paper's is not checked."
+        notes = (note, *found.notes)
         return _dataset(names, lambda name: (path / name).read_bytes(), partial(_open_file, path), languages, notes)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != SHA256:
-        raise UsageError(f"{path} is not the authors' archive, or is damaged: its sha256 is {digest}, not {SHA256}")
+        raise UsageError(
+            f"{shown(path)} is not the authors' archive, or is damaged: its sha256 is {digest}, not {SHA256}"
+        )
     try:
         with zipfile.ZipFile(path) as archive:
             names = _safe_names(path, archive)
@@ -112,23 +123,28 @@ def _dataset(
     notes: tuple[str, ...] = (),
 ) -> Dataset:
     wanted = lang.codes(languages)
-    transcripts = _transcripts(names, content)
+    of_macos = [name for name in names if "__MACOSX" in name.split("/") or PurePosixPath(name).name.startswith(".")]
+    names = sorted(set(names) - set(of_macos))
+    transcripts, unread = _transcripts(names, content)
     utterances = []
     for name in names:
-        path = PurePosixPath(name)
-        if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or "__MACOSX" in path.parts:
+        if PurePosixPath(name).suffix.lower() not in SUFFIXES:
             continue
+        path = PurePosixPath(name)
         language = _language(path.parts[:-1])
         if language is None:
             raise UsageError(f"{name}: no folder on its way names one of the languages {', '.join(lang.NAMES)}")
         if language in wanted:
-            spoken = transcripts.get(path.stem)
-            utterances.append(Utterance(path.stem, partial(audio, name), language, path.stem.split("_")[0], spoken))
+            id = nfc(path.stem)
+            utterances.append(Utterance(id, partial(audio, name), language, id.split("_")[0], transcripts.get(id)))
     utterances.sort(key=lambda one: (tuple(lang.NAMES).index(one.language), one.id))
     if not utterances:
         raise UsageError("mls44: there is no audio in it")
     if any(one.transcript is None for one in utterances):
         notes = (*notes, "mls44: not every utterance has a transcript.")
+    for left, what in ((unread, "texts that cannot be read as UTF-8"), (of_macos, "files of macOS")):
+        if left:
+            notes = (*notes, f"mls44: {len(left)} {what} were left out, for instance {left[0]}.")
     return Dataset("mls44", tuple(utterances), LICENSE, text_hash(SHA256, *(u.id for u in utterances)), notes)
 
 
@@ -140,16 +156,32 @@ def _language(folders: Iterable[str]) -> str | None:
     return None
 
 
-def _transcripts(names: Iterable[str], content: Callable[[str], bytes]) -> dict[str, str]:
+def _transcripts(names: Iterable[str], content: Callable[[str], bytes]) -> tuple[dict[str, str], list[str]]:
+    """Id -> transcript, and the texts that could not be read."""
     found: dict[str, str] = {}
+    unread: list[str] = []
     for name in names:
         path = PurePosixPath(name)
-        if path.suffix != ".txt" or path.name.startswith("."):
+        if path.suffix != ".txt":
             continue
-        text = content(name).decode("utf-8-sig", errors="replace").strip()
+        try:
+            text = decode(content(name), name).strip()
+        except (UsageError, AudioError, OSError):
+            unread.append(name)
+            continue
         if "\t" in text:
-            lines = (line.partition("\t") for line in text.splitlines())
-            found |= {PurePosixPath(key).stem: value.strip() for key, _, value in lines if value.strip()}
+            lines = (line.partition("\t") for _, line in numbered(text))
+            found |= {nfc(PurePosixPath(key).stem): value.strip() for key, _, value in lines if value.strip()}
         elif text and "\n" not in text:
-            found[path.stem] = text
-    return found
+            found[nfc(path.stem)] = text
+    return found, unread
+
+
+LOADER = DatasetLoader(
+    "mls44",
+    load,
+    usage="mls44[:FILE.zip|DIR]",
+    about="the paper's MLS at 44.1 kHz (languages=de+pl)",
+    license=LICENSE,
+    files=(FILE,),
+)

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from evalkit import plugins
+from evalkit import datasets, plugins
 from evalkit.codecs import CodecFamily
 from evalkit.datasets.languages import NAMES
 from evalkit.environment.downloads import File, megabytes
@@ -79,7 +79,7 @@ def _codecs() -> Iterator[list[Any]]:
 def _datasets() -> Iterator[list[Any]]:
     for name in plugins.names("dataset"):
         try:
-            dataset = plugins.load("dataset", name)()
+            dataset = datasets.loader(name)()
             yield [f"data {name}", "ready", dataset.license, "", "", ""]
         except EvalkitError as error:
             yield [f"data {name}", "not here", "", "", "", str(error)]

@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from evalkit import plugins
+from evalkit import datasets, plugins
 from evalkit.codecs import Weighted
-from evalkit.datasets import mls44
 from evalkit.environment.downloads import Advance, File, sha256
 from evalkit.errors import MissingError, UsageError
 from evalkit.metrics.load import load_metric
@@ -32,9 +31,10 @@ def files_of(name: str, languages: Sequence[str]) -> tuple[File, ...] | None:
         metric = load_metric(name)
         return metric.files_for(languages) if isinstance(metric, ModelMetric) else ()
     if name in plugins.names("dataset"):
-        if name not in DATA:
+        files = datasets.loader(name).files
+        if not files:
             raise UsageError(f"{name} is not fetched as files: `evalkit list datasets` says where it comes from")
-        return DATA[name]
+        return files
     return None
 
 
@@ -51,9 +51,3 @@ def fetch_files(files: Sequence[File], advance: Advance) -> Iterator[tuple[File,
             path = file.find()
             found = f" The sha256 of what came is {sha256(path, afresh=True)}." if path and file.pin is None else ""
             raise MissingError(f"{error}.{found}" if found else str(error)) from error
-
-
-DATA: dict[str, tuple[File, ...]] = {
-    "mls44": (File(mls44.ARCHIVE, mls44.LICENSE, mls44.SIZE, url=mls44.URL, kept=mls44.ARCHIVE, sha256=mls44.SHA256),)
-}
-"""Datasets that are one download."""

@@ -16,7 +16,7 @@ def cache_folder() -> Path:
 def data_folder() -> Path:
     """Where data lie that are named without a folder: `EVALKIT_DATA`, or `evalkit` in the user's data folder."""
     if (folder := os.environ.get("EVALKIT_DATA")) is not None:
-        return Path(folder)
+        return Path(folder).expanduser()
     from platformdirs import user_data_path
 
     return user_data_path("evalkit", appauthor=False)

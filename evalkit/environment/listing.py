@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import Any
 
-from evalkit import plugins
+from evalkit import datasets, plugins
 from evalkit.codecs import CodecFamily, CodecInfo, Described
 from evalkit.environment.downloads import megabytes
 from evalkit.errors import EvalkitError
@@ -113,12 +113,15 @@ def _brief(metric: Metric) -> str:
 def list_datasets() -> Listing:
     rows: list[list[Any]] = []
     for name in plugins.names("dataset"):
+        usage, license = name, ""
         try:
-            dataset = plugins.load("dataset", name)()
-            rows.append([name, len(dataset), ", ".join(dataset.languages), dataset.license, "ready"])
+            loader = datasets.loader(name)
+            usage, license = loader.usage or name, loader.license
+            dataset = loader()
+            rows.append([name, usage, len(dataset), ", ".join(dataset.languages), dataset.license, "ready"])
         except EvalkitError as error:
-            rows.append([name, None, "", "", str(error)])
-    return ["dataset", "utterances", "languages", "license", "state"], rows
+            rows.append([name, usage, None, "", license, str(error)])
+    return ["dataset", "usage", "utterances", "languages", "license", "state"], rows
 
 
 LISTINGS: dict[str, Callable[[], Listing]] = {

@@ -1,14 +1,15 @@
 """From what a plan names to what a run compares: every choice, opened."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from evalkit.audio import SUFFIXES
+from evalkit.audio_files import audio_files
 from evalkit.cache import Cache
 from evalkit.codecs import Annotated, Codec, CodecInfo, Described, Pinned, Weighted
 from evalkit.datasets.base import Utterance
 from evalkit.errors import AudioError, EvalkitError, MissingError, UsageError
+from evalkit.files import nfc, shown
 from evalkit.pipeline.choice import CodecChoice, RenderedChoice
 from evalkit.pipeline.encode import RenderedAudio, RunningCodec, System, describe
 from evalkit.pipeline.plan import Plan
@@ -97,22 +98,14 @@ def _rendered(choice: CodecChoice, folder: Path) -> System:
 
 def files_in(folder: Path) -> Callable[[Utterance], Path]:
     """Finds the audio file of an utterance in `folder`: the path below it, less the suffix, is the id."""
-    found: dict[str, list[Path]] = {}
-    for path in _audio_below(folder):
-        found.setdefault(path.relative_to(folder).as_posix().removesuffix(path.suffix), []).append(path)
+    files = audio_files(folder).files
 
     def find(utterance: Utterance) -> Path:
-        paths = found.get(utterance.id, [])
+        paths = files.get(nfc(utterance.id), [])
         if not paths:
-            raise AudioError(f"{folder} has no audio file named {utterance.id}")
+            raise AudioError(f"{shown(folder)} has no audio file named {utterance.id}")
         if len(paths) > 1:
-            raise AudioError(f"{paths[0]} and {paths[1]} have the same name: keep one of them")
+            raise AudioError(f"{shown(paths[0])} and {shown(paths[1])} have the same name: keep one of them")
         return paths[0]
 
     return find
-
-
-def _audio_below(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and path.is_file():
-            yield path

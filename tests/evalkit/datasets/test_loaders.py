@@ -7,6 +7,7 @@ import pickle
 import zipfile
 from itertools import pairwise
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -87,6 +88,15 @@ def test_mls_is_found_in_the_data_folder(no_data: Path) -> None:
     assert len(load_dataset("mls")) == 3
 
 
+def test_mls_counts_audio_that_its_list_does_not_name(tmp_path: Path) -> None:
+    folder = mls_tree(tmp_path)
+    assert load_dataset(f"mls:{tmp_path}").notes == ()
+    put(folder / "test" / "transcripts.txt", "0_77_000000\tone\u2028two\n")
+    dataset = load_dataset(f"mls:{tmp_path}")
+    assert [u.transcript for u in dataset] == ["one\u2028two"]
+    assert "2 audio files beside it are not in the list, for instance 1/77/1_77_000001" in dataset.notes[0]
+
+
 def test_a_missing_transcript_is_none_and_a_bad_file_costs_itself(tmp_path: Path) -> None:
     folder = mls_tree(tmp_path)
     put(folder / "test" / "transcripts.txt", "0_77_000000\t\n1_77_000001\tb\n2_77_000002\tc\n")
@@ -103,7 +113,7 @@ def test_a_missing_transcript_is_none_and_a_bad_file_costs_itself(tmp_path: Path
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("0_77_000000\ta\n0_77_000000\tb\n", "lines 1 and 2: the same utterance, 0_77_000000"),
+        ("0_77_000000\ta\n0_77_000000\tb\n", "lines 1 and 2: two entries for '0_77_000000'"),
         ("0_77_000000 no tab\n", "line 1: not SPEAKER_BOOK_INDEX, a tab"),
         ("\n../../x_1_2\ta\n", "line 2: not SPEAKER_BOOK_INDEX"),
     ],
@@ -170,6 +180,19 @@ def test_hub_reads_parquet_without_decoding_by_torchcodec(tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("own_datasets_cache")
+def test_speaker_0_and_id_0_are_values(tmp_path: Path) -> None:
+    rows = [row(str(number), sound()) | {"id": number, "speaker_id": number} for number in range(2)]
+    parquet(tmp_path / "repo" / "test-0.parquet", rows)
+    assert [(u.id, u.speaker) for u in load_dataset(f"hub:{tmp_path / 'repo'}")] == [("0", "0"), ("1", "1")]
+    unnamed = [{key: value for key, value in one.items() if key != "id"} for one in rows]
+    parquet(tmp_path / "unnamed" / "test-0.parquet", unnamed)
+    numbered = load_dataset(f"hub:{tmp_path / 'unnamed'}")
+    assert [u.id for u in numbered] == ["0", "1"] and "named by the numbers of their rows" in numbered.notes[0]
+    with pytest.raises(UsageError, match="no column 'name'"):
+        load_dataset(f"hub:{tmp_path / 'unnamed'},id=name")
+
+
+@pytest.mark.usefixtures("own_datasets_cache")
 def test_mls_on_the_hub_is_read_by_language_and_says_that_it_is_lossy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +204,47 @@ def test_mls_on_the_hub_is_read_by_language_and_says_that_it_is_lossy(
     dataset = load_dataset("mls:hub,languages=pl+nl")
     assert [(u.id, u.language) for u in dataset] == [("b", "pl"), ("a", "nl")]
     assert dataset.name == "mls-hub" and "Opus" in dataset.notes[0]
+
+
+@pytest.mark.usefixtures("own_datasets_cache")
+def test_english_of_mls_on_the_hub_has_its_ids_and_the_revision_that_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from evalkit.datasets import huggingface, mls
+
+    def spoken(original: str, file: str, begin: float) -> dict[str, object]:
+        return {
+            "audio": {"bytes": sound(), "path": file}, "original_path": original, "begin_time": begin,
+            "transcript": "words", "speaker_id": "10", "book_id": "20",
+        }  # fmt: skip
+
+    mp3 = "http://www.archive.org/download/item/stem_01_64kb.mp3"
+    parquet(
+        tmp_path / "repo" / "data" / "test-0.parquet",
+        [
+            spoken("10_20_000003.opus", "x.flac", 0.0),
+            spoken(mp3, "10_20_000004.flac", 1.0),
+            spoken(mp3, "99_20_000005.flac", 12.345),  # of another speaker: no official id of this one
+        ],
+    )
+    asked: list[tuple[str, str | None]] = []
+    real = huggingface.open_table
+
+    def open_table(source: str, files: str, split: str, revision: str | None) -> tuple[object, str]:
+        asked.append((source, revision))
+        return real(str(tmp_path / "repo"), files, split, None)[0], str(revision)
+
+    monkeypatch.setattr(huggingface, "open_table", open_table)
+    dataset = load_dataset("mls:hub,languages=en,revision=" + "a" * 40)
+    assert [u.id for u in dataset] == ["10_20_000003", "10_20_000004", "10_20_stem_01_64kb_12.35"]
+    assert {(u.language, u.speaker, u.transcript) for u in dataset} == {("en", "10", "words")}
+    assert any("does not say the official ids of 1 utterances" in note for note in dataset.notes)
+    assert any(f"parler-tts/mls_eng at {'a' * 40}" in note for note in dataset.notes)
+    load_dataset("mls:hub,languages=en")
+    load_dataset("mls:hub,languages=en,english-revision=" + "b" * 40)
+    assert asked == [(mls.ENGLISH, revision) for revision in ("a" * 40, mls.ENGLISH_REVISION, "b" * 40)]
+    with pytest.raises(UsageError, match="revision is for mls:hub"):
+        load_dataset(f"mls:{tmp_path},revision=x")
 
 
 @pytest.mark.usefixtures("own_datasets_cache")
@@ -242,7 +306,7 @@ def test_an_archive_that_leads_out_of_itself_is_refused(
 def test_another_archive_is_refused_and_a_bomb_costs_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = archive(tmp_path / "set.zip", MEMBERS, monkeypatch)
     monkeypatch.setattr(mls44, "LARGEST", 100)
-    monkeypatch.setattr(mls44, "_transcripts", lambda names, content: {})
+    monkeypatch.setattr(mls44, "_transcripts", lambda names, content: ({}, []))
     assert "would unpack to more" in str(loaded(load_dataset(f"mls44:{path}"))["7_8_000001"])
     path.write_bytes(path.read_bytes() + b"more")
     with pytest.raises(UsageError, match="not the authors' archive"):
@@ -282,6 +346,7 @@ def daps_tree(root: Path) -> Path:
 def test_daps_is_cut_into_segments_that_say_where_they_are(tmp_path: Path) -> None:
     dataset = load_dataset(f"daps:{daps_tree(tmp_path / 'daps')}")
     assert {u.speaker for u in dataset} == {"f10", "m10"} and dataset.name == "daps"
+    assert "1 hidden (._f10_script2_clean.wav)" in dataset.notes[1] and "breaths/f10_script3" in dataset.notes[2]
     assert "non-commercial" in dataset.license and dataset.notes
     pieces = [u for u in dataset if u.speaker == "f10"]
     audio = loaded(dataset)
@@ -350,12 +415,55 @@ def test_a_folder_of_audio_is_a_dataset(tmp_path: Path) -> None:
     assert "no such file" in str(loaded(load_dataset(f"folder:{tmp_path / 'mine'}"))["gone"])
 
 
+def test_a_folder_says_what_it_passed_over(tmp_path: Path) -> None:
+    for name in ("a.wav", "b.wav", "c.aiff"):
+        put(tmp_path / "mine" / name, sound(form="WAV"))
+    put(tmp_path / "mine" / "notes.txt", "no audio")
+    (tmp_path / "mine" / "gone.wav").symlink_to("nowhere.wav")
+    (tmp_path / "mine" / "more").symlink_to(tmp_path / "elsewhere")
+    put(tmp_path / "elsewhere" / "d.wav", sound(form="WAV"))
+    dataset = load_dataset(f"folder:{tmp_path / 'mine'}")
+    assert [u.id for u in dataset] == ["a", "b", "c", "gone", "more/d"]
+    assert "it is a link to nowhere.wav" in str(loaded(dataset)["gone"])
+    assert dataset.notes == (
+        f"{tmp_path / 'mine'}: 5 of 6 files were taken; left out: 1 without an audio suffix (.txt).",
+    )
+    put(tmp_path / "mine" / "metadata.csv", "file_name\na.wav\n./b.wav\n")
+    assert (
+        "2 utterances were taken; 3 audio files beside it are not in the list"
+        in (load_dataset(f"folder:{tmp_path / 'mine'}").notes[0])
+    )
+    (tmp_path / "mine" / "metadata.csv").unlink()
+    (tmp_path / "mine" / "metadata.csv").symlink_to("gone.csv")
+    with pytest.raises(UsageError, match=r"metadata\.csv cannot be read"):
+        load_dataset(f"folder:{tmp_path / 'mine'}")
+
+
+def test_a_folder_with_commas_or_a_home_in_its_name_can_be_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("a", "a,b", "a,b,language=en"):
+        put(tmp_path / name / f"{name[-1]}.wav", sound(form="WAV"))
+    assert [u.language for u in load_dataset(f"folder:{tmp_path}/a,language=de")] == ["de"]
+    assert [(u.id, u.language) for u in load_dataset(f"folder:{tmp_path}/a,b,language=de")] == [("b", "de")]
+    assert [(u.id, u.language) for u in load_dataset("folder:~/a,b,language=en")] == [("n", "")]  # the longest
+    assert load_dataset("folder:~/a,b").name == "folder:a,b"
+
+
+def test_ids_match_however_their_accents_are_composed(tmp_path: Path) -> None:
+    for form in ("NFC", "NFD"):
+        put(tmp_path / form / f"{normalize(form, 'été')}.wav", sound(form="WAV"))
+        put(tmp_path / "ids.txt", normalize("NFD" if form == "NFC" else "NFC", "été"))
+        assert len(load_dataset(f"folder:{tmp_path / form}", ids=tmp_path / "ids.txt")) == 1
+
+
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
         ("file_name\na.wav\na.flac\n", "two utterances have the id 'a'"),
-        ("name\na\n", "no column file_name"),
-        ("file_name,id\n,x\n", "line 2: no file name"),
+        ("name\na\n", r"lacks the column\(s\) file_name"),
+        ("file_name,id\n,x\n", "line 2: no value for file_name"),
         (b"file_name\n\xff\xfe\n", "text in UTF-8"),
         (None, "holds no audio"),
     ],
@@ -395,6 +503,9 @@ def test_a_selection_follows_ids_and_seed_not_the_order_of_files(tmp_path: Path)
     ids = put(tmp_path / "ids.txt", "# chosen by hand\n1_77_000001\n3_77_000003\n")
     listed_set = load_dataset(f"mls:{tmp_path}", ids=ids)
     assert [u.id for u in listed_set] == ["1_77_000001", "3_77_000003"] and "seed" not in listed_set.selection
+    put(ids, "1_77_000001\n1_77_000001\n")
+    with pytest.raises(UsageError, match="lines 1 and 2: '1_77_000001' twice"):
+        load_dataset(f"mls:{tmp_path}", ids=ids)
     put(ids, "nobody\n")
     with pytest.raises(UsageError, match="1 of its 1 ids are not in mls"):
         load_dataset(f"mls:{tmp_path}", ids=ids)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from evalkit.cli import main
+from evalkit.datasets import DatasetLoader, mls44
 from evalkit.environment import downloads, fetch
 from evalkit.environment.downloads import File
 from evalkit.errors import MissingError, UsageError
@@ -90,7 +91,8 @@ def test_a_digest_needs_no_place_to_be_remembered(own_places: Path, monkeypatch:
 def test_the_command_fetches_metrics_and_data(
     own_places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(fetch.DATA, "mls44", (served(own_places, sha256=DIGEST),))
+    some = DatasetLoader("mls44", mls44.load, files=(served(own_places, sha256=DIGEST),))
+    monkeypatch.setattr(mls44, "LOADER", some)
     assert main(["fetch", "mls44", "si-sdr"]) == 0
     printed = capsys.readouterr()
     assert "sub/served.bin" in printed.out and "CC0-1.0" in printed.err

@@ -1,0 +1,117 @@
+"""Finding audio: which files below a folder are audio, under which names, and what was passed over."""
+
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from evalkit.audio import SUFFIXES
+from evalkit.errors import UsageError
+from evalkit.files import expanded, nfc, shown
+
+NOT_AUDIO = "without an audio suffix"
+
+
+@dataclass(frozen=True)
+class AudioFiles:
+    """The audio below a folder, and what else was there."""
+
+    folder: Path
+    files: dict[str, list[Path]]
+    """Name -> files with an audio suffix, in the order of names. A name is the path below the folder without the
+    suffix, with slashes and composed accents, `en/été`. Two files of one name differ in their suffix. Links that lead
+    nowhere are among the files: they fail when they are read."""
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+    """Why -> paths below the folder; those of folders end in a slash."""
+
+    def __len__(self) -> int:
+        return sum(map(len, self.files.values()))
+
+    def by_name(self) -> dict[str, Path]:
+        """Name -> its one file.
+
+        Raises:
+            UsageError: where there is no audio, or where two files have one name.
+        """
+        if not self.files:
+            left = "".join(f" {note}" for note in self.notes)
+            raise UsageError(f"{shown(self.folder)} holds no audio ({', '.join(SUFFIXES)}).{left}")
+        for first, *others in self.files.values():
+            if others:
+                raise UsageError(f"{shown(first)} and {shown(others[0])} have the same name: keep one of them")
+        return {name: path for name, (path,) in self.files.items()}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A sentence on what was left out, or nothing."""
+        if not self.left_out:
+            return ()
+        parts = []
+        for why, paths in self.left_out.items():
+            kinds = sorted({os.path.splitext(path)[1] or "no suffix" for path in paths})
+            names = kinds if why == NOT_AUDIO else paths
+            parts.append(f"{len(paths)} {why} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})")
+        count = len(self) + sum(not path.endswith("/") for paths in self.left_out.values() for path in paths)
+        return (f"{shown(self.folder)}: {len(self)} of {count} files were taken; left out: {'; '.join(parts)}.",)
+
+
+def audio_files(folder: Path | str, known: Collection[str] = ()) -> AudioFiles:
+    """Every audio file below `folder`. Links to folders are followed, each folder once; `known` are paths below it that
+    have a use of their own and are not counted.
+
+    Raises:
+        UsageError: where there is no such folder.
+    """
+    root = expanded(folder)
+    if not os.path.isdir(root):
+        raise UsageError(f"{shown(root)} is not a folder")
+    found: list[tuple[list[str], Path]] = []
+    left_out: dict[str, list[str]] = {}
+    seen: set[tuple[int, int]] = set()
+    folders: list[str] = [""]  # below the root, each with a slash at its end
+    links: list[str] = []  # of them, those that come last, so that a folder is read under its own name
+
+    def leave(why: str, path: str) -> None:
+        left_out.setdefault(why, []).append(shown(path))
+
+    while folders or links:
+        below = folders.pop() if folders else links.pop(0)
+        try:
+            about = os.stat(root / below)
+            entries = sorted(os.scandir(root / below), key=lambda entry: entry.name)
+        except OSError as error:
+            leave(f"folder(s) that cannot be read: {error.strerror}", below)
+            continue
+        if (about.st_dev, about.st_ino) in seen:
+            leave("link(s) to folders that were read already", below)
+            continue
+        seen.add((about.st_dev, about.st_ino))
+        for entry in entries:
+            path = below + entry.name
+            stem, suffix = os.path.splitext(path)
+            if path in known:
+                continue
+            if entry.name.startswith("."):
+                leave("hidden", f"{path}/" if os.path.isdir(entry.path) else path)
+            elif os.path.isdir(entry.path):
+                (links if entry.is_symlink() else folders).append(f"{path}/")
+            elif suffix.lower() in SUFFIXES:
+                found.append((nfc(shown(stem)).split("/"), root / path))
+            elif not os.path.exists(entry.path):
+                leave("link(s) to nothing", path)
+            else:
+                leave(NOT_AUDIO, path)
+    files: dict[str, list[Path]] = {}
+    for parts, file in sorted(found):
+        files.setdefault("/".join(parts), []).append(file)
+    return AudioFiles(root, files, left_out)
+
+
+def unlisted(names: Sequence[str], taken: int, listed: Path) -> tuple[str, ...]:
+    """A note on audio files, `names`, that the list `listed`, which `taken` utterances are from, does not name."""
+    if not names:
+        return ()
+    return (
+        f"{shown(listed)}: {taken} utterances were taken; {len(names)} audio files beside it are not in the list, "
+        f"for instance {names[0]}.",
+    )
