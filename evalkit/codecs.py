@@ -61,8 +61,9 @@ class Codec(Protocol):
     streaming: bool
     """Whether decoding needs no future frames."""
     details: Mapping[str, object]
-    """Whatever else changes what comes out, as JSON values: sha256 of the weights, settings, versions of libraries.
-    It stands in the provenance of a run and names what the cache keeps."""
+    """Whatever else changes what comes out, as JSON values: settings, versions of libraries and, where there are
+    weights, `weights_sha256` with the sha256 of each file by its name. It stands in the provenance of a run and names
+    what the cache keeps."""
 
     def encode(self, wav: Wave) -> Codes:
         """Codes of one utterance [T] at `sample_rate`."""
@@ -89,6 +90,9 @@ class Availability:
 READY = Availability("ready")
 
 
+UNPINNED = "(unpinned)"
+
+
 @dataclass(frozen=True)
 class CodecInfo:
     """What is known of a codec at one rate without building it; None and "" where nobody says."""
@@ -103,7 +107,7 @@ class CodecInfo:
     code_license: str = ""
     weights_license: str = ""
     weights: str = ""
-    """Where the weights come from, and at which revision."""
+    """Where the weights come from, and at which revision; ends in `UNPINNED` where nothing says which these are."""
     causal: bool | None = None
     """Whether decoding needs no future frames."""
 
@@ -148,3 +152,26 @@ class Weighted(Protocol):
     def build_from(self, weights: Path, rate: str, device: str) -> Codec:
         """The codec with the weights in `weights`; raises MissingError where they are not there or do not fit."""
         ...
+
+    def release_sha256(self, rate: str) -> Mapping[str, str]:
+        """sha256 of the published weights at `rate`, by file, as far as they were recorded; empty where none was."""
+        ...
+
+
+def is_release(family: object, rate: str, codec: Codec) -> bool | None:
+    """Whether the weights that `codec` uses are the published ones, by their bytes.
+
+    Args:
+        family: the `CodecFamily` that built it.
+        rate: the label it was built with.
+        codec: its `details["weights_sha256"]` names the sha256 of every file, whatever the file is called.
+
+    Returns:
+        True where all files with a recorded sha256 are among the codec's, False where one is not, None where no
+        sha256 was recorded: then nothing can be said of weights that lie in a folder.
+    """
+    recorded = family.release_sha256(rate) if isinstance(family, Weighted) else {}
+    used = codec.details.get("weights_sha256", {})
+    if not recorded:
+        return None
+    return isinstance(used, Mapping) and set(recorded.values()) <= set(used.values())
