@@ -11,12 +11,12 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evalkit.codecs import Codec, CodecInfo
+from evalkit.codecs import CodecInfo
 from evalkit.errors import MissingError
 
 from . import pretrained
 from .network import NetworkCodec
-from .weights import HubFamily, Release, details, locate
+from .weights import Release, ReleasedFamily, details, locate
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,15 +41,28 @@ class Model:
         return 10 * self.sample_rate / self.hop
 
 
-def _release(name: str, revision: str | None = None) -> Release:
-    return Release(f"descript/dac_{name}", pretrained.FILES, "not checked", revision)
+def _release(name: str, revision: str, size: int, **sha256: str) -> Release:
+    digests = {f"{stem}.{'json' if stem == 'config' else 'safetensors'}": digest for stem, digest in sha256.items()}
+    return Release(f"descript/dac_{name}", pretrained.FILES, "none stated", revision, digests, size)
 
 
 MODELS = {
-    "16khz": Model(16_000, 320, 12, 74_141_697, _release("16khz")),
-    "24khz": Model(24_000, 320, 32, 74_653_857, _release("24khz", "6ba020b5ba7d9d8076fb90db7e67f27e31980f6e")),
-    "44khz": Model(44_100, 512, 9, 76_620_777, _release("44khz")),
-}
+    "16khz": Model(
+        16_000, 320, 12, 74_141_697, _release("16khz", "7c2fc5e759f1f501aefc6e7a0265cc57f5d17ba7", 297_000_000)
+    ),
+    "24khz": Model(
+        24_000, 320, 32, 74_653_857,
+        _release("24khz", "6ba020b5ba7d9d8076fb90db7e67f27e31980f6e", 298_652_268,
+                 model="7452e3fc6972991da871ae1a1c9d3e8e219aa247cc0f757018867d6a7fe59aaf"),
+    ),
+    "44khz": Model(
+        44_100, 512, 9, 76_620_777,
+        _release("44khz", "c1bc521685adf9cfe247bc39a5ca58917eda1ac4", 306_507_276,
+                 model="6128ebff483a41422b0164d079a3773b0d8d82e64c4293d775994cbf8baf913a",
+                 config="4eb55fb9af1990b8d608184ad29b70e358589719af7ea8d3c06998f7c2264a64"),
+    ),
+}  # fmt: skip
+"""No license stands on the hub's cards; third parties call the weights MIT, as the authors' code is."""
 PER_CODEBOOK = 25_608
 """Parameters of one codebook and its projections."""
 VARIANTS = {
@@ -79,13 +92,13 @@ LISTED = ("1k-16khz", "6k-16khz", "1.5k-24khz", "24k-24khz", "7.752k-44khz")
 """Rates that stand for all of them in `evalkit list codecs`."""
 
 
-class DacFamily(HubFamily):
+class DacFamily(ReleasedFamily):
     """The released models with 1 to all of their codebooks."""
 
     name = "dac"
     rates: Mapping[str, float] = {label: count * model.bits for label, (model, count) in VARIANTS.items()}
     default_rate = "6k-16khz"
-    license = "Apache-2.0 (transformers); weights not checked"
+    license = "Apache-2.0 (transformers); none stated for the weights"
     package = "transformers"
 
     def release(self, rate: str) -> Release:
@@ -101,7 +114,7 @@ class DacFamily(HubFamily):
             str(model.release), causal=False, listed=rate in LISTED,
         )  # fmt: skip
 
-    def build_from(self, weights: Path, rate: str, device: str = "cpu") -> Codec:
+    def open(self, weights: Path, rate: str, device: str) -> NetworkCodec:
         """DAC at `rate` with the weights that `DacModel.save_pretrained` wrote to the folder `weights`.
 
         Raises MissingError where they are not there, or are another model's.

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evalkit.codecs import Codec, CodecInfo
+from evalkit.codecs import CodecInfo
 from evalkit.errors import MissingError
 
 from . import pretrained
 from .network import NetworkCodec
-from .weights import HubFamily, Release, details, locate
+from .weights import Release, ReleasedFamily, details, locate
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +23,14 @@ FRAME_RATE = SAMPLE_RATE / HOP
 CODEBOOK = 1024
 BITS = 10 * FRAME_RATE
 """Bit/s of one codebook."""
-RELEASE = Release("facebook/encodec_24khz", pretrained.FILES, "none stated", "c1dbe2ae3f1de713481a3b3e7c47f357092ee040")
+RELEASE = Release(
+    "facebook/encodec_24khz",
+    pretrained.FILES,
+    "none stated",
+    "c1dbe2ae3f1de713481a3b3e7c47f357092ee040",
+    {"model.safetensors": "37a7cb100f71a29e6c1d815aca8666a1d7ea8885ebe44c306c751a5103559d57"},
+    93_000_000,
+)
 PARAMETERS = 14_851_810
 """Without the codebooks, which transformers counts as buffers."""
 DIMENSION = 128
@@ -41,7 +48,7 @@ class EncodecCodec(NetworkCodec):
         return self._model.decode(tokens[None, None], [None]).audio_values[0, 0]  # [None]: no level was sent
 
 
-class EncodecFamily(HubFamily):
+class EncodecFamily(ReleasedFamily):
     """The 24 kHz model at its bandwidths."""
 
     name = "encodec"
@@ -62,7 +69,7 @@ class EncodecFamily(HubFamily):
             "Apache-2.0", RELEASE.license, str(RELEASE), causal=True,
         )  # fmt: skip
 
-    def build_from(self, weights: Path, rate: str, device: str = "cpu") -> Codec:
+    def open(self, weights: Path, rate: str, device: str) -> NetworkCodec:
         """EnCodec at `rate` with the weights that `EncodecModel.save_pretrained` wrote to the folder `weights`.
 
         Raises MissingError where they are not there, or are those of the 32 or 48 kHz model.

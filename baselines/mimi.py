@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evalkit.codecs import Codec, CodecInfo
+from evalkit.codecs import CodecInfo
 from evalkit.errors import MissingError
 
 from . import pretrained
 from .network import NetworkCodec
-from .weights import HubFamily, Release, details, locate
+from .weights import Release, ReleasedFamily, details, locate
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +30,11 @@ RELEASE = Release(
     pretrained.FILES,
     "CC-BY-4.0",
     "89091b3e466eb6a9d11e537bf26b144f194978f7",
-    {"model.safetensors": "bac7e85083dcded655d24eaadde7e6eea34c0da1b35fa2d284e641bd2b942a5e"},
+    {
+        "config.json": "aca6f44b04f7bc2e7466b71597d2d51e463ed1cf3cd7025d8848595580546c36",
+        "model.safetensors": "bac7e85083dcded655d24eaadde7e6eea34c0da1b35fa2d284e641bd2b942a5e",
+    },
+    384_649_828,
 )
 PARAMETERS = 79_308_609
 """Without the codebooks, which transformers counts as buffers."""
@@ -48,7 +52,7 @@ class MimiCodec(NetworkCodec):
         return self._model.decode(tokens[None]).audio_values[0, 0]
 
 
-class MimiFamily(HubFamily):
+class MimiFamily(ReleasedFamily):
     """Mimi with 1 to 32 codebooks."""
 
     name = "mimi"
@@ -70,7 +74,7 @@ class MimiFamily(HubFamily):
             listed=rate in ("0.55k", "1.1k", "2.2k", "4.4k"),
         )  # fmt: skip
 
-    def build_from(self, weights: Path, rate: str, device: str = "cpu") -> Codec:
+    def open(self, weights: Path, rate: str, device: str) -> NetworkCodec:
         """Mimi at `rate` with the weights that `MimiModel.save_pretrained` wrote to the folder `weights`.
 
         Raises MissingError where they are not there, or have other rates or fewer codebooks.

@@ -7,19 +7,18 @@ rates are NVIDIA's released `.nemo` files, and so is LFSC (Casanova et al., 2024
 
 from collections.abc import Mapping
 from importlib import resources
-from importlib.metadata import version
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evalkit.codecs import READY, Availability, Codec, CodecInfo
-from evalkit.environment.downloads import sha256
+from evalkit.codecs import READY, Availability, Codec, CodecInfo, is_release
 from evalkit.errors import MissingError
 from nanocodec import releases
 from nanocodec.config import get_config
 from nanocodec.errors import CheckpointError
 
 from .network import NetworkCodec
+from .weights import details, file_name
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,15 +28,17 @@ WEIGHTS = "mini-1.1k"
 """The built-in checkpoint's name in the package `nanocodec`."""
 NOTE = "it was trained on PESQ's own disturbance, so PESQ overstates it beside codecs that were not"
 """See docs/decisions/0044-training-on-a-metric.md."""
+NOTES = {
+    "0.6k": "NVIDIA made this release for fine-tuning with a limited set of speakers, and does not recommend it for "
+    "general-purpose encoding and decoding"
+}
+"""By variant, what its publisher says of the release (the card of nvidia/nemo-nano-codec-22khz-1.78kbps-12.5fps)."""
 PARAMETERS = {"0.6k": 61_729_725, "1.78k": 62_141_025, "1.89k": 62_568_373, "lfsc": 112_664_609}
 """Those of the released models."""
 
 
 class NanoCodecCodec(NetworkCodec):
     """A `nanocodec.NanoCodec`: 22.05 kHz, N = ceil(T / hop)."""
-
-    note = ""
-    trained_on_metrics: tuple[str, ...] = ()
 
     def tokens(self, audio: "Tensor") -> "Tensor":
         return self._model.encode(audio[None])[0][0]
@@ -99,7 +100,9 @@ class NanoCodecFamily:
         if not (state := self.availability(rate)).ready:
             raise MissingError(f"{self.name}@{rate}: {state.remedy}")
         if rate != BUILT_IN:
-            return self._open(self.fetch(rate), rate, device, f"{self.name}@{rate}")
+            codec = self._open(self.fetch(rate), rate, device, f"{self.name}@{rate}")
+            codec.note = NOTES.get(self.variants[rate], "")
+            return codec
         with resources.as_file(self._built_in()) as path:
             codec = self._open(path, rate, device, "nanocodec-mini@1.1k (built in)")
         codec.note = NOTE
@@ -121,7 +124,17 @@ class NanoCodecFamily:
 
     def build_from(self, weights: Path, rate: str, device: str = "cpu") -> Codec:
         """The codec with a `.nemo` or `.safetensors` file; raises MissingError where it is of another rate."""
-        return self._open(weights, rate, device, f"{self.name}@{rate} ({weights.name})")
+        codec = self._open(weights, rate, device, f"{self.name}@{rate}")
+        if is_release(self, rate, codec):
+            codec.note = NOTES.get(self.variants[rate], "")
+        else:
+            codec.name = f"{codec.name} ({file_name(weights)})"
+        return codec
+
+    def release_sha256(self, rate: str) -> Mapping[str, str]:
+        """sha256 of the released file at `rate`, where it was recorded."""
+        release = releases.RELEASES.get(self.variants[rate])
+        return {release.file: release.sha256} if release and release.sha256 else {}
 
     def _open(self, path: Path, rate: str, device: str, name: str) -> NanoCodecCodec:
         from nanocodec.model import NanoCodec
@@ -136,8 +149,7 @@ class NanoCodecFamily:
         )
         if found != wanted:
             raise MissingError(f"{path} has {found}, {self.name}@{rate} {wanted}")
-        about = {"weights_sha256": sha256(path), "torch": version("torch")}
-        return NanoCodecCodec(name, model.to(device), self.info(rate), about)
+        return NanoCodecCodec(name, model.to(device), self.info(rate), details([path]))
 
     def _built_in(self) -> Traversable:
         return resources.files("nanocodec") / "weights" / f"{WEIGHTS}.safetensors"

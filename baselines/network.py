@@ -17,6 +17,10 @@ class NetworkCodec(ABC):
     """An nn.Module behind the protocol, on the device that it is on, one utterance at a time; `card` says what it is,
     subclasses how it codes."""
 
+    note = ""
+    """What readers of its scores should know."""
+    trained_on_metrics: tuple[str, ...] = ()
+
     def __init__(self, name: str, model: Any, card: CodecInfo, details: Mapping[str, object]) -> None:
         self.name = name
         self.sample_rate = card.sample_rate

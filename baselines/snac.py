@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evalkit.codecs import Codec, CodecInfo
+from evalkit.codecs import CodecInfo
 from evalkit.environment import extras
 from evalkit.errors import MissingError
 
 from .network import NetworkCodec
-from .weights import HubFamily, Release, details, locate
+from .weights import Release, ReleasedFamily, details, locate
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +28,17 @@ FRAME = 4 * 512
 CODEBOOK = 4096
 SIZES = (CODEBOOK,) * sum(STRIDES[0] // stride for stride in STRIDES)
 NOISE_SEED = 0
-RELEASE = Release("hubertsiuzdak/snac_24khz", ("config.json", "pytorch_model.bin"), "MIT")
+RELEASE = Release(
+    "hubertsiuzdak/snac_24khz",
+    ("config.json", "pytorch_model.bin"),
+    "MIT",
+    "d73ad176a12188fcf4f360ba3bf2c2fbbe8f58ec",
+    {
+        "config.json": "e119b9366d4f5e73c6ca5f31137c4ff361578bbb132953a5203afe037c4012be",
+        "pytorch_model.bin": "4b8164cc6606bfa627f1a784734c1e539891518f1191ed9194fe1e3b9b4bff40",
+    },
+    79_488_554,
+)
 PARAMETERS = 19_842_914
 
 
@@ -50,7 +60,7 @@ class SnacCodec(NetworkCodec):
             return self._model.decode([level.T.reshape(1, -1) for level in levels])[0, 0]
 
 
-class SnacFamily(HubFamily):
+class SnacFamily(ReleasedFamily):
     """The 24 kHz model, which was trained on speech."""
 
     name = "snac"
@@ -60,7 +70,7 @@ class SnacFamily(HubFamily):
     package = "snac"
 
     def release(self, rate: str) -> Release:
-        """The weights; no revision is pinned yet."""
+        """The weights."""
         return RELEASE
 
     def info(self, rate: str) -> CodecInfo:
@@ -69,7 +79,7 @@ class SnacFamily(HubFamily):
             SAMPLE_RATE, SAMPLE_RATE / FRAME, SIZES, PARAMETERS, "MIT", RELEASE.license, str(RELEASE), causal=False
         )
 
-    def build_from(self, weights: Path, rate: str, device: str = "cpu") -> Codec:
+    def open(self, weights: Path, rate: str, device: str) -> NetworkCodec:
         """SNAC with `config.json` and `pytorch_model.bin` in the folder `weights`.
 
         Raises MissingError where they are not there, are damaged, hold anything but numbers, or another model.

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evalkit.audio import Wave
-from evalkit.codecs import Codec, CodecInfo, Codes
+from evalkit.codecs import CodecInfo, Codes
 from evalkit.errors import MissingError
 
 from .network import NetworkCodec
-from .weights import HubFamily, Release, details, locate
+from .weights import Release, ReleasedFamily, details, locate
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,10 +32,12 @@ PRESETS = {"0.4k": (6, (1.0,)), "0.7k": (5, (1.0, 0.25)), "1k": (3, (1.0, 0.5, 0
 CONFIG, TENSORS = "model_config.json", ("model.safetensors", "model.ckpt")
 RELEASE = Release(
     "stabilityai/stable-codec-speech-16k",
-    (CONFIG, "model.ckpt"),
+    (CONFIG, TENSORS[0]),
     "Stability AI Community License",
     terms="https://huggingface.co/stabilityai/stable-codec-speech-16k",
+    other_names={TENSORS[0]: TENSORS[1]},
 )
+"""Behind a license: its listing was not seen. Upstream takes `model.safetensors`, and `model.ckpt` only without it."""
 PARAMETERS = 950_000_000
 """As published, rounded: the released configuration is behind the license, and was not seen."""
 
@@ -84,7 +86,7 @@ def books(preset: str) -> tuple[int, ...]:
     return (levels**LATENTS,) * len(scales)
 
 
-class TaaeFamily(HubFamily):
+class TaaeFamily(ReleasedFamily):
     """The released checkpoint behind its presets."""
 
     name = "taae"
@@ -98,6 +100,10 @@ class TaaeFamily(HubFamily):
         """The checkpoint, whose revision is not pinned yet."""
         return RELEASE
 
+    def note(self, rate: str) -> str:
+        """Which of the two checkpoints it is."""
+        return "the checkpoint is stable-codec-speech-16k, a later finetune of the paper's stable-codec-speech-16k-base"
+
     def info(self, rate: str) -> CodecInfo:
         """What is known of the checkpoint."""
         return CodecInfo(
@@ -105,7 +111,7 @@ class TaaeFamily(HubFamily):
             causal=False,
         )  # fmt: skip
 
-    def build_from(self, weights: Path, rate: str, device: str = "cpu") -> Codec:
+    def open(self, weights: Path, rate: str, device: str) -> NetworkCodec:
         """The codec with `model_config.json` and `model.safetensors` or `model.ckpt` in a folder; or with a file of
         tensors that has `model_config.json` beside it.
 

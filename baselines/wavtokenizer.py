@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.codecs import Codec, CodecInfo
+from evalkit.codecs import CodecInfo
 from evalkit.errors import MissingError
 
 from .network import NetworkCodec
-from .weights import HubFamily, Release, details, locate
+from .weights import Release, ReleasedFamily, details, locate
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,18 +23,37 @@ CODEBOOK = 4096
 HOPS = {"0.9k": 320, "0.48k": 600}
 
 
-def _release(name: str, file: str) -> Release:
-    return Release(f"novateur/WavTokenizer{name}", (file,), "MIT")
+def _release(name: str, file: str, sha256: str, size: int, revision: str | None = None) -> Release:
+    return Release(f"novateur/WavTokenizer{name}", (file,), "MIT", revision, {file: sha256}, size)
 
 
 RELEASES = {
-    "0.48k-large": _release("-large-unify-40token", "wavtokenizer_large_unify_600_24k.ckpt"),
-    "0.48k-small": _release("", "WavTokenizer_small_600_24k_4096.ckpt"),
-    "0.9k-large": _release("-large-speech-75token", "wavtokenizer_large_speech_320_v2.ckpt"),
-    "0.9k-medium": _release("-medium-speech-75token", "wavtokenizer_medium_speech_320_24k_v2.ckpt"),
-    "0.9k-small": _release("", "WavTokenizer_small_320_24k_4096.ckpt"),
-}
-"""Lightning checkpoints of 1.6 GB or so, most of which is discriminators and the state of optimizers."""
+    "0.48k-large": _release(
+        "-large-unify-40token", "wavtokenizer_large_unify_600_24k.ckpt",
+        "72182c1b6bd5ea7f84cf3ec78a0a3244cf42daa660b2e9bce23f5d74064d8205", 1_760_000_000,
+    ),
+    "0.48k-small": _release(
+        "", "WavTokenizer_small_600_24k_4096.ckpt",
+        "d44c40fbb83d2d42329ac098e252a31b5708fb7b3bf864d108dd3ed26911d004", 1_589_082_492,
+        "8040025592781c0993deb46dc0a503579cab5f54",
+    ),
+    "0.9k-large": _release(
+        "-large-speech-75token", "wavtokenizer_large_speech_320_v2.ckpt",
+        "5dd430d5f0d96e2313babb1b896d0f990b65bfd143b2894fc3851cfc3cca9846", 1_754_880_893,
+    ),
+    "0.9k-medium": _release(
+        "-medium-speech-75token", "wavtokenizer_medium_speech_320_24k_v2.ckpt",
+        "633cc3b5b4b008318df15c995218a7820df52c74873bc8c9343be1d3a3184d78", 1_754_884_152,
+        "8858552e69270816d6aeb37bfcf3b770769d4899",
+    ),
+    "0.9k-small": _release(
+        "", "WavTokenizer_small_320_24k_4096.ckpt",
+        "721a204fcfadf720b1136660b466c53d482c63fdfcaa0ac2a824bf2a006217b6", 1_584_739_132,
+        "8040025592781c0993deb46dc0a503579cab5f54",
+    ),
+}  # fmt: skip
+"""Lightning checkpoints, most of which is discriminators and the state of optimizers. Of the two large ones no full
+revision was known: the newest is taken, and the sha256 says whether it is the one meant."""
 PARAMETERS = {320: 73_784_690, 600: 74_146_258}
 """Those of the model with the published widths, by hop."""
 
@@ -58,7 +77,7 @@ class WavTokenizerCodec(NetworkCodec):
         return self._model.decode(tokens)[0]
 
 
-class WavTokenizerFamily(HubFamily):
+class WavTokenizerFamily(ReleasedFamily):
     """The released checkpoints."""
 
     name = "wavtokenizer"
@@ -67,8 +86,12 @@ class WavTokenizerFamily(HubFamily):
     license = "Apache-2.0 (this implementation); MIT (weights)"
 
     def release(self, rate: str) -> Release:
-        """The checkpoint that the label `rate` names; their revisions are not pinned yet."""
+        """The checkpoint that the label `rate` names."""
         return RELEASES[rate]
+
+    def note(self, rate: str) -> str:
+        """Which of the checkpoints it is: papers often leave that out."""
+        return f"the checkpoint is {RELEASES[rate].files[0]}"
 
     def info(self, rate: str) -> CodecInfo:
         """What is known of the checkpoint."""
@@ -78,7 +101,7 @@ class WavTokenizerFamily(HubFamily):
             causal=False,
         )  # fmt: skip
 
-    def build_from(self, weights: Path, rate: str, device: str = "cpu") -> Codec:
+    def open(self, weights: Path, rate: str, device: str) -> NetworkCodec:
         """The codec with a Lightning checkpoint: a file, or the folder of the file that `rate` names.
 
         Raises MissingError where it is not there, is damaged, holds anything but numbers, has other tensors than a

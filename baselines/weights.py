@@ -1,5 +1,6 @@
-"""Weights that lie on a hub: which files, at which revision, under which license, and whether they are here."""
+"""Published weights: which files, at which revision, under which license, and whether they are on this machine."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -7,10 +8,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar
 
-from evalkit.codecs import READY, Availability, Codec
+from evalkit.codecs import READY, UNPINNED, Availability, Codec, is_release
 from evalkit.environment import extras
-from evalkit.environment.downloads import File, sha256
+from evalkit.environment.downloads import AbsentError, File, megabytes, sha256
 from evalkit.errors import MissingError
+
+from .network import NetworkCodec
 
 
 @dataclass(frozen=True)
@@ -18,67 +21,108 @@ class Release:
     """Published weights."""
 
     repository: str
-    """OWNER/NAME on the Hugging Face hub."""
+    """OWNER/NAME on the Hugging Face hub; with an `address`, of the repository that the address leads into."""
     files: tuple[str, ...]
     license: str
     revision: str | None = None
-    """Full commit hash; None where this project knows none, and the newest revision is taken."""
+    """Full commit hash; None where this project knows none, and the newest revision is taken. The hub looks anything
+    shorter up as a branch."""
     sha256: Mapping[str, str] = field(default_factory=dict)
     """By file, where it has been recorded."""
+    size: int = 0
+    """Bytes of all files, about; 0 where nobody says."""
     terms: str = ""
     """Where to accept the license before the files can be downloaded; "" where that is not asked."""
+    other_names: Mapping[str, str] = field(default_factory=dict)
+    """By file, another name that the file may have in the repository, tried where there is none of the first."""
+    address: str = ""
+    """Of the folder of the files, for those that are on no hub."""
 
     def __str__(self) -> str:
-        return f"{self.repository} ({self.revision[:12] if self.revision else 'unpinned'})"
+        digest = next(iter(self.sha256.values()), "")
+        at = f"({self.revision[:12]})" if self.revision else f"(sha256 {digest[:12]})" if digest else UNPINNED
+        return f"{self.repository} {at}"
+
+    @property
+    def pinned(self) -> bool:
+        """Whether anything says which weights these are: a revision, or the bytes."""
+        return self.revision is not None or bool(self.sha256)
 
     @property
     def what(self) -> str:
-        """File, revision and license, for messages."""
-        revision = f"revision {self.revision}" if self.revision else "its newest revision (none is pinned)"
-        return f"{', '.join(self.files)} of {self.repository} at {revision}, license: {self.license}"
-
-    @property
-    def parts(self) -> tuple[File, ...]:
-        """Each file by itself; how large they are is not recorded."""
-        revision = self.revision or "main"
-        return tuple(
-            File(name, self.license, 0, self.repository, revision, sha256=self.sha256.get(name)) for name in self.files
-        )
+        """File, revision, size and license, for messages."""
+        size = f", about {megabytes(self.size)}" if self.size else ""
+        checked = " (none is pinned; the sha256 is)" if self.sha256 else " (none is pinned)"
+        revision = f"revision {self.revision}" if self.revision else f"its newest revision{checked}"
+        return f"{', '.join(self.files)} of {self.repository} at {revision}{size}, license: {self.license}"
 
     def find(self) -> Path | None:
         """The folder that holds all files, where they are on this machine; asks no network."""
-        paths = [path for file in self.parts if (path := file.find())]
+        paths = [path for name in self.files if (path := self._find(name))]
         return self._folder(paths[0]) if len(paths) == len(self.files) else None
 
     def fetch(self, spec: str) -> Path:
         """The folder of the files, downloaded where they are not here, and verified where their sha256 is known.
 
-        Raises MissingError, which names files, revision, license and the way to get them.
+        Raises:
+            MissingError: it cannot be had now; names files, revision, license and the way to get them.
         """
         try:
-            paths = [file.fetch(lambda name, count: None) for file in self.parts]  # the hub's package draws its own bar
+            paths = [self._fetch(name) for name in self.files]
         except MissingError as error:
             raise MissingError(f"{spec}: {error}. It is {self.what}. {self.remedy(spec)}") from error
         return self._folder(paths[0])
-
-    def _folder(self, first: Path) -> Path:
-        return first.parents[len(Path(self.files[0]).parts) - 1]
 
     def remedy(self, spec: str) -> str:
         """How to get the files, with and without a network on this machine."""
         accept = f"Accept the license at {self.terms} and log in with `hf auth login`. " if self.terms else ""
         revision = f" --revision {self.revision}" if self.revision else ""
+        elsewhere = f"`hf download {self.repository} {' '.join(self.files)}{revision} --local-dir DIR`"
+        if self.address:
+            elsewhere = f"{', '.join(self.files)} from {self.address} into a folder DIR"
         return (
-            f"{accept}Run `evalkit fetch {spec}`; or bring the files from elsewhere (`hf download {self.repository} "
-            f"{' '.join(self.files)}{revision} --local-dir DIR`) and add --weights DIR"
+            f"{accept}Run `evalkit fetch {spec}`; or bring the files from elsewhere ({elsewhere}) and add --weights DIR"
         )
 
+    def file(self, name: str) -> File:
+        """The file `name` by itself; `size` is recorded for all of them together only."""
+        if self.address:
+            kept = f"weights/{self.repository}/{self.revision}/{name}"
+            return File(name, self.license, 0, url=f"{self.address}/{name}", kept=kept, sha256=self.sha256.get(name))
+        return File(name, self.license, 0, self.repository, self.revision or "main", sha256=self.sha256.get(name))
 
-class HubFamily(ABC):
-    """A family whose weights are `Release`s: what its codecs share before any model is opened."""
+    def _find(self, name: str) -> Path | None:
+        other = self.other_names.get(name)
+        return self.file(name).find() or (self.file(other).find() if other else None)
+
+    def _fetch(self, name: str) -> Path:
+        def silent(name: str, count: int) -> None:
+            """The hub's package draws a bar of its own."""
+
+        if (other := self.other_names.get(name)) is None:
+            return self.file(name).fetch(silent)
+        if self.file(name).find() is None and (path := self.file(other).find()):
+            return path
+        try:
+            return self.file(name).fetch(silent)
+        except AbsentError:
+            return self.file(other).fetch(silent)
+
+    def _folder(self, first: Path) -> Path:
+        return first.parents[len(Path(self.files[0]).parts) - 1]
+
+
+class ReleasedFamily(ABC):
+    """A family whose weights are `Release`s: what its codecs share before any model is opened.
+
+    A codec is called `NAME@RATE` where its weights are the release's, whether they come from the cache or by
+    --weights; with other weights the name of their file or folder is added.
+    """
 
     name: str
     rates: Mapping[str, float]
+    default_rate: str
+    license: str
     package: ClassVar[str | None] = None
     """What must be installed to run it, beside torch; None where that is nothing."""
 
@@ -87,8 +131,16 @@ class HubFamily(ABC):
         """The weights at `rate`."""
 
     @abstractmethod
-    def build_from(self, weights: Path, rate: str, device: str) -> Codec:
-        """The codec at `rate` with the weights in `weights`."""
+    def open(self, weights: Path, rate: str, device: str) -> NetworkCodec:
+        """The codec at `rate` with the weights in the file or folder `weights`, called `NAME@RATE`.
+
+        Raises:
+            MissingError: they are not there, are damaged, or are those of another model.
+        """
+
+    def note(self, rate: str) -> str:
+        """What readers of the release's scores should know; "" where that is nothing."""
+        return ""
 
     def availability(self, rate: str) -> Availability:
         """Ready where package and weights are here; imports nothing."""
@@ -101,18 +153,54 @@ class HubFamily(ABC):
         return Availability(code, f"{release.remedy(self.spec(rate))} ({release.what})")
 
     def build(self, rate: str, device: str = "cpu") -> Codec:
-        """The codec at `rate` on `device`; raises MissingError with the remedy where its weights are not here."""
-        folder = self.release(rate).find()
+        """The codec at `rate` on `device`.
+
+        Raises:
+            MissingError: its weights are not here, or are not those whose sha256 was recorded.
+        """
+        release, spec = self.release(rate), self.spec(rate)
+        folder = release.find()
         if folder is None:
-            raise MissingError(f"{self.spec(rate)}: {self.availability(rate).remedy}")
-        return self.build_from(folder, rate, device)
+            raise MissingError(f"{spec}: {self.availability(rate).remedy}")
+        for name in release.files:
+            if release.file(name).find():
+                release.file(name).open()  # verifies it
+        codec = self.open(folder, rate, device)
+        notes = [self.note(rate)]
+        if not release.pinned:
+            notes.append(f"its weights are the newest of {release.repository}, of which no revision is pinned")
+        codec.note = "; ".join(filter(None, notes))
+        return codec
+
+    def build_from(self, weights: Path, rate: str, device: str = "cpu") -> Codec:
+        """The codec with the weights in the file or folder `weights`, instead of those that were downloaded.
+
+        Raises:
+            MissingError: they are not there, are damaged, or are those of another model.
+        """
+        codec = self.open(weights, rate, device)
+        if is_release(self, rate, codec):
+            codec.note = self.note(rate)
+        else:
+            codec.name = f"{codec.name} ({file_name(weights)})"
+        return codec
 
     def fetch(self, rate: str) -> Path:
         """The folder of the weights at `rate`, downloaded and verified."""
         return self.release(rate).fetch(self.spec(rate))
 
+    def release_sha256(self, rate: str) -> Mapping[str, str]:
+        """sha256 of the released files at `rate`, as far as they were recorded."""
+        return self.release(rate).sha256
+
     def spec(self, rate: str) -> str:
+        """`NAME@RATE`."""
         return f"{self.name}@{rate}"
+
+
+def file_name(weights: Path) -> str:
+    """The name of a file or folder, `.` and links left unresolved."""
+    return Path(os.path.abspath(weights)).name
 
 
 def locate(weights: Path, names: Iterable[str], spec: str) -> list[Path]:
@@ -124,11 +212,7 @@ def locate(weights: Path, names: Iterable[str], spec: str) -> list[Path]:
     return paths
 
 
-def digests(paths: Iterable[Path]) -> dict[str, str]:
-    """sha256 by file name: part of a codec's details, so that other weights never meet what was kept of these."""
-    return {path.name: sha256(path) for path in paths}
-
-
 def details(paths: Iterable[Path], *packages: str) -> dict[str, object]:
     """What a codec's details say where `paths` are its weights and `packages` run it, beside torch."""
-    return {"weights_sha256": digests(paths), **{package: version(package) for package in (*packages, "torch")}}
+    digests = {path.name: sha256(path) for path in paths}
+    return {"weights_sha256": digests, **{package: version(package) for package in (*packages, "torch")}}

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.codecs import Codec, CodecInfo
+from evalkit.codecs import CodecInfo
+from evalkit.environment import extras
 from evalkit.errors import MissingError
 
 from . import pretrained
 from .network import NetworkCodec
-from .weights import HubFamily, Release, details, locate
+from .weights import Release, ReleasedFamily, details, locate
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +29,8 @@ HOP = 320
 FRAME_RATE = INPUT_RATE / HOP
 LEVELS = (4,) * 8
 CODEBOOKS = (4**8,)
+TRANSFORMERS = "5.17"
+"""The first release with NeuCodecModel, and with an X-Codec2 whose attention sees both sides (its codes differ)."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class XCodec2Codec(NetworkCodec):
         return self._model.decode(tokens[None]).audio_values[0, 0]
 
 
-class XCodec2Family(HubFamily):
+class XCodec2Family(ReleasedFamily):
     """One released model."""
 
     default_rate = "0.8k"
@@ -84,7 +87,7 @@ class XCodec2Family(HubFamily):
         self.license = f"Apache-2.0 (transformers); {kind.release.license} (weights)"
 
     def release(self, rate: str) -> Release:
-        """The weights; no revision is pinned yet."""
+        """The weights; of NeuCodec's, no revision is pinned yet."""
         return self.kind.release
 
     def info(self, rate: str) -> CodecInfo:
@@ -95,12 +98,13 @@ class XCodec2Family(HubFamily):
             str(release), causal=False,
         )  # fmt: skip
 
-    def build_from(self, weights: Path, rate: str, device: str = "cpu") -> Codec:
+    def open(self, weights: Path, rate: str, device: str) -> NetworkCodec:
         """The codec with the weights that the model's `save_pretrained` wrote to the folder `weights`.
 
         Raises MissingError where they are not there, or are another model's.
         """
         spec, kind = self.spec(rate), self.kind
+        extras.check_version("transformers", TRANSFORMERS, "models")
         files = locate(weights, pretrained.FILES, spec)
         model = pretrained.load(kind.model, self.name, weights, device, spec)
         config = model.config
@@ -116,9 +120,15 @@ class XCodec2Family(HubFamily):
 XCODEC2 = XCodec2Family(
     "xcodec2",
     Kind("Xcodec2Model", 16_000, HOP // 2, 629_281_706,
-         Release("HKUSTAudio/xcodec2-hf", pretrained.FILES, "CC-BY-NC-4.0")),
+         Release("HKUSTAudio/xcodec2-hf", pretrained.FILES, "CC-BY-NC-4.0", "64bd034d12d441299cdd535b15c33efd6ccdf252",
+                 {"model.safetensors": "611a63e4dff70c19bd4718d701bb7bc522acf6293a109ab62f5db2f7ff395114"},
+                 2_517_231_448)),
 )  # fmt: skip
 NEUCODEC = XCodec2Family(
     "neucodec",
-    Kind("NeuCodecModel", 24_000, 0, 629_937_706, Release("neuphonic/neucodec", pretrained.FILES, "Apache-2.0")),
-)
+    Kind(
+        "NeuCodecModel", 24_000, 0, 629_937_706,
+        Release("neuphonic/neucodec", pretrained.FILES, "Apache-2.0", size=2_520_000_000),
+    ),
+)  # fmt: skip
+"""The newest revision holds what transformers reads; the older ones whose hashes are known hold another layout."""

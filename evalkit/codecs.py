@@ -62,8 +62,9 @@ class Codec(Protocol):
     streaming: bool
     """Whether decoding needs no future frames."""
     details: Mapping[str, object]
-    """Whatever else changes what comes out, as JSON values: sha256 of the weights, settings, versions of libraries.
-    It stands in the provenance of a run and names what the cache keeps."""
+    """Whatever else changes what comes out, as JSON values: settings, versions of libraries and, where there are
+    weights, `weights_sha256` with the sha256 of each file by its name. It stands in the provenance of a run and names
+    what the cache keeps."""
 
     def encode(self, wav: Wave) -> Codes:
         """Codes of one utterance [T] at `sample_rate`."""
@@ -100,6 +101,9 @@ class Availability:
 READY = Availability("ready")
 
 
+UNPINNED = "(unpinned)"
+
+
 @dataclass(frozen=True)
 class CodecInfo(Record):
     """What is known of a codec at one rate. A family fills what it knows without building the codec, for `evalkit list
@@ -115,7 +119,7 @@ class CodecInfo(Record):
     code_license: str = ""
     weights_license: str = ""
     weights: str = ""
-    """Where the weights come from, and at which revision."""
+    """Where the weights come from, and at which revision; ends in `UNPINNED` where nothing says which these are."""
     causal: bool | None = None
     """Whether decoding needs no future frames."""
     listed: bool = True
@@ -185,14 +189,28 @@ class Weighted(Protocol):
         """The codec with the weights in `weights`; raises MissingError where they are not there or do not fit."""
         ...
 
-
-@runtime_checkable
-class Pinned(Protocol):
-    """A family whose releases are known by the bytes of their files."""
-
     def release_sha256(self, rate: str) -> Mapping[str, str]:
-        """sha256 by file of the weights that were released at `rate`; empty where none is recorded."""
+        """sha256 of the published weights at `rate`, by file, as far as they were recorded; empty where none was."""
         ...
+
+
+def is_release(family: object, rate: str, codec: Codec) -> bool | None:
+    """Whether the weights that `codec` uses are the published ones, by their bytes.
+
+    Args:
+        family: the `CodecFamily` that built it.
+        rate: the label it was built with.
+        codec: its `details["weights_sha256"]` names the sha256 of every file, whatever the file is called.
+
+    Returns:
+        True where all files with a recorded sha256 are among the codec's, False where one is not, None where no
+        sha256 was recorded: then nothing can be said of weights that lie in a folder.
+    """
+    recorded = family.release_sha256(rate) if isinstance(family, Weighted) else {}
+    used = codec.details.get("weights_sha256", {})
+    if not recorded:
+        return None
+    return isinstance(used, Mapping) and set(recorded.values()) <= set(used.values())
 
 
 def check_codes(codec: Codec, codes: object, length: int) -> None:

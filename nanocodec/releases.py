@@ -49,14 +49,19 @@ RELEASES: dict[str, Release] = {
         "5c8e22ed763c14d81337fbe6ca74062f3d10f7e5",
         "bd5883099d0c74ceda760b6b7a1600b86da4d8a02531c9c282679951dcb08870",
     ),
-    # No sha256 of the following has been recorded by anyone this project could read; the revision pins them.
+    # No sha256 of this one has been recorded by anyone this project could read; the revision pins it.
     "1.78k": _nano("1.78kbps-12.5fps", "c4ab84a92c8d36a8b5a79eaea807cfaf7f03ed86"),
-    "1.89k": _nano("1.89kbps-21.5fps", "fc00890b604aa2de298d2641ffc6c5f6caf8c4d7"),
+    "1.89k": _nano(
+        "1.89kbps-21.5fps",
+        "fc00890b604aa2de298d2641ffc6c5f6caf8c4d7",
+        "28c2518de3e3d5a2c7d9bca40a7ebc0644eb76c60b890970365325bdd8e9f099",
+    ),
     "lfsc": Release(
         "nvidia/low-frame-rate-speech-codec-22khz",
         "low-frame-rate-speech-codec-22khz.nemo",
-        "a892c9c",  # known only in its short form
+        "1d7c8f669f231249b7183c910726102d1c94e650",
         "NSCLv1 (NVIDIA Source Code License, non-commercial)",
+        "49b80f0200dc3282de5ad05c2e10fb5b6a1fe08916027469a048a54f7ec4dc33",
     ),
 }
 

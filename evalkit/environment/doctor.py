@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit import datasets, plugins
-from evalkit.codecs import CodecFamily
+from evalkit.codecs import UNPINNED, CodecFamily, Described
 from evalkit.datasets.languages import NAMES
 from evalkit.environment.downloads import File, megabytes
 from evalkit.environment.extras import install
@@ -74,6 +74,8 @@ def _codecs() -> Iterator[list[Any]]:
             rates = [rate for rate, state in states.items() if state.code == code]
             shown = ", ".join(rates) if len(rates) <= 4 else f"{len(rates)} rates"
             yield [f"codec {name} ({shown})", code, family.license, "", "", states[rates[0]].remedy]
+        if isinstance(family, Described) and any(family.info(rate).weights.endswith(UNPINNED) for rate in family.rates):
+            yield [f"codec {name}: weights", "unpinned", "", "", "", "the newest revision is taken: see run.json"]
 
 
 def _datasets() -> Iterator[list[Any]]:

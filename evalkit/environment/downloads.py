@@ -9,21 +9,27 @@ recorded here, or one that the user has pinned with `evalkit fetch NAME --sha256
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
 from evalkit.environment.extras import install
-from evalkit.environment.folders import cache_folder, data_folder, hub_folder, torch_hub
+from evalkit.environment.folders import data_folder, hub_folder, torch_hub
 from evalkit.errors import MissingError, UsageError
 
 Advance = Callable[[str, int], None]
 """Told a file's name and how many more of its bytes have come."""
 BLOCK = 2**20
-_DIGESTS: dict[str, str] = {}
+SETTLED_NS = 2 * 10**9
+"""Age of a file's last change from which on its times tell it from any later change: file systems round them."""
+_DIGESTS: dict[tuple[int, ...], str] = {}
+
+
+class AbsentError(MissingError):
+    """The hub answers, and the repository has no such file at that revision."""
 
 
 @dataclass(frozen=True)
@@ -94,23 +100,35 @@ class File:
                 f"{path} is code, and no sha256 of it is recorded: it is not opened. Compare it with a source you "
                 f"trust, such as the page of {self.repository} on the hub, and pin it: evalkit fetch NAME --sha256 HEX"
             )
-        if self.pin is not None and (found := sha256(path, afresh=self.code)) != self.pin:
-            raise MissingError(f"{path} is not what was pinned: its sha256 is {found}, not {self.pin}. Delete it")
+        if self.pin is not None and (found := sha256(path)) != self.pin:
+            # Of the hub's cache, whose names are links, what has to go is what the link points to.
+            raise MissingError(
+                f"{path.resolve()} is not what was pinned: its sha256 is {found}, not {self.pin}. Delete it"
+            )
         return path
 
     def fetch(self, advance: Advance) -> Path:
         """The file, downloaded where it is not here, and verified as `open` does.
 
-        Raises MissingError where it cannot be had now; whatever was downloaded in part is gone then.
+        Raises MissingError where it cannot be had now, or where what came is not what was pinned: that is not kept.
         """
-        if self.find() is None:
-            try:
-                self._download(advance)
-            except MissingError:
-                raise
-            except Exception as error:  # offline, gated, gone: each library has its own
-                reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-                raise MissingError(f"{self} ({self.origin}) cannot be downloaded now: {reason}") from error
+        if self.find() is not None:
+            return self.open()
+        try:
+            self._download(advance)
+        except MissingError:
+            raise
+        except Exception as error:  # offline, gated, gone: each library has its own
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            kind = AbsentError if type(error).__name__ == "RemoteEntryNotFoundError" else MissingError
+            raise kind(f"{self} ({self.origin}) cannot be downloaded now: {reason}") from error
+        if self.pin is not None and (path := self.find()) and (found := sha256(path)) != self.pin:
+            path.resolve().unlink()
+            path.unlink(missing_ok=True)
+            raise MissingError(
+                f"{self} ({self.origin}) is not what was pinned: what came has the sha256 {found}, not {self.pin}; "
+                "it was not kept"
+            )
         return self.open()
 
     def _download(self, advance: Advance) -> None:
@@ -129,21 +147,26 @@ class File:
         return {"torch": torch_hub(), "home": Path.home()}[place] / rest if colon else data_folder() / self.kept
 
 
-def sha256(path: Path, afresh: bool = False) -> str:
-    """sha256 of a file; unless `afresh`, that of a file with the same place, size and time is remembered."""
-    about = path.stat()
-    key = f"{path.resolve()}:{about.st_size}:{about.st_mtime_ns}"
-    if not afresh and key in _DIGESTS:
-        return _DIGESTS[key]
-    memory = cache_folder() / "digests.json"
-    known = _read_json(memory)
-    if afresh or key not in known:
-        with path.open("rb") as file:
-            known[key] = file_digest(file, "sha256").hexdigest()
-        with suppress(OSError):  # without a place to remember it, it is computed again
-            _write_json(memory, known)
-    _DIGESTS[key] = str(known[key])
-    return _DIGESTS[key]
+def sha256(path: Path) -> str:
+    """sha256 of a file's bytes.
+
+    Remembered within this process only, and only while nothing tells that the file changed: device, inode, size and
+    both times. Path, size and time of a file on a disk say too little: a checkpoint that is written over may have all
+    three of the one before.
+    """
+    with path.open("rb") as file:
+        before = _identity(os.fstat(file.fileno()))
+        if before in _DIGESTS:
+            return _DIGESTS[before]
+        digest = file_digest(file, "sha256").hexdigest()
+        after = _identity(os.fstat(file.fileno()))
+    if before == after and time.time_ns() - max(after[-2:]) > SETTLED_NS:
+        _DIGESTS[after] = digest
+    return digest
+
+
+def _identity(about: os.stat_result) -> tuple[int, ...]:
+    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
 
 
 def pin(file: File, digest: str) -> None:
@@ -169,12 +192,15 @@ def _download(url: str, path: Path, advance: Callable[[int], None]) -> None:
     from urllib.request import urlopen
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # another process may fetch the same
     try:
         with urlopen(url, timeout=60) as answer, partial.open("wb") as file:
             while block := answer.read(BLOCK):
                 file.write(block)
                 advance(len(block))
+            announced = answer.headers.get("Content-Length")
+            if announced is not None and file.tell() != int(announced):  # urllib takes a cut connection for the end
+                raise OSError(f"the connection ended after {file.tell()} of {announced} bytes")
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ loads it, which says that there is no library. Then resampling, features and mod
 
 import sys
 from importlib import import_module
+from importlib.metadata import version
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
@@ -25,6 +26,13 @@ def install(extra: str) -> str:
 def availability(package: str, extra: str) -> Availability:
     """Ready where `package` is installed; imports nothing."""
     return READY if find_spec(package) else Availability("needs extra", install(extra))
+
+
+def check_version(package: str, least: str, extra: str) -> None:
+    """Raises MissingError where the installed `package` is older than version `least`, such as `5.17`."""
+    found = version(package)
+    if [int(part) for part in found.split(".")[:2]] < [int(part) for part in least.split(".")]:
+        raise MissingError(f"{package} {found} is too old: {least} or newer is needed. {install(extra)} --upgrade")
 
 
 def load(name: str, extra: str) -> Any:

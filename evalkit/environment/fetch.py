@@ -49,5 +49,5 @@ def fetch_files(files: Sequence[File], advance: Advance) -> Iterator[tuple[File,
             yield file, file.fetch(advance)
         except MissingError as error:
             path = file.find()
-            found = f" The sha256 of what came is {sha256(path, afresh=True)}." if path and file.pin is None else ""
+            found = f" The sha256 of what came is {sha256(path)}." if path and file.pin is None else ""
             raise MissingError(f"{error}.{found}" if found else str(error)) from error

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from evalkit.audio_files import audio_files
 from evalkit.cache import Cache
-from evalkit.codecs import Annotated, Codec, CodecInfo, Described, Pinned, Weighted
+from evalkit.codecs import Annotated, Codec, CodecInfo, Described, Weighted, is_release
 from evalkit.datasets.base import Utterance
 from evalkit.errors import AudioError, EvalkitError, MissingError, UsageError
 from evalkit.files import nfc, shown
@@ -67,12 +67,8 @@ def _released(choice: CodecChoice, codec: Codec) -> bool | None:
     """Whether the weights that `codec` opened are those that were released; None where no sha256 of those is known."""
     if not isinstance(choice.family, Weighted):
         return True
-    pinned = choice.family.release_sha256(choice.rate) if isinstance(choice.family, Pinned) else {}
-    if not pinned:
-        return None if choice.weights is None else False
-    opened = codec.details.get("weights_sha256")
-    found = set(opened.values()) if isinstance(opened, dict) else {opened}
-    return set(pinned.values()) <= found
+    found = is_release(choice.family, choice.rate, codec)
+    return False if found is None and choice.weights is not None else found
 
 
 def _listed(choice: RenderedChoice) -> System:

@@ -9,28 +9,15 @@ import torch
 
 from evalkit import testing
 from evalkit.baselines import mimi
+from evalkit.baselines.testing import mimi as narrow
 from evalkit.errors import MissingError
 
 transformers = pytest.importorskip("transformers", reason="Mimi needs transformers")
 
-NARROW = {
-    "hidden_size": 32, "num_filters": 2, "num_hidden_layers": 1, "intermediate_size": 32, "num_attention_heads": 2,
-    "num_key_value_heads": 2, "head_dim": 16, "codebook_dim": 8, "vector_quantization_hidden_dimension": 8,
-    "upsample_groups": 32,
-}  # fmt: skip
-"""Rates, strides and codebooks as released; only narrower."""
-
 
 @pytest.fixture(scope="module")
 def model():
-    """A narrow MimiModel with random weights. A fresh one has codebooks of zeros, in which every code is 0."""
-    torch.manual_seed(0)
-    model = transformers.MimiModel(transformers.MimiConfig(**NARROW)).eval()
-    with torch.no_grad():
-        for name, buffer in model.named_buffers():
-            if name.endswith("embed_sum"):
-                buffer.normal_(std=0.01)
-    return model
+    return narrow.model()
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +110,7 @@ def test_weights_that_do_not_fit_are_refused(model, folder, tmp_path) -> None:
 
 
 def test_a_run_with_weights_of_ones_own(model, folder, tmp_path) -> None:
-    """Other weights are other codecs, to the provenance and to the cache, though the name is the same."""
+    """Other weights are other codecs: to the provenance, to the cache, and by name."""
     from evalkit.cli import main
     from evalkit.results.run_directory import read_run
 
@@ -150,7 +137,9 @@ def test_a_run_with_weights_of_ones_own(model, folder, tmp_path) -> None:
         runs.append(read_run(tmp_path / f"run-{len(runs)}"))
     first, second, again = (run.rows[run.rows["metric"] == "si-sdr"]["value"].tolist() for run in runs)
     assert first == again != second
-    digests = [run.provenance["codecs"]["mimi@1.1k"]["details"]["weights_sha256"]["model.safetensors"] for run in runs]
+    names = [f"mimi@1.1k ({weights.name})" for weights in (folder, other, folder)]
+    described = [run.provenance["codecs"][name] for run, name in zip(runs, names, strict=True)]
+    digests = [one["details"]["weights_sha256"]["model.safetensors"] for one in described]
     assert digests[0] == digests[2] != digests[1]
     (measured,) = runs[0].rows[runs[0].rows["metric"] == "bitrate"]["value"]
     assert measured == pytest.approx(1100, rel=0.03)

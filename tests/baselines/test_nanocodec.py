@@ -70,7 +70,7 @@ def test_released_formats_keep_the_protocol(spec: str, tmp_path) -> None:
     path = write_nemo(tmp_path / "theirs.nemo", config, seeded_tensors(config))
     codec = replace(choice, weights=path).build()
     testing.check_codec(codec, choice.bitrate, tolerance=0.015)
-    assert codec.name == f"{spec} (theirs.nemo)" and len(codec.details["weights_sha256"]) == 64
+    assert codec.name == f"{spec} (theirs.nemo)" and list(codec.details["weights_sha256"]) == ["theirs.nemo"]
     card = choice.family.info(choice.rate)
     built = (codec.sample_rate, codec.frame_rate, codec.codebook_sizes, codec.streaming)
     assert built == (card.sample_rate, card.frame_rate, card.codebook_sizes, card.causal)

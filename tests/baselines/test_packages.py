@@ -2,7 +2,6 @@
 packages directly."""
 
 import json
-from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,10 @@ import torch
 
 from evalkit import testing
 from evalkit.baselines import dac, encodec, snac
+from evalkit.baselines.testing import dac as narrow_dac
+from evalkit.baselines.testing import encodec as narrow_encodec
+from evalkit.baselines.testing import snac as narrow_snac
+from evalkit.baselines.testing import write
 from evalkit.codecs import Codes
 from evalkit.errors import MissingError
 from evalkit.pipeline.choice import choose
@@ -18,61 +21,27 @@ from evalkit.pipeline.choice import choose
 transformers = pytest.importorskip("transformers", reason="EnCodec and DAC need transformers")
 package = pytest.importorskip("snac", reason="SNAC needs snac")
 
-DAC_STRIDES = {"16khz": (2, 4, 5, 8), "24khz": (2, 4, 5, 8), "44khz": (2, 4, 8, 8)}
-SNAC = {
-    "sampling_rate": 24_000, "encoder_dim": 4, "encoder_rates": [2, 4, 8, 8], "decoder_dim": 32,
-    "decoder_rates": [8, 8, 4, 2], "attn_window_size": None, "codebook_size": 4096, "codebook_dim": 8,
-    "vq_strides": [4, 2, 1], "noise": True, "depthwise": True,
-}  # fmt: skip
-"""As published, but for the widths 48 and 1024."""
-
-
-def dac_config(name: str, **widths: int):
-    strides = DAC_STRIDES[name]
-    return transformers.DacConfig(
-        downsampling_ratios=strides, upsampling_ratios=strides[::-1], hop_length=prod(strides),
-        sampling_rate=dac.MODELS[name].sample_rate, n_codebooks=dac.MODELS[name].codebooks, **widths,
-    )  # fmt: skip
-
 
 @pytest.fixture(scope="module")
 def encodec_model():
-    torch.manual_seed(0)
-    model = transformers.EncodecModel(transformers.EncodecConfig(num_filters=2, hidden_size=16, codebook_dim=16)).eval()
-    with torch.no_grad():  # a fresh model has codebooks of zeros: entries as the latents of speech are spread
-        latents = model.encoder(torch.from_numpy(testing.speech(1.0, 24_000))[None, None])[0]
-        mean, spread = latents.mean(1), latents.std(1)
-        for layer in model.quantizer.layers:
-            layer.codebook.embed.copy_(mean + spread * torch.randn(1024, len(mean)))
-            mean = torch.zeros_like(mean)  # later ones code what is left
-    return model
+    return narrow_encodec.model()
 
 
 @pytest.fixture(scope="module")
 def dac_model():
-    torch.manual_seed(0)
-    return transformers.DacModel(dac_config("16khz", encoder_hidden_size=4, decoder_hidden_size=32)).eval()
+    return narrow_dac.model("16khz")
 
 
 @pytest.fixture(scope="module")
 def snac_model():
-    torch.manual_seed(0)
-    model = package.SNAC(**SNAC).eval()
-    with torch.no_grad():  # random weights alone give every frame the same codes
-        for parameter in model.encoder.parameters():
-            parameter *= 2
-    return model
+    return narrow_snac.model()
 
 
 @pytest.fixture(scope="module")
 def folders(encodec_model, dac_model, snac_model, tmp_path_factory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("packages")
-    encodec_model.save_pretrained(root / "encodec")
-    dac_model.save_pretrained(root / "dac")
-    (root / "snac").mkdir()
-    (root / "snac" / "config.json").write_text(json.dumps(SNAC))
-    torch.save(snac_model.state_dict(), root / "snac" / "pytorch_model.bin")
-    return {name: root / name for name in ("encodec", "dac", "snac")}
+    rates = {"encodec": "1.5k", "dac": "6k-16khz", "snac": "0.98k"}
+    return {name: write(name, rate, root / name) for name, rate in rates.items()}
 
 
 def build(spec: str, folders: dict[str, Path]):
@@ -149,11 +118,11 @@ def test_cards_count_the_published_models() -> None:
         released = 23_273_218  # numbers in the released file, as reported
         assert sum(tensor.numel() for tensor in model.state_dict().values()) == released
         for name, about in dac.MODELS.items():
-            model = transformers.DacModel(dac_config(name))
+            model = transformers.DacModel(narrow_dac.config(name))
             assert sum(p.numel() for p in model.parameters()) == about.parameters
             quantizer = model.quantizer.quantizers[0]
             assert sum(p.numel() for p in quantizer.parameters()) == dac.PER_CODEBOOK
-        published = package.SNAC(**SNAC | {"encoder_dim": 48, "decoder_dim": 1024})
+        published = package.SNAC(**narrow_snac.NARROW | {"encoder_dim": 48, "decoder_dim": 1024})
         assert sum(p.numel() for p in published.parameters()) == snac.PARAMETERS
 
 
@@ -169,11 +138,14 @@ def test_other_models_are_refused(folders, tmp_path) -> None:
         dac.FAMILY.build_from(folders["dac"], "24k-24khz")
     with pytest.raises(MissingError, match="a model of type 'dac', not 'encodec'"):
         encodec.FAMILY.build_from(folders["dac"], "1.5k")
-    for name, content in (("config.json", json.dumps(SNAC | {"vq_strides": [8, 4, 2]})), ("pytorch_model.bin", "x")):
+    for name, content in (
+        ("config.json", json.dumps(narrow_snac.NARROW | {"vq_strides": [8, 4, 2]})),
+        ("pytorch_model.bin", "x"),
+    ):
         (tmp_path / name).write_text(content)
     with pytest.raises(MissingError, match="cannot be opened"):
         snac.FAMILY.build_from(tmp_path, "0.98k")
-    other = SNAC | {"sampling_rate": 32_000}
+    other = narrow_snac.NARROW | {"sampling_rate": 32_000}
     (tmp_path / "config.json").write_text(json.dumps(other))
     torch.save(package.SNAC(**other).state_dict(), tmp_path / "pytorch_model.bin")
     with pytest.raises(MissingError, match="another SNAC than the 24 kHz model"):

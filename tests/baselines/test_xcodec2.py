@@ -9,34 +9,18 @@ import torch
 
 from evalkit import testing
 from evalkit.baselines import xcodec2
+from evalkit.baselines.testing import xcodec2 as narrow
 from evalkit.errors import MissingError
 from evalkit.pipeline.choice import choose
 
 transformers = pytest.importorskip("transformers", reason="X-Codec2 and NeuCodec need transformers")
 
 FAMILIES = {family.name: family for family in (xcodec2.XCODEC2, xcodec2.NEUCODEC)}
-NARROW = {
-    "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 4, "head_dim": 16, "encoder_hidden_size": 2, "quantization_dim": 96,
-    "semantic_model_config": {
-        "model_type": "wav2vec2-bert", "num_hidden_layers": 2, "hidden_size": 32, "intermediate_size": 64,
-        "num_attention_heads": 2, "output_hidden_size": 32, "conv_depthwise_kernel_size": 5,
-    },
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def models():
-    made = {}
-    for name, family in FAMILIES.items():
-        torch.manual_seed(0)
-        config = getattr(transformers, family.kind.model.replace("Model", "Config"))(**NARROW)
-        made[name] = getattr(transformers, family.kind.model)(config).eval()
-        with torch.no_grad():  # random weights alone give every frame the same code
-            for layer in (*made[name].semantic_adapter.parameters(), made[name].fc_encoder.weight):
-                layer *= 10
-            made[name].acoustic_decoder.head.linear.weight *= 10
-    return made
+    return {name: narrow.model(family.kind.model.removesuffix("Model")) for name, family in FAMILIES.items()}
 
 
 @pytest.fixture(scope="module")

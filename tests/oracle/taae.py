@@ -30,7 +30,8 @@ from torch.nn import functional as F
 
 from evalkit.baselines.taae import PRESETS, gain, load
 from evalkit.baselines.taae_model import quantize
-from evalkit.baselines.testing import SNAKE, save_taae, seeded, taae_config, taae_state
+from evalkit.baselines.testing import seeded
+from evalkit.baselines.testing.taae import SNAKE, save_taae, taae_config, taae_state
 
 TOLERANCE = 1e-4
 LENGTHS = (1, 639, 640, 641, 16_001, 48_000)

@@ -21,12 +21,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evalkit.baselines.testing import NARROW, PUBLISHED, save_wavtokenizer, seeded, wavtokenizer_state
+from evalkit.baselines.testing import seeded
+from evalkit.baselines.testing.wavtokenizer import NARROW, PUBLISHED, STRIDES, save_wavtokenizer, wavtokenizer_state
 from evalkit.baselines.wavtokenizer import load
 from evalkit.baselines.wavtokenizer_model import Shape
 
 TOLERANCE = 1e-4
-STRIDES = {320: (2, 4, 5, 8), 600: (4, 5, 5, 6)}
 LENGTHS = (1, 2, 319, 320, 321, 599, 601, 7000, 24_001, 72_000)
 GOLDEN_LENGTH = 7_000
 MARGIN = 2e-5

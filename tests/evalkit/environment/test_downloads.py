@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import os
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -48,8 +51,35 @@ def test_a_file_comes_with_its_progress_and_is_kept(own_places: Path) -> None:
 
 
 def test_a_file_that_is_not_the_pinned_one_is_refused(own_places: Path) -> None:
-    with pytest.raises(MissingError, match="is not what was pinned"):
-        served(own_places, sha256="0" * 64).fetch(lambda name, count: None)
+    wrong, right = served(own_places, sha256="0" * 64), served(own_places, sha256=DIGEST)
+    with pytest.raises(MissingError, match=f"is not what was pinned: what came has the sha256 {DIGEST}"):
+        wrong.fetch(lambda name, count: None)
+    assert wrong.find() is None  # so that the next attempt downloads it anew
+    path = right.fetch(lambda name, count: None)
+    path.write_bytes(b"touched")
+    with pytest.raises(MissingError, match=rf"{path} is not what was pinned: .* Delete it"):
+        right.fetch(lambda name, count: None)
+    assert path.read_bytes() == b"touched"  # not ours to delete: it was here before
+
+
+def test_a_connection_that_is_cut_leaves_nothing(own_places: Path) -> None:
+    class Cut(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(CONTENT)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Cut) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        file = File("cut.bin", "CC0-1.0", 1000, url=f"http://127.0.0.1:{server.server_port}/cut.bin", kept="cut.bin")
+        with pytest.raises(MissingError, match="the connection ended after 7 of 1000 bytes"):
+            file.fetch(lambda name, count: None)
+        server.shutdown()
+    assert not list((own_places / "EVALKIT_DATA").iterdir())
 
 
 def test_what_cannot_be_downloaded_says_why(own_places: Path) -> None:
@@ -73,19 +103,34 @@ def test_files_of_the_hub_are_found_where_it_keeps_them(own_places: Path) -> Non
     assert newest.find() == path
 
 
-def test_a_digest_is_remembered_until_the_file_changes(own_places: Path) -> None:
+def test_a_digest_is_that_of_the_bytes(own_places: Path) -> None:
+    """Another file under the same path, of the same size and with the same time, is another file."""
     path = own_places / "file"
     path.write_bytes(CONTENT)
+    os.utime(path, (10**9, 10**9))
     assert downloads.sha256(path) == downloads.sha256(path) == DIGEST
-    path.write_bytes(b"longer than before")
-    assert downloads.sha256(path) == hashlib.sha256(b"longer than before").hexdigest()
+    for replace in (lambda: path.write_bytes(b"WEIGHTS"), lambda: os.replace(_beside(path, b"wEIGHTS"), path)):
+        replace()
+        os.utime(path, (10**9, 10**9))
+        assert downloads.sha256(path) == hashlib.sha256(path.read_bytes()).hexdigest() != DIGEST
 
 
-def test_a_digest_needs_no_place_to_be_remembered(own_places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _beside(path: Path, content: bytes) -> Path:
+    other = path.with_name("other")
+    other.write_bytes(content)
+    return other
+
+
+def test_a_digest_is_remembered_in_this_process_only(own_places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = own_places / "file"
     path.write_bytes(CONTENT)
-    monkeypatch.setenv("EVALKIT_CACHE", str(path / "no-folder"))
-    assert downloads.sha256(path) == DIGEST
+    read: list[object] = []
+    monkeypatch.setattr(downloads, "file_digest", lambda *given: read.append(given) or hashlib.file_digest(*given))
+    assert downloads.sha256(path) == downloads.sha256(path) == DIGEST
+    assert len(read) == 2  # what was written a moment ago may be written over without a trace
+    monkeypatch.setattr(downloads, "SETTLED_NS", -1)
+    assert downloads.sha256(path) == downloads.sha256(path) == DIGEST and len(read) == 3
+    assert sorted(own_places.rglob("*")) == [path]
 
 
 def test_the_command_fetches_metrics_and_data(
@@ -120,6 +165,8 @@ def test_the_doctor_names_what_is_missing_with_size_license_and_command(capsys: 
     assert cer["state"] in ("needs download", "needs extra") and cer["to download"] == "about 3.9 GB"
     assert "non-commercial" in cer["license"] and "evalkit fetch cer-mms" in cer["remedy"]
     assert rows["metric pesq-wb"]["state"] == "ready" and rows["data builtin"]["license"] == "CC0-1.0"
+    unpinned = {what for what, row in rows.items() if row["state"] == "unpinned"}
+    assert unpinned >= {"codec taae: weights", "codec neucodec: weights"} and "codec mimi: weights" not in unpinned
     assert rows["data mls44"]["state"] == "not here" and "evalkit fetch mls44" in rows["data mls44"]["remedy"]
     assert main(["doctor"]) == 0
     shown = capsys.readouterr().out
