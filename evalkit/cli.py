@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from evalkit import __version__, interrupt
+from evalkit import __version__, interrupt, streams
 from evalkit.commands import doctor, fetch, listing, measure, read
 from evalkit.errors import EvalkitError
 
@@ -31,13 +31,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     # While codecs encode, metrics are scored on the same cores. Threads of torch that wait for each other must not spin
     # then: on busy cores that costs ten times the work itself. Read when torch is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    args = parser().parse_args(argv)
+    with streams.tolerant():
+        return _run(parser().parse_args(argv))
+
+
+def _run(args: argparse.Namespace) -> int:
     command: Callable[[argparse.Namespace], int] = args.command
     try:
         with interrupt.remembered():
             return command(args)
     except EvalkitError as error:
-        print(f"evalkit: {error}", file=sys.stderr)
+        print(f"evalkit: {streams.visible_lines(error)}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
         if error.errno != errno.ENOSPC:
@@ -49,9 +53,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("evalkit: interrupted; what was finished is kept", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # `evalkit table … | head`
-        sys.stderr.close()
-        return 0
 
 
 def parser() -> argparse.ArgumentParser:

@@ -5,7 +5,8 @@ from xml.etree import ElementTree
 
 from evalkit.reports.gate import Gate, Verdict
 
-from .table import MISSING
+from . import escape
+from .cells import MISSING
 
 MARKS = {"passed": "✅ pass", "failed": "❌ fail", "not gated": "not gated"}
 
@@ -17,7 +18,7 @@ def text(verdict: Verdict) -> str:
         lines.append(f"{gate.outcome.upper() if gate.outcome == 'failed' else gate.outcome:>9}  {gate.message}")
         if gate.outcome == "failed":
             lines += [f"{'':>11}{line}" for line in worst(gate)]
-    return "\n".join([*lines, headline(verdict)])
+    return "\n".join(map(escape.terminal, [*lines, headline(verdict)]))
 
 
 def headline(verdict: Verdict) -> str:
@@ -43,13 +44,14 @@ def markdown(verdict: Verdict) -> str:
         shown = [MISSING if isnan(number) else f"{number:.{gate.decimals}f}" for number in numbers]
         p = MISSING if isnan(gate.p) else f"{gate.p:.2g}"
         cells = [MARKS[gate.outcome], gate.codec, gate.label, *shown, p, str(gate.n or MISSING)]
-        lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
+        lines.append("| " + " | ".join(map(escape.markdown, cells)) + " |")
     for gate in verdict.failed:
         if gate.worst:
-            lines += ["", f"Worst utterances, {gate.codec}, {gate.label}:", *(f"- {line}" for line in worst(gate))]
+            lines += ["", escape.markdown(f"Worst utterances, {gate.codec}, {gate.label}:")]
+            lines += [f"- {escape.markdown(line)}" for line in worst(gate)]
     lines += [
         "",
-        *verdict.notes,
+        *map(escape.markdown, verdict.notes),
         "Worse by more than the margin, with confidence, fails; p is corrected over all gates here.",
     ]
     return "\n".join(lines) + "\n"
@@ -64,13 +66,14 @@ def junit(verdict: Verdict) -> str:
         errors="0", skipped=str(skipped),
     )  # fmt: skip
     for gate in gates:
-        case = ElementTree.SubElement(suite, "testcase", classname=f"evalkit.gate.{gate.codec}", name=gate.metric)
+        codec, metric, message = map(escape.xml, (gate.codec, gate.metric, gate.message))
+        case = ElementTree.SubElement(suite, "testcase", classname=f"evalkit.gate.{codec}", name=metric)
         if gate.outcome == "failed":
-            ElementTree.SubElement(case, "failure", message=gate.message).text = "\n".join(worst(gate))
+            ElementTree.SubElement(case, "failure", message=message).text = "\n".join(map(escape.xml, worst(gate)))
         elif gate.outcome == "not gated":
-            ElementTree.SubElement(case, "skipped", message=gate.message)
+            ElementTree.SubElement(case, "skipped", message=message)
         else:
-            ElementTree.SubElement(case, "system-out").text = gate.message
+            ElementTree.SubElement(case, "system-out").text = message
     root = ElementTree.Element("testsuites")
     root.append(suite)
     ElementTree.indent(root)
@@ -80,16 +83,11 @@ def junit(verdict: Verdict) -> str:
 def annotations(verdict: Verdict) -> str:
     """GitHub workflow commands: an error for each gate that failed, a notice where all passed."""
 
-    def data(message: str) -> str:
-        return message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-    def title(words: str) -> str:
-        return data(words).replace(":", "%3A").replace(",", "%2C")
-
     if verdict.passed:
-        return f"::notice title=evalkit gate::{data(headline(verdict))}\n"
+        return f"::notice title=evalkit gate::{escape.annotation(headline(verdict))}\n"
     lines = []
     for gate in verdict.failed:
-        message = "\n".join([gate.message, *worst(gate)])
-        lines.append(f"::error title={title(f'{gate.codec} {gate.label}')}::{data(message)}\n")
+        title = escape.annotation_title(f"{gate.codec} {gate.label}")
+        message = "%0A".join(map(escape.annotation, [gate.message, *worst(gate)]))
+        lines.append(f"::error title={title}::{message}\n")
     return "".join(lines)

@@ -15,9 +15,10 @@ from evalkit.errors import UsageError
 from evalkit.results.run_directory import CORPUS, REFERENCE_FOLDER, Run
 from evalkit.stats import DEFAULTS, Settings
 
+from .cells import TIE, Cell, Column, Table
 from .listening import Example, choose, examples
 from .plots import all_plots, bitrates, render
-from .table import TIE, Cell, Column, Table, build_tables, join
+from .table import build_tables, join
 
 WORST = 2
 """Utterances of each codec that are shown because they are its worst."""

@@ -2,7 +2,7 @@
 it can be told apart from the best."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import isnan
 from typing import Any
 
@@ -12,23 +12,9 @@ from evalkit.errors import UsageError
 from evalkit.results.run_directory import CORPUS, Run
 from evalkit.stats import DEFAULTS, POWER, Answer, Interval, Question, Settings, compare_codecs, summarize
 
+from .cells import MISSING, TIE, Cell, Column, Table
+
 ARROWS = {"up": "↑", "down": "↓", "none": ""}
-MISSING = "–"
-TIE = "≈"
-"""Marks values that are not separable from the best."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """`text` as shown; `value` for those who compute with it. `interval` is the text of its bounds, `bounds` their
-    values; `tied` says that the value is not the best, and that the test cannot tell it from the best."""
-
-    text: str
-    value: float | None = None
-    best: bool = False
-    interval: str = ""
-    bounds: Interval | None = None
-    tied: bool = False
 
 
 def interval_cell(value: float, interval: Interval, form: str) -> Cell:
@@ -37,33 +23,6 @@ def interval_cell(value: float, interval: Interval, form: str) -> Cell:
         return Cell(format(value, form), value)
     bounds = f"[{interval.low:{form}}, {interval.high:{form}}]"
     return Cell(format(value, form), value, interval=bounds, bounds=interval)
-
-
-@dataclass(frozen=True)
-class Column:
-    """`label` without and `arrow` with the direction in which the metric gets better."""
-
-    key: str
-    label: str
-    arrow: str = ""
-    measured: bool = False
-    """Whether its cells are means of a metric, with intervals."""
-    words: bool = False
-    """Whether its cells are words, not numbers."""
-
-    @property
-    def head(self) -> str:
-        return f"{self.label} {self.arrow}".strip()
-
-
-@dataclass(frozen=True)
-class Table:
-    """A finished table, ready for any renderer (reports/render.py)."""
-
-    title: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    notes: tuple[str, ...] = ()
 
 
 def join(runs: Sequence[Run]) -> tuple[pd.DataFrame, dict[str, Any]]:

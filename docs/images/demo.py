@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from evalkit.reports.render import rich_table
 from evalkit.reports.table import build_tables
+from evalkit.reports.terminal import rich_table
 from evalkit.results.run_directory import read_run
 
 METRICS = ["pesq-wb", "stoi", "estoi", "mel-2048-80-ln1p"]

@@ -232,12 +232,13 @@ def _conclude(result: "Run", max_failed: int) -> int:
     from evalkit.commands.printing import print_tables
     from evalkit.reports.table import build_tables
     from evalkit.results.run_directory import failed_utterances, to_rows
+    from evalkit.streams import visible
 
     print_tables(build_tables([result]))
     failed = failed_utterances(to_rows(result.rows))
     for codec, reasons in failed.items():
-        print(f"{codec}: {len(reasons)} utterance(s) lack a value, for instance", file=sys.stderr)
+        print(visible(f"{codec}: {len(reasons)} utterance(s) lack a value, for instance"), file=sys.stderr)
         for utterance, reason in list(reasons.items())[:3]:
-            print(f"  {utterance}: {reason}", file=sys.stderr)
+            print(visible(f"  {utterance}: {reason}"), file=sys.stderr)
     print(f"Results: {result.path}/ (rows.parquet, summary.csv, run.json)", file=sys.stderr)
     return 4 if any(len(reasons) > max_failed for reasons in failed.values()) else 0

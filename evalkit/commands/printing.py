@@ -1,5 +1,6 @@
 """Printing tables, listings and JSON, and writing files that a command names."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from evalkit.reports.table import Table
+    from evalkit.reports.cells import Table
+
+WIDE = 200
+"""Characters in a line where no terminal says how many there are: a file or a pipe."""
 
 
 def show(tables: "Sequence[Table]", form: str) -> None:
@@ -22,38 +26,48 @@ def show(tables: "Sequence[Table]", form: str) -> None:
 
 
 def print_tables(tables: "Sequence[Table]") -> None:
-    """Print `tables` for people, split to the width of the terminal."""
+    """Print `tables` for people, as wide as the terminal."""
     from rich.console import Console
 
-    from evalkit.reports.render import fitting, rich_table
+    from evalkit.reports.terminal import fitting, needs, rich_table
 
-    # A file or a pipe has no width to fit: the table gets all that it needs there.
-    console = Console(width=None if sys.stdout.isatty() else 200)
+    # COLUMNS, which rich reads, stands for a terminal that is not there.
+    console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE)
     for table in tables:
         for part in fitting(table, console.width):
-            console.print(rich_table(part))
-        for note in table.notes:
-            console.print(note, style="dim", markup=False, highlight=False, soft_wrap=True)
+            console.print(rich_table(part), width=max(console.width, needs(part)), crop=False)
+        print_lines(table.notes, console)
+
+
+def print_lines(lines: Sequence[str], console: Any = None) -> None:
+    """Print sentences that break into lines at spaces only, so that what is in them can be copied."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from evalkit.reports.escape import terminal
+    from evalkit.reports.terminal import wrap
+
+    console = console or Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE)
+    for line in lines:
+        console.print(Text("\n".join(wrap(terminal(line), console.width)), style="dim"), soft_wrap=True)
 
 
 def print_listing(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print a plain listing for people."""
-    from rich import box
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from evalkit.reports.cells import Cell, Column, Table
 
-    table = Table(*columns, box=box.SIMPLE_HEAD)
-    for row in rows:
-        table.add_row(*(escape(str(cell)) for cell in row))
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    heads = tuple(Column(name, name, words=True) for name in columns)
+    cells = tuple(tuple(Cell("" if value is None else str(value)) for value in row) for row in rows)
+    print_tables([Table("", heads, cells)])
 
 
 def print_json(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print a listing for programs."""
     import json
 
-    print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2, ensure_ascii=False))
+    # What JSON writes in ASCII any stream can take.
+    ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2, ensure_ascii=ascii_only))
 
 
 def write_text(path: Path, text: str) -> None:

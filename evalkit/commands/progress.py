@@ -4,6 +4,8 @@ import sys
 import time
 from types import TracebackType
 
+from evalkit.streams import visible
+
 PLAIN_INTERVAL = 10.0
 """Seconds between plain lines."""
 
@@ -22,7 +24,7 @@ class Progress:
             from rich.progress import Progress as Bar
 
             self._bar = Bar(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn(unit),
@@ -44,6 +46,7 @@ class Progress:
     def advance(self, what: str, count: int = 1) -> None:
         """`count` more are done; `what` is under way."""
         self.done += count
+        what = visible(what)
         if self._bar:
             self._bar.update(self._task, advance=count, description=what)
             return

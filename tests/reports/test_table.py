@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from evalkit.errors import UsageError
-from evalkit.reports.render import FORMATS, fitting, rich_table
+from evalkit.reports.render import FORMATS
 from evalkit.reports.table import build_tables
+from evalkit.reports.terminal import fitting, rich_table
 from evalkit.results.run_directory import CORPUS, Row, Run, RunWriter, read_run
 from evalkit.stats import Settings
 

@@ -1,0 +1,55 @@
+"""A finished table, for any renderer (terminal.py, render.py, page.py): what is in its cells, not how they look."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from evalkit.stats import Interval
+
+MISSING = "–"
+TIE = "≈"
+"""Marks values that are not separable from the best."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`text` as shown; `value` for those who compute with it. `interval` is the text of its bounds, `bounds` their
+    values; `tied` says that the value is not the best, and that the test cannot tell it from the best."""
+
+    text: str
+    value: float | None = None
+    best: bool = False
+    interval: str = ""
+    bounds: "Interval | None" = None
+    tied: bool = False
+    second: bool = False
+    """Whether it is the second best of its column, where that was asked for."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """`label` without and `arrow` with the direction in which the metric gets better."""
+
+    key: str
+    label: str
+    arrow: str = ""
+    measured: bool = False
+    """Whether its cells are means of a metric, with intervals."""
+    words: bool = False
+    """Whether its cells are words, not numbers. Names, unless they are prose."""
+    prose: bool = False
+    """Whether its cells are sentences, which may break into lines between words; names and numbers never do."""
+
+    @property
+    def head(self) -> str:
+        return f"{self.label} {self.arrow}".strip()
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns, rows of as many cells, and what a reader of them has to know."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
