@@ -301,8 +301,12 @@ def _execute(
         debug=options.debug,
         fail_fast=options.fail_fast,
     )
-    with options.open_cache() as known:
-        execute(plan, known, options.progress)
+    try:
+        with options.open_cache() as known:
+            execute(plan, known, options.progress)
+    except KeyboardInterrupt as error:
+        error.add_note(f"Rows so far: {plan.output}. The same command resumes from the cache.")
+        raise
     return read_run(plan.output)
 
 

@@ -3,8 +3,11 @@
 import argparse
 import errno
 import os
+import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
+from tempfile import NamedTemporaryFile
 
 from evalkit import __version__, interrupt, streams
 from evalkit.commands import doctor, fetch, listing, measure, read
@@ -19,11 +22,11 @@ EXAMPLES = """examples:
   evalkit list codecs
 
 exit codes:
-  0 done   1 a gate failed   2 usage   3 weights, data or an extra is missing
-  4 more utterances failed than --max-failed, or a gate had too little to compare
+  0 done   1 a gate failed   2 usage   3 weights, data, an extra or disk space is missing
+  4 more utterances failed than --max-failed, or a gate could not be decided   70 a bug   130 interrupted
 """
 
-INTERRUPTED = 130
+BUG = 70
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,16 +46,27 @@ def _run(args: argparse.Namespace) -> int:
     except EvalkitError as error:
         print(f"evalkit: {streams.visible_lines(error)}", file=sys.stderr)
         return error.exit_code
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        print(
-            f"evalkit: {error}. What was finished is kept: make room and run the same command again.", file=sys.stderr
-        )
-        return 3
-    except KeyboardInterrupt:
-        print("evalkit: interrupted; what was finished is kept", file=sys.stderr)
-        return INTERRUPTED
+    except KeyboardInterrupt as error:
+        where = " ".join(getattr(error, "__notes__", ()))
+        print(f"evalkit: interrupted; what was finished is kept. {where}".rstrip(), file=sys.stderr)
+        return 128 + (error.args[0] if error.args else signal.SIGINT)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            print(
+                f"evalkit: {error}. Finished work is kept: make room and run the same command again.", file=sys.stderr
+            )
+            return 3
+        return _report_bug(error)
+
+
+def _report_bug(error: Exception) -> int:
+    """Say in one line that this should not have happened, and keep the traceback."""
+    text = "".join(traceback.format_exception(error))
+    with NamedTemporaryFile("w", prefix="evalkit-", suffix=".txt", delete=False, errors="backslashreplace") as file:
+        file.write(f"evalkit {__version__}, Python {sys.version}\n{sys.argv}\n\n{text}")
+    kind = streams.visible(f"{type(error).__name__}: {error}")[:300]
+    print(f"evalkit: this is a bug: {kind}. Please report it, with {file.name}", file=sys.stderr)
+    return BUG
 
 
 def parser() -> argparse.ArgumentParser:

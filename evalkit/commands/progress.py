@@ -43,6 +43,13 @@ class Progress:
             self._task = self._bar.add_task("", total=total)
             self._bar.start()
 
+    def note(self, text: str) -> None:
+        """Print a sentence, above the bar where there is one."""
+        if self._bar:
+            self._bar.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, file=sys.stderr)
+
     def advance(self, what: str, count: int = 1) -> None:
         """`count` more are done; `what` is under way."""
         self.done += count

@@ -43,11 +43,16 @@ class ProgressReporter(Protocol):
     def advance(self, what: str, count: int = 1) -> None:
         """`count` more are done; `what` is under way."""
 
+    def note(self, text: str) -> None:
+        """Something that whoever watches should know."""
+
 
 class Silence:
     """Reports no progress."""
 
     def start(self, total: int) -> None: ...
+
+    def note(self, text: str) -> None: ...
 
     def advance(self, what: str, count: int = 1) -> None: ...
 
@@ -72,6 +77,8 @@ def execute(plan: Plan, cache: Cache, progress: ProgressReporter | None = None) 
     with RunWriter(plan.output, names, provenance, plan.overwrite) as writer, TemporaryAudio() as temporary:
         known = ScoreCache(cache)
         progress = progress or Silence()
+        for note in plan.dataset.notes:
+            progress.note(note)
         progress.start(sum(system.count(plan.utterances) for system in systems))
         loop = RunLoop(plan, systems, writer, temporary, progress)
         jobs: Iterable[Job] = loop.jobs()
@@ -84,6 +91,8 @@ def execute(plan: Plan, cache: Cache, progress: ProgressReporter | None = None) 
             writer.add_utterances(known.references)
         writer.add(pooled_rows(plan.metrics, names, plan.dataset.name, writer.rows))
         writer.add(corpus_rows(plan.metrics, names, plan.dataset.name, writer.coded))
+        if known.hits:
+            progress.note(f"{known.hits} scores came from the cache.")
         writer.add_notes(note for system in systems for note in system.notes(len(plan.utterances)))
         return writer.rows
 

@@ -11,6 +11,7 @@ RUN/
   rows.jsonl      while the run goes on: every row as soon as it is known
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -165,6 +166,8 @@ class RunWriter:
             self._write_provenance()
             self._journal = (self.path / "rows.jsonl").open("w", encoding="utf-8")
         except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise
             raise UsageError(f"{self.path} cannot be written: {error.strerror or error}") from error
         return self
 
