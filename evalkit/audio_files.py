@@ -1,8 +1,9 @@
 """Finding audio: which files below a folder are audio, under which names, and what was passed over."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from evalkit.audio import SUFFIXES
@@ -41,6 +42,18 @@ class AudioFiles:
                 raise UsageError(f"{shown(first)} and {shown(others[0])} have the same name: keep one of them")
         return {name: path for name, (path,) in self.files.items()}
 
+    def by_stem(self) -> dict[str, Path]:
+        """The last part of each name -> its one file, for sets whose ids are the names of files.
+
+        Raises:
+            UsageError: where two files have one name.
+        """
+        found: dict[str, Path] = {}
+        for name, path in self.by_name().items() if self.files else ():
+            if (other := found.setdefault(name.rpartition("/")[2], path)) is not path:
+                raise UsageError(f"{shown(other)} and {shown(path)} have the same name: keep one of them")
+        return found
+
     @property
     def notes(self) -> tuple[str, ...]:
         """A sentence on what was left out, or nothing."""
@@ -55,9 +68,12 @@ class AudioFiles:
         return (f"{shown(self.folder)}: {len(self)} of {count} files were taken; left out: {'; '.join(parts)}.",)
 
 
-def audio_files(folder: Path | str, known: Collection[str] = ()) -> AudioFiles:
-    """Every audio file below `folder`. Links to folders are followed, each folder once; `known` are paths below it that
-    have a use of their own and are not counted.
+def audio_files(folder: Path | str, known: Sequence[str] = ()) -> AudioFiles:
+    """Every audio file below `folder`. Links to folders are followed, each folder once.
+
+    Args:
+        folder: Where to look.
+        known: Patterns of paths below it that have a use of their own, `metadata.csv` or `*.txt`: they are not counted.
 
     Raises:
         UsageError: where there is no such folder.
@@ -89,7 +105,7 @@ def audio_files(folder: Path | str, known: Collection[str] = ()) -> AudioFiles:
         for entry in entries:
             path = below + entry.name
             stem, suffix = os.path.splitext(path)
-            if path in known:
+            if any(fnmatchcase(path, pattern) for pattern in known):
                 continue
             if entry.name.startswith("."):
                 leave("hidden", f"{path}/" if os.path.isdir(entry.path) else path)

@@ -15,6 +15,9 @@ import numpy as np
 from evalkit.audio import Wave, resample
 from evalkit.codecs import Codec, Codes
 from evalkit.datasets import builtin
+from evalkit.datasets.checks import check_dataset
+
+__all__ = ["check_codec", "check_dataset"]
 
 ANY_RATE = 16_000
 """Hz at which a codec is checked that takes any rate."""

@@ -21,14 +21,16 @@ RUN_EXAMPLES = """examples:
   evalkit run --codec mimi --dataset daps:/data/daps,version=cleanraw,speakers=f10+m10
 
 data are named NAME[:PLACE][,OPTION=VALUE…]:
-  builtin                    the set that evalkit ships
-  mls44[:FILE.zip|DIR]       the paper's MLS at 44.1 kHz (languages=de+pl)
-  mls[:DIR], mls:hub         MLS as released, 16 kHz (split=test, languages=de+pl, revision=COMMIT)
-  daps[:DIR]                 DAPS in segments (version=clean, speakers=f10+m10)
-  folder:DIR                 audio and an optional metadata.csv (language=en)
-  hub:OWNER/NAME             parquet on the Hugging Face hub (files=…, split=test, revision=COMMIT, text=…, language=…)
-Without a place, mls, mls44 and daps are looked for in the folder that EVALKIT_DATA names.
 """
+
+
+def run_examples() -> str:
+    """What stands below the help of `run`: examples, and how data are named, as each loader says it."""
+    from evalkit.datasets import usage_lines
+
+    names = "\n".join(f"  {line}" for line in usage_lines())
+    return f"{RUN_EXAMPLES}{names}\nWithout a place, data are looked for in the folder that EVALKIT_DATA names.\n"
+
 
 SCORE_EXAMPLES = """examples:
   evalkit score --reference originals/ --decoded decoded/      files match by name: a/1.wav and a/1.flac
@@ -55,7 +57,7 @@ def add(commands: Any) -> None:
 
 
 def _add_run(commands: Any) -> None:
-    command = add_command(commands, "run", run, "run codecs over a dataset and score what comes out", RUN_EXAMPLES)
+    command = add_command(commands, "run", run, "run codecs over a dataset and score what comes out", run_examples)
     what = command.add_mutually_exclusive_group(required=True)
     what.add_argument("--codec", action="append", metavar="NAME[@RATE]", help="repeatable")
     what.add_argument("--suite", metavar="NAME", help="a comparison of the paper: paper-high, paper-mid, …")

@@ -11,16 +11,28 @@ TABLE_FORMATS = ("terminal", "markdown", "latex", "csv")
 
 
 def add_command(
-    commands: Any, name: str, action: Callable[[argparse.Namespace], int], summary: str, epilog: str = ""
+    commands: Any,
+    name: str,
+    action: Callable[[argparse.Namespace], int],
+    summary: str,
+    epilog: str | Callable[[], str] = "",
 ) -> argparse.ArgumentParser:
-    """The parser of the command `name`, which runs `action`."""
+    """The parser of the command `name`, which runs `action`. An `epilog` that takes time to make is a function: it is
+    called for help only."""
     command: argparse.ArgumentParser = commands.add_parser(
         name,
         help=summary,
         description=summary[0].upper() + summary[1:] + ".",
-        epilog=epilog,
+        epilog=epilog if isinstance(epilog, str) else "",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    if callable(epilog):
+
+        def format_help() -> str:
+            command.epilog = epilog()
+            return type(command).format_help(command)
+
+        command.format_help = format_help  # type: ignore[method-assign]
     command.set_defaults(command=action)
     return command
 

@@ -9,10 +9,19 @@ from pathlib import Path
 from evalkit import plugins
 from evalkit.datasets.base import Dataset, DatasetLoader, Utterance, read_manifest
 from evalkit.datasets.tables import read_list
-from evalkit.errors import UsageError
+from evalkit.errors import MissingError, UsageError
 from evalkit.files import expanded, nfc, shown
 
-__all__ = ["Dataset", "DatasetLoader", "Selection", "Utterance", "load_dataset", "loader", "read_manifest"]
+__all__ = [
+    "Dataset",
+    "DatasetLoader",
+    "Selection",
+    "Utterance",
+    "load_dataset",
+    "loader",
+    "read_manifest",
+    "usage_lines",
+]
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,19 @@ def loader(name: str) -> DatasetLoader:
     MissingError where the package behind it cannot be imported."""
     found: DatasetLoader | Callable[..., Dataset] = plugins.load("dataset", name)
     return found if isinstance(found, DatasetLoader) else DatasetLoader(name, found)
+
+
+def usage_lines() -> list[str]:
+    """A line for every kind of data: how it is named, and what it is."""
+    lines = []
+    for name in plugins.names("dataset"):
+        try:
+            one = loader(name)
+            lines.append((one.usage or name, one.about))
+        except MissingError as error:
+            lines.append((name, str(error)))
+    width = max(len(usage) for usage, _ in lines)
+    return [f"{usage:{width}}  {about}" for usage, about in lines]
 
 
 def load_dataset(

@@ -120,6 +120,11 @@ def place(source: str | None, default: str, remedy: str) -> Path:
     return path
 
 
+def folder_in(root: Path, *names: str) -> Path | None:
+    """The first of `names`, folders that may be empty for `root` itself, that is there below `root`."""
+    return next((root / name for name in names if (root / name).is_dir()), None)
+
+
 def read_at(path: Path, rate: int, what: str) -> Audio:
     """The audio of `path`; raises AudioError where it cannot be read, or its rate is not that of `what`, the set."""
     audio = read(path)

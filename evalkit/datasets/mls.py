@@ -83,8 +83,10 @@ def load(
         some = _utterances(folder, language)
         utterances += some
         known = {one.id for one in some}
-        files = audio_files(folder / "audio").files if (folder / "audio").is_dir() else {}
-        notes += unlisted([name for name in files if name.rpartition("/")[2] not in known], len(some), listed)
+        if (folder / "audio").is_dir():
+            files = audio_files(folder / "audio")
+            others = [name for name in files.files if name.rpartition("/")[2] not in known]
+            notes += [*files.notes, *unlisted(others, len(some), listed)]
     return Dataset("mls", tuple(utterances), LICENSE, text_hash(split, *texts), tuple(notes))
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from evalkit.environment.extras import install
 from evalkit.environment.folders import data_folder, hub_folder, torch_hub
@@ -110,7 +110,8 @@ class File:
     def fetch(self, advance: Advance) -> Path:
         """The file, downloaded where it is not here, and verified as `open` does.
 
-        Raises MissingError where it cannot be had now, or where what came is not what was pinned: that is not kept.
+        Raises MissingError where it cannot be had now: what has come stays, and the next try goes on from there. Raises it,
+        too, where what came is not what was pinned: that is not kept.
         """
         if self.find() is not None:
             return self.open()
@@ -189,21 +190,49 @@ def describe(files: Iterable[File]) -> list[str]:
 
 
 def _download(url: str, path: Path, advance: Callable[[int], None]) -> None:
-    from urllib.request import urlopen
+    """Bring `url` to `path`. What has come is kept beside it, and the next try asks for the rest alone."""
+    import fcntl
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # another process may fetch the same
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise MissingError(f"another process is downloading {path}: try again when it is done") from error
+        try:
+            _receive(url, file, advance)
+        except BaseException:
+            if not file.tell():
+                partial.unlink(missing_ok=True)
+            raise
+    os.replace(partial, path)
+
+
+def _receive(url: str, file: BinaryIO, advance: Callable[[int], None]) -> None:
+    """Append to `file` what it lacks of `url`; raises OSError where not all of it comes."""
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+
+    begun = file.tell()
     try:
-        with urlopen(url, timeout=60) as answer, partial.open("wb") as file:
-            while block := answer.read(BLOCK):
-                file.write(block)
-                advance(len(block))
-            announced = answer.headers.get("Content-Length")
-            if announced is not None and file.tell() != int(announced):  # urllib takes a cut connection for the end
-                raise OSError(f"the connection ended after {file.tell()} of {announced} bytes")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+        answer = urlopen(Request(url, headers={"Range": f"bytes={begun}-"} if begun else {}), timeout=60)
+    except HTTPError as error:
+        if not begun or error.code != 416:  # 416: there is no such part, the file is another one by now
+            raise
+        answer = urlopen(url, timeout=60)
+    with answer:
+        if not answer.headers.get("Content-Range", "").startswith(f"bytes {begun}-"):  # all of it, from the start
+            file.truncate(begun := 0)
+            file.seek(0)
+        if begun:
+            advance(begun)
+        announced = answer.headers.get("Content-Length")
+        while block := answer.read(BLOCK):
+            file.write(block)
+            advance(len(block))
+        if announced is not None and file.tell() < (whole := begun + int(announced)):
+            raise OSError(f"the connection ended after {file.tell()} of {whole} bytes: the same command goes on there")
 
 
 def _pins() -> dict[str, Any]:

@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+import soundfile
 
 PLUGIN = Path(__file__).parents[2] / "docs" / "plugin"
 
@@ -42,8 +45,23 @@ def test_the_codec_is_listed_and_run_and_scored(installed: dict[str, str], tmp_p
     assert means["bitrate"] == pytest.approx(64_000, rel=1e-3) and means["si-sdr"] > 10
 
 
-def test_it_keeps_the_protocol(installed: dict[str, str]) -> None:
+def test_the_data_are_listed_and_run(installed: dict[str, str], tmp_path: Path) -> None:
+    listed = json.loads(run(installed, "-m", "evalkit.cli", "list", "datasets", "--json"))
+    assert [one["usage"] for one in listed if one["dataset"] == "corpus"] == ["corpus:DIR"]
+    wav = 0.1 * np.sin(np.arange(16_000))
+    for speaker in ("anna", "ben"):
+        (tmp_path / "data" / speaker).mkdir(parents=True)
+        soundfile.write(tmp_path / "data" / speaker / "1.wav", wav, 16_000)
+    (tmp_path / "data" / "anna" / "1.txt").write_text("a tone\n")
+    command = ["run", "--codec", "mulaw", "--dataset", f"corpus:{tmp_path / 'data'}", "--metrics", "si-sdr"]
+    run(installed, "-m", "evalkit.cli", *command, "--output", str(tmp_path / "run"))
+    rows = pd.read_parquet(tmp_path / "run" / "rows.parquet")
+    assert sorted(zip(rows["utterance"], rows["speaker"], strict=True)) == [("anna/1", "anna"), ("ben/1", "ben")]
+
+
+def test_it_keeps_the_protocol(installed: dict[str, str], tmp_path: Path) -> None:
     readme = (PLUGIN / "README.md").read_text()
     code = "\n".join(line[4:] for line in readme.splitlines() if line.startswith("    ") and "pip" not in line)
     code = code[code.index("from evalkit.testing") :]
-    run(installed, "-c", f"{code}\ntest_it_keeps_the_protocol()")
+    calls = f"test_it_keeps_the_protocol()\ntest_the_data_keep_the_contract(Path({str(tmp_path)!r}))"
+    run(installed, "-c", f"{code}\n{calls}")

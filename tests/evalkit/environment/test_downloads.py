@@ -1,11 +1,15 @@
 """Files that are downloaded: found, verified, fetched, and what the doctor says of them."""
 
+import fcntl
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import ClassVar
 
 import pytest
 
@@ -62,31 +66,99 @@ def test_a_file_that_is_not_the_pinned_one_is_refused(own_places: Path) -> None:
     assert path.read_bytes() == b"touched"  # not ours to delete: it was here before
 
 
-def test_a_connection_that_is_cut_leaves_nothing(own_places: Path) -> None:
-    class Cut(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", "1000")
-            self.end_headers()
-            self.wfile.write(CONTENT)
+class Server(BaseHTTPRequestHandler):
+    """Serves BODY; ends the connection after `most` bytes, and does parts unless `parts` is off."""
 
-        def log_message(self, *args: object) -> None:
-            pass
+    most, parts = 10**9, True
+    asked: ClassVar[list[str | None]] = []
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Cut) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        file = File("cut.bin", "CC0-1.0", 1000, url=f"http://127.0.0.1:{server.server_port}/cut.bin", kept="cut.bin")
-        with pytest.raises(MissingError, match="the connection ended after 7 of 1000 bytes"):
-            file.fetch(lambda name, count: None)
-        server.shutdown()
-    assert not list((own_places / "EVALKIT_DATA").iterdir())
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range")
+        self.asked.append(wanted)
+        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and self.parts else 0
+        if start >= len(BODY):
+            self.send_error(416)
+            return
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(BODY) - 1}/{len(BODY)}")
+        self.send_header("Content-Length", str(len(BODY) - start))
+        self.end_headers()
+        self.wfile.write(BODY[start : start + self.most])
+
+    def log_message(self, *words: object) -> None:
+        pass
+
+
+BODY = bytes(range(256)) * 1000
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a file of BODY."""
+    monkeypatch.setattr(Server, "asked", [])
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as running:
+        Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}/served.bin"
+        running.shutdown()
+
+
+def test_a_download_that_broke_off_goes_on_where_it_was(
+    own_places: Path, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = File("served.bin", "CC0-1.0", len(BODY), url=server, kept="served.bin", sha256=sha256(BODY).hexdigest())
+    told: list[int] = []
+    monkeypatch.setattr(Server, "most", 100_000)
+    for came in (100_000, 200_000):
+        with pytest.raises(MissingError, match=f"ended after {came} of 256000 bytes: the same command goes on there"):
+            file.fetch(lambda name, count: told.append(count))
+        assert file.find() is None
+    told.clear()
+    path = file.fetch(lambda name, count: told.append(count))
+    assert path.read_bytes() == BODY and sum(told) == len(BODY)
+    assert Server.asked == [None, "bytes=100000-", "bytes=200000-"]
+    assert [p.name for p in path.parent.iterdir()] == ["served.bin"]
+
+
+@pytest.mark.parametrize("left", [b"wrong" * 1000, BODY, BODY + b"more"])
+def test_what_an_earlier_try_left_never_spoils_the_file(left: bytes, own_places: Path, server: str) -> None:
+    file = File("served.bin", "CC0-1.0", len(BODY), url=server, kept="served.bin", sha256=sha256(BODY).hexdigest())
+    partial = own_places / "EVALKIT_DATA" / "served.bin.partial"
+    partial.parent.mkdir()
+    partial.write_bytes(left)
+    for _ in range(2):
+        try:
+            path = file.fetch(lambda name, count: None)
+        except MissingError as error:
+            assert "is not what was pinned" in str(error) and file.find() is None and left.startswith(b"wrong")
+    assert path.read_bytes() == BODY
+
+
+def test_a_server_without_parts_is_asked_for_all_of_it(
+    own_places: Path, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Server, "parts", False)
+    partial = own_places / "EVALKIT_DATA" / "served.bin.partial"
+    partial.parent.mkdir()
+    partial.write_bytes(BODY[:1000])
+    path = File("served.bin", "CC0-1.0", len(BODY), url=server, kept="served.bin").fetch(lambda name, count: None)
+    assert path.read_bytes() == BODY
+
+
+def test_two_downloads_of_one_file_do_not_mix(own_places: Path, server: str) -> None:
+    partial = own_places / "EVALKIT_DATA" / "served.bin.partial"
+    partial.parent.mkdir()
+    with partial.open("ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(MissingError, match="another process is downloading"):
+            File("served.bin", "CC0-1.0", 0, url=server, kept="served.bin").fetch(lambda name, count: None)
 
 
 def test_what_cannot_be_downloaded_says_why(own_places: Path) -> None:
     gone = File("gone.bin", "CC0-1.0", 1, url=(own_places / "gone.bin").as_uri(), kept="gone.bin")
     with pytest.raises(MissingError, match=r"gone\.bin .* cannot be downloaded now"):
         gone.fetch(lambda name, count: None)
-    assert not (own_places / "EVALKIT_DATA" / "gone.bin").exists()
+    assert not list((own_places / "EVALKIT_DATA").iterdir())
 
 
 def test_files_of_the_hub_are_found_where_it_keeps_them(own_places: Path) -> None:

@@ -121,7 +121,7 @@ def test_a_near_miss_names_the_pattern_or_the_manifest(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="list the pairs: --manifest"):
         from_folders(ref, flat)
     for pattern in ("dec", "{name}{name}", "{other}_{name}", "../{name}", "{name"):
-        with pytest.raises(UsageError, match=r"write a name with .name. in it once"):
+        with pytest.raises(UsageError, match=r"write a name with \{name\} in it once"):
             from_folders(ref, dec, pattern)
 
 
