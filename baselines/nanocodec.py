@@ -37,6 +37,8 @@ class NanoCodecCodec(NetworkCodec):
     """A `nanocodec.NanoCodec`: 22.05 kHz, N = ceil(T / hop)."""
 
     note = ""
+    trained_on_metrics: tuple[str, ...] = ()
+    """Metrics that were part of its training: tables mark its values by them, and never as the best."""
 
     def tokens(self, audio: "Tensor") -> "Tensor":
         return self._model.encode(audio[None])[0][0]
@@ -102,6 +104,7 @@ class NanoCodecFamily:
         with resources.as_file(self._built_in()) as path:
             codec = self._open(path, rate, device, "nanocodec-mini@1.1k (built in)")
         codec.note = NOTE
+        codec.trained_on_metrics = ("pesq-wb",)
         return codec
 
     def fetch(self, rate: str) -> Path:

@@ -62,7 +62,8 @@ def describe(metrics: Iterable[str], **more: Any) -> dict[str, Any]:
 def _describe_metric(name: str) -> dict[str, dict[str, Any]]:
     """What is said of a metric, under its name, and of the rows that it pools over a dataset, under theirs."""
     metric = load_metric(name)
-    about = {key: getattr(metric, key) for key in ("label", "direction", "unit", "version", "decimals")}
+    said = ("label", "direction", "unit", "version", "decimals", "ranks", "skewed")
+    about = {key: getattr(metric, key) for key in said}
     if isinstance(metric, ModelMetric):
         about |= {"settings": metric.choices, **metric.identity()}
         del about["metric"]
