@@ -1,5 +1,5 @@
-"""The paper's comparative claims (claims.yaml), answered from rows: supported, contradicted, not separable at this n,
-or not measured."""
+"""The paper's comparative claims (claims.yaml), answered from rows: supported, contradicted, undecided at this n, or
+not measured."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,12 +13,12 @@ import pandas as pd
 import yaml
 
 from evalkit.results.run_directory import Run
-from evalkit.stats import DEFAULTS, POWER, Answer, Question, Settings, compare_codecs
+from evalkit.stats import DEFAULTS, POWER, Comparison, ComparisonRequest, Settings, compare_codecs
 
 from .published import names, place_of, published
-from .table import MISSING, Cell, Column, Table, interval_cell, join
+from .table import MISSING, Cell, Column, Table, interval_cell, join, on_ranks, skewed, too_few
 
-SUPPORTED, CONTRADICTED, UNDECIDED, UNMEASURED = "supported", "contradicted", "not separable", "not measured"
+SUPPORTED, CONTRADICTED, UNDECIDED, UNMEASURED = "supported", "contradicted", "undecided", "not measured"
 
 COLUMNS = (
     Column("claim", "Claim", words=True),
@@ -95,8 +95,10 @@ def build_claims(runs: Sequence[Run], settings: Settings = DEFAULTS) -> list[Tab
             continue
         asked = [claim for claim in claims() if claim.set == place.set]
         answered |= {claim.id for claim in asked}
-        lines = tuple(_answer(asked, part, described, settings))
-        tables.append(Table(f"Claims on {dataset}", COLUMNS, lines, tuple(_notes(lines, settings, place.caution))))
+        found = _compare(asked, part, described, settings)
+        lines = tuple(_lines(asked, found, part, described))
+        notes = tuple(_notes(lines, list(found.values()), described, settings, place.caution))
+        tables.append(Table(f"Claims on {dataset}", COLUMNS, lines, notes))
     rest = [claim for claim in claims() if claim.id not in answered]
     if rest:
         sets = ", ".join(dict.fromkeys(names()["sets"][claim.set]["label"] for claim in rest))
@@ -105,24 +107,36 @@ def build_claims(runs: Sequence[Run], settings: Settings = DEFAULTS) -> list[Tab
     return tables
 
 
-def _answer(
+def _compare(
     asked: Sequence[Claim], rows: pd.DataFrame, described: dict[str, Any], settings: Settings
-) -> Iterator[tuple[Cell, ...]]:
-    """A line for each claim, tested together."""
-    measured = rows.dropna(subset="value")[["codec", "metric"]].drop_duplicates()
-    codecs = {system: _row_of(system, set(measured["codec"])) for c in asked for system in (c.first, c.second)}
-    pairs = set(measured.itertuples(index=False, name=None))
-    questions: dict[str, Question] = {}
+) -> dict[str, Comparison]:
+    """The comparison of each claim that was measured, by its id; all are tested together."""
+    codecs, pairs = _measured(asked, rows)
+    requests: dict[str, ComparisonRequest] = {}
     for claim in asked:
         first, second = codecs[claim.first], codecs[claim.second]
         if claim.column and (first, claim.column) in pairs and (second, claim.column) in pairs:
-            questions[claim.id] = Question(claim.column, str(first), str(second))
-    answers = dict(zip(questions, compare_codecs(rows, questions.values(), settings), strict=True))
+            requests[claim.id] = ComparisonRequest(claim.column, str(first), str(second))
+    found = compare_codecs(rows, requests.values(), settings, skewed(described))
+    return dict(zip(requests, found, strict=True))
+
+
+def _lines(
+    asked: Sequence[Claim], found: dict[str, Comparison], rows: pd.DataFrame, described: dict[str, Any]
+) -> Iterator[tuple[Cell, ...]]:
+    codecs, pairs = _measured(asked, rows)
     for claim in asked:
-        if claim.id in answers:
-            yield _line(claim, answers[claim.id], described[str(claim.column)])
+        if claim.id in found:
+            yield _line(claim, found[claim.id], described[str(claim.column)])
         else:
-            yield _unmeasured(claim, _what_lacks(claim, codecs, measured, pairs))
+            yield _unmeasured(claim, _what_lacks(claim, codecs, pairs))
+
+
+def _measured(asked: Sequence[Claim], rows: pd.DataFrame) -> tuple[dict[str, str | None], set[tuple[str, str]]]:
+    """The codec of the rows that is each of the claims' systems; and each (codec, metric) that has values."""
+    measured = rows.dropna(subset="value")[["codec", "metric"]].drop_duplicates()
+    codecs = {system: _row_of(system, set(measured["codec"])) for c in asked for system in (c.first, c.second)}
+    return codecs, set(measured.itertuples(index=False, name=None))
 
 
 def _row_of(system: str, codecs: set[str]) -> str | None:
@@ -130,44 +144,44 @@ def _row_of(system: str, codecs: set[str]) -> str | None:
     return next((row for row in names()["systems"][system]["rows"] if row in codecs), None)
 
 
-def _what_lacks(claim: Claim, codecs: dict[str, str | None], measured: pd.DataFrame, pairs: set[Any]) -> str:
+def _what_lacks(claim: Claim, codecs: dict[str, str | None], pairs: set[tuple[str, str]]) -> str:
     if claim.column is None:
         return "no metric of evalkit measures this"
-    if claim.column not in set(measured["metric"]):
+    if claim.column not in {metric for _, metric in pairs}:
         return f"no run has {claim.column}"
     lacking = [s for s in (claim.first, claim.second) if (codecs[s], claim.column) not in pairs]
     return "no run has " + " and ".join(names()["systems"][system]["label"] for system in lacking)
 
 
-def verdict(claim: Claim, answer: Answer, direction: str) -> str:
-    """What `answer`, about claim.first - claim.second, says of `claim`."""
-    found = answer.comparison
-    if isnan(found.p):
+def verdict(claim: Claim, comparison: Comparison, direction: str) -> str:
+    """What `comparison`, of claim.first with claim.second, says of `claim`."""
+    test = comparison.test
+    if isnan(test.p):
         return UNDECIDED
     if claim.margin is not None:
-        low, high = found.interval.low, found.interval.high
+        low, high = test.interval.low, test.interval.high
         if -claim.margin < low and high < claim.margin:
             return SUPPORTED
         return CONTRADICTED if low > claim.margin or high < -claim.margin else UNDECIDED
-    if not answer.separable:
+    if not comparison.significant:
         return UNDECIDED
-    return SUPPORTED if (found.difference > 0) == (direction == "up") else CONTRADICTED
+    return SUPPORTED if (test.difference > 0) == (direction == "up") else CONTRADICTED
 
 
-def _line(claim: Claim, answer: Answer, about: dict[str, Any]) -> tuple[Cell, ...]:
-    found, digits = answer.comparison, about["decimals"]
-    outcome = verdict(claim, answer, about["direction"])
+def _line(claim: Claim, comparison: Comparison, about: dict[str, Any]) -> tuple[Cell, ...]:
+    test, digits = comparison.test, about["decimals"]
+    outcome = verdict(claim, comparison, about["direction"])
     remarks = [claim.note]
-    if isnan(found.p):
+    if outcome == UNDECIDED and not comparison.decidable:
         remarks.append("too few utterances for a test")
     elif outcome == UNDECIDED:
-        remarks.append(f"at n = {found.n}; {found.detectable:.{digits}f} would be detected")
+        remarks.append(f"at n = {test.n}; {test.detectable:.{digits}f} would be detected")
     return (
         Cell(str(claim)),
         Cell(outcome, best=outcome in (SUPPORTED, CONTRADICTED)),
-        interval_cell(found.difference, found.interval, f"+.{digits}f"),
-        Cell(str(found.n), found.n),
-        *(Cell(MISSING) if isnan(p) else Cell(f"{p:.2g}", p) for p in (answer.p_adjusted, found.p_wilcoxon)),
+        interval_cell(test.difference, test.interval, f"+.{digits}f"),
+        Cell(str(test.n), test.n),
+        *(Cell(MISSING) if isnan(p) else Cell(f"{p:.2g}", p) for p in (comparison.p_adjusted, test.p_wilcoxon)),
         *_source(claim),
         Cell("; ".join(filter(None, remarks))),
     )
@@ -189,14 +203,22 @@ def _source(claim: Claim) -> tuple[Cell, Cell]:
     return Cell(MISSING) if effect is None else Cell(f"{effect:+.4g}", effect), Cell(claim.kind)
 
 
-def _notes(lines: Sequence[tuple[Cell, ...]], settings: Settings, caution: str | None) -> Iterator[str]:
+def _notes(
+    lines: Sequence[tuple[Cell, ...]],
+    comparisons: Sequence[Comparison],
+    described: dict[str, Any],
+    settings: Settings,
+    caution: str | None,
+) -> Iterator[str]:
     counts = Counter(line[1].text for line in lines)
     yield ", ".join(f"{counts[v]} {v}" for v in (SUPPORTED, CONTRADICTED, UNDECIDED, UNMEASURED)) + "."
-    tested = len(lines) - counts[UNMEASURED]
-    if tested:
+    if comparisons:
+        tested = [c for c in comparisons if not isnan(c.test.p)]
         yield (
-            f"Effect: the first system less the second, on the same utterances; {settings.describe()}. Verdicts by the "
-            f"paired bootstrap, {settings.correction} over {tested} claims; detected with {POWER:.0%} power."
+            f"Effect: the first system less the second, on the same utterances; {settings.describe()}. Verdicts by "
+            f"{settings.describe_tests(len(tested), 'claims')}; detected with {POWER:.0%} power."
         )
+        yield from too_few(tested, settings)
+        yield from on_ranks(tested, described)
     if caution:
         yield f"Measured on a part of the paper's data: {caution}. Another choice of utterances could answer otherwise."

@@ -1,13 +1,14 @@
-"""Every two codecs, metric by metric: the paired difference, its interval, both tests, and what could be detected."""
+"""Every two codecs, metric by metric: the paired difference, its interval, the tests, and what could be detected. A
+codec that was trained on a metric is not compared by it."""
 
 from collections.abc import Sequence
 from math import isnan
 
 from evalkit.errors import UsageError
 from evalkit.results.run_directory import CORPUS, Run
-from evalkit.stats import DEFAULTS, POWER, Answer, Settings, all_pairs, compare_codecs
+from evalkit.stats import DEFAULTS, POWER, Comparison, Settings, all_pairs, compare_codecs
 
-from .table import MISSING, Cell, Column, Table, join
+from .table import MISSING, Cell, Column, Table, join, on_ranks, ranks, skewed, too_few, trained_on
 
 COLUMNS = (
     Column("a", "A", words=True),
@@ -17,7 +18,7 @@ COLUMNS = (
     Column("low", "low"),
     Column("high", "high"),
     Column("n", "n"),
-    Column("p", "p bootstrap"),
+    Column("p", "p"),
     Column("p_wilcoxon", "p Wilcoxon"),
     Column("p_adjusted", "p adjusted"),
     Column("detectable", "detectable"),
@@ -31,31 +32,42 @@ def build_comparisons(
     metrics: Sequence[str] | None = None,
     settings: Settings = DEFAULTS,
 ) -> list[Table]:
-    """A table for each dataset in `runs` with a line for every two codecs and each metric that has a better end."""
+    """A table for each dataset in `runs` with a line for every two codecs and each metric that
+    ranks codecs."""
     rows, described = join(runs)
     rows = rows[rows["utterance"] != CORPUS]
-    directed = [m for m in dict.fromkeys(rows["metric"]) if m in described and described[m]["direction"] != "none"]
+    directed = [m for m in dict.fromkeys(rows["metric"]) if m in described and ranks(m, described[m])]
+    trained = trained_on(runs)
     for name in metrics or ():
         if name not in directed:
-            raise UsageError(f"no run has the metric {name} with a better end. There are: {', '.join(directed)}.")
+            known = ", ".join(directed)
+            raise UsageError(f"no run has the metric {name} with a better end to rank by. There are: {known}.")
     for name in codecs or ():
         if name not in set(rows["codec"]):
             raise UsageError(f"no run has the codec {name}")
     tables = []
     for dataset, part in rows.groupby("dataset", sort=False):
         names = codecs or list(part["codec"].drop_duplicates())
-        answers = compare_codecs(part, all_pairs(names, metrics or directed), settings)
-        lines = tuple(_line(answer, described[answer.question.metric]) for answer in answers)
-        notes = (
-            f"low, high: {settings.describe()}; p adjusted: {settings.correction} over {len(answers)} comparisons "
-            f"of the bootstrap; detectable: the difference that one comparison detects with {POWER:.0%} power.",
-        )
-        tables.append(Table(str(dataset), COLUMNS, lines, notes))
+        requests = all_pairs(names, metrics or directed)
+        fair = [r for r in requests if not {(r.a, r.metric), (r.b, r.metric)} & trained]
+        comparisons = compare_codecs(part, fair, settings, skewed(described))
+        tested = [c for c in comparisons if not isnan(c.test.p)]
+        notes = [
+            f"low, high: {settings.describe()}; p: {settings.describe_tests(len(tested))}; "
+            f"detectable: the difference that one comparison detects with {POWER:.0%} power.",
+            *too_few(tested, settings),
+            *on_ranks(tested, described),
+        ]
+        if len(fair) < len(requests):
+            unfair = ", ".join(sorted(f"{codec} by {described[m]['label']}" for codec, m in trained if codec in names))
+            notes.append(f"Not compared, since the codec was trained on the metric: {unfair}.")
+        lines = tuple(_line(c, described[c.request.metric]) for c in comparisons)
+        tables.append(Table(str(dataset), COLUMNS, lines, tuple(notes)))
     return tables
 
 
-def _line(answer: Answer, about: dict[str, object]) -> tuple[Cell, ...]:
-    question, found = answer.question, answer.comparison
+def _line(comparison: Comparison, about: dict[str, object]) -> tuple[Cell, ...]:
+    request, test = comparison.request, comparison.test
 
     def number(value: float, text: str) -> Cell:
         return Cell(MISSING) if isnan(value) else Cell(text.format(value), value)
@@ -63,26 +75,24 @@ def _line(answer: Answer, about: dict[str, object]) -> tuple[Cell, ...]:
     unit = f"{{:.{about['decimals']}f}}"
     signed = f"{{:+.{about['decimals']}f}}"
     return (
-        Cell(question.a),
-        Cell(question.b),
+        Cell(request.a),
+        Cell(request.b),
         Cell(str(about["label"])),
-        number(found.difference, signed),
-        number(found.interval.low, signed),
-        number(found.interval.high, signed),
-        Cell(str(found.n), found.n),
-        number(found.p, "{:.2g}"),
-        number(found.p_wilcoxon, "{:.2g}"),
-        number(answer.p_adjusted, "{:.2g}"),
-        number(found.detectable, unit),
-        Cell(_better(answer, str(about["direction"]))),
+        number(test.difference, signed),
+        number(test.interval.low, signed),
+        number(test.interval.high, signed),
+        Cell(str(test.n), test.n),
+        number(test.p, "{:.2g}"),
+        number(test.p_wilcoxon, "{:.2g}"),
+        number(comparison.p_adjusted, "{:.2g}"),
+        number(test.detectable, unit),
+        Cell(_better(comparison, str(about["direction"]))),
     )
 
 
-def _better(answer: Answer, direction: str) -> str:
-    """The codec that the test finds better, or why there is none."""
-    if isnan(answer.p_adjusted):
-        return "too few pairs"
-    if not answer.separable:
-        return "not separable"
-    a_is_better = (answer.comparison.difference > 0) == (direction == "up")
-    return answer.question.a if a_is_better else answer.question.b
+def _better(comparison: Comparison, direction: str) -> str:
+    """The codec that the tests find better, or why there is none."""
+    if not comparison.significant:
+        return "indistinguishable" if comparison.decidable else "too few pairs"
+    a_is_better = (comparison.test.difference > 0) == (direction == "up")
+    return comparison.request.a if a_is_better else comparison.request.b

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from evalkit.errors import UsageError
 from evalkit.results.run_directory import CORPUS, Run
 from evalkit.stats import DEFAULTS, Settings, by_utterance, mean_interval
-from evalkit.stats.bootstrap import Method
 
 from .table import Cell, Column, Table, join
 
@@ -45,10 +44,7 @@ def build_drift(runs: Sequence[Run], first: str, second: str, settings: Settings
                 continue
             a, b = both.mean()
             differences = values[(codec, second)] - values[(codec, first)]
-            method: Method = "percentile" if settings.interval == "percentile" else "bca"
-            (interval,) = mean_interval(
-                differences.to_frame(), clusters, method, settings.level, settings.resamples, settings.seed
-            )
+            (interval,) = mean_interval(differences.to_frame(), clusters, settings.level)
             bounds = f"[{interval.low:.{decimals}f}, {interval.high:.{decimals}f}]" if interval.known else ""
             known = differences.dropna()
             share = 100 * float((known.abs() >= 10**-decimals).mean())

@@ -2,12 +2,12 @@
 
 A baseline is a JSON file with a codec's rows, utterance by utterance, and what they rest on: dataset, revision, metric
 versions. A gate compares the same utterances pair by pair. With d = how much worse the run is (baseline less run where
-higher is better), the null hypothesis is mean(d) <= margin; it falls where the one-sided paired bootstrap, corrected
-over all gates, rejects it. So a small but certain loss within the margin passes, and so does a large one that chance
-may explain; the report names both.
+higher is better), the null hypothesis is mean(d) <= margin; it falls where the one-sided tests of d - margin (sign-flip
+and t, evalkit/stats), corrected over all gates, reject it. So a small but certain loss within the margin passes, and so
+does a large one that chance may explain; the report names both.
 
 What was not measured is not passed: a codec, a metric or utterances that the baseline has and the run lacks end in
-GateError.
+GateError; and so do utterances too few for as many gates, since such a gate could not fail whatever the run was like.
 """
 
 import json
@@ -23,7 +23,7 @@ import yaml
 
 from evalkit.errors import EvalkitError, UsageError
 from evalkit.results.run_directory import CORPUS, Run
-from evalkit.stats import CORRECTIONS, LEVEL, MIN_UNITS, adjust, exceeds
+from evalkit.stats import CORRECTIONS, LEVEL, adjust, exceeds, resamples_for, units_needed
 from evalkit.stats.multiple import Correction
 
 FORMAT = 1
@@ -231,7 +231,8 @@ def check(run: Run, baseline: Baseline, rules: Rules, codec: str | None = None) 
     resamplers = [about.get("resampler") for about in (baseline.about, run.provenance)]
     if resamplers[0] != resamplers[1]:
         notes.append(f"Resampled by {resamplers[1]}, the baseline by {resamplers[0]}: small differences may be theirs.")
-    measured, open_ends = [], []
+    measured: list[_Measured] = []
+    open_ends = []
     for (name, metric), before in baseline.rows.groupby(["codec", "metric"], sort=False):
         if metric in rules.margins:
             if metric not in baseline.metrics:
@@ -243,10 +244,12 @@ def check(run: Run, baseline: Baseline, rules: Rules, codec: str | None = None) 
             open_ends.append(Gate(name, metric, label, "not gated", remark="no margin is set for it"))
     if not measured:
         raise GateError("nothing was gated: the baseline has no metric that a margin is set for")
-    adjusted = adjust([gate.p for gate in measured], rules.correction)
+    count = sum(found.losses is not None for found in measured)
+    gates = [_test(found, count, rules) for found in measured]
+    adjusted = adjust([gate.p for gate in gates], rules.correction)
     gates = [
         replace(gate, p=p, outcome="failed" if p < 1 - rules.confidence else gate.outcome)
-        for gate, p in zip(measured, adjusted, strict=True)
+        for gate, p in zip(gates, adjusted, strict=True)
     ]
     return Verdict((*gates, *open_ends), tuple(notes))
 
@@ -284,8 +287,17 @@ def _standing_in(run: Run, baseline: Baseline, codec: str) -> pd.DataFrame:
     return rows.assign(codec=names[0])
 
 
-def _measure(before: pd.DataFrame, now: pd.DataFrame, about: Mapping[str, Any], rules: Rules) -> Gate:
-    """A gate with its p-value before correction; "failed" already where it needs no test."""
+@dataclass(frozen=True)
+class _Measured:
+    """A gate; with `losses`, how much worse each of `pairs` is, where it takes a test to decide it."""
+
+    gate: Gate
+    pairs: pd.DataFrame
+    losses: "pd.Series[float] | None" = None
+
+
+def _measure(before: pd.DataFrame, now: pd.DataFrame, about: Mapping[str, Any], rules: Rules) -> _Measured:
+    """A gate without its test; "failed" already where it needs none."""
     codec, metric = before["codec"].iloc[0], before["metric"].iloc[0]
     what = f"{codec}: {metric}"
     if now.empty:
@@ -315,10 +327,19 @@ def _measure(before: pd.DataFrame, now: pd.DataFrame, about: Mapping[str, Any], 
     )
     if about["direction"] == "none":
         moved = abs(gate.worse) > gate.margin
-        return replace(gate, outcome="failed" if moved else "passed", remark="must not move")
+        return _Measured(replace(gate, outcome="failed" if moved else "passed", remark="must not move"), pairs)
     if list(pairs["utterance"]) == [CORPUS]:
         lost_more = gate.worse > gate.margin
-        return replace(gate, outcome="failed" if lost_more else "passed", remark="one value for the whole dataset")
+        outcome: Outcome = "failed" if lost_more else "passed"
+        return _Measured(replace(gate, outcome=outcome, remark="one value for the whole dataset"), pairs)
+    return _Measured(gate, pairs, worse)
+
+
+def _test(measured: _Measured, count: int, rules: Rules) -> Gate:
+    """The gate with its p-value, which `count` gates are still to be corrected for."""
+    gate, pairs, losses = measured.gate, measured.pairs, measured.losses
+    if losses is None:
+        return gate
     clusters = None
     if rules.cluster is not None:
         if rules.cluster not in pairs or pairs[rules.cluster].isna().any():
@@ -326,12 +347,17 @@ def _measure(before: pd.DataFrame, now: pd.DataFrame, about: Mapping[str, Any], 
                 f"the rows do not name a {rules.cluster!r} for each utterance: they cannot be clustered by it"
             )
         clusters = list(pairs[rules.cluster].astype(str))
-    p, at_least = exceeds(worse, gate.margin, clusters, rules.confidence)
-    if isnan(p):
+    units, what = (len(pairs), "utterances") if clusters is None else (len(set(clusters)), f"{rules.cluster}s")
+    needed = units_needed(1 if rules.correction == "none" else count, rules.confidence, two_sided=False)
+    if units < needed:
         raise GateError(
-            f"{what}: {len(pairs)} utterances are too few to test; it takes {MIN_UNITS} (or as many clusters)"
+            f"{gate.codec}: {gate.metric}: {units} {what} are too few to test: with {count} gate(s) at "
+            f"{rules.confidence:.0%} confidence none could fail, however bad the run. It takes {needed} {what}, or "
+            "fewer gates."
         )
-    order = worse.sort_values(ascending=False, kind="stable")
+    resamples = resamples_for(count, rules.confidence)
+    p, at_least = exceeds(losses, gate.margin, clusters, rules.confidence, resamples)
+    order = losses.sort_values(ascending=False, kind="stable")
     worst = pairs.loc[order[order > 0].index[:WORST], ["utterance", "value_before", "value_now"]]
     return replace(gate, p=p, at_least=at_least, worst=tuple(worst.itertuples(index=False, name=None)))
 

@@ -1,7 +1,11 @@
 """One table a dataset: codecs as rows, metrics as columns; beside each mean its interval, n and failures, and whether
-it can be told apart from the best."""
+it can be told apart from the best.
 
-from collections.abc import Iterator, Sequence
+A metric that does not rank codecs (SI-SDR) is shown without a best, and a codec that was trained on a metric is shown
+with a mark there: neither is tested, nor counted among the comparisons.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import isnan
 from typing import Any
@@ -10,11 +14,26 @@ import pandas as pd
 
 from evalkit.errors import UsageError
 from evalkit.results.run_directory import CORPUS, Run
-from evalkit.stats import DEFAULTS, POWER, Answer, Interval, Question, Settings, compare_codecs, summarize
+from evalkit.stats import (
+    DEFAULTS,
+    MIN_UNITS,
+    POWER,
+    RELIABLE,
+    Comparison,
+    ComparisonRequest,
+    Interval,
+    Settings,
+    compare_codecs,
+    multiplier,
+    summarize,
+    units_needed,
+)
 
 from .cells import MISSING, TIE, Cell, Column, Table
 
 ARROWS = {"up": "↑", "down": "↓", "none": ""}
+TRAINED = "†"
+"""Marks values of a codec by a metric that it was trained on."""
 
 
 def interval_cell(value: float, interval: Interval, form: str) -> Cell:
@@ -42,6 +61,33 @@ def join(runs: Sequence[Run]) -> tuple[pd.DataFrame, dict[str, Any]]:
     return rows, described
 
 
+def ranks(name: str, about: Mapping[str, Any]) -> bool:
+    """Whether codecs are ranked by the metric `name`, of which a run says `about`; older runs do not say."""
+    return about["direction"] != "none" and bool(about.get("ranks", _base(name) != "si-sdr"))
+
+
+def skewed(described: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The metrics whose values are strongly skewed: error rates; older runs do not say."""
+    return [m for m, about in described.items() if about.get("skewed", m.partition("-")[0] in ("cer", "dcer", "wer"))]
+
+
+def trained_on(runs: Sequence[Run]) -> set[tuple[str, str]]:
+    """(codec, metric) of codecs that were trained on a metric, as the runs say."""
+    return {
+        (codec, metric)
+        for run in runs
+        for codec, about in run.provenance.get("codecs", {}).items()
+        for trained in about.get("trained_on_metrics", ())
+        for metric in run.provenance["metrics"]
+        if _base(metric) == trained
+    }
+
+
+def _base(metric: str) -> str:
+    """A metric's name without the options of the command line."""
+    return metric.partition(":")[0]
+
+
 def build_tables(
     runs: Sequence[Run],
     metrics: Sequence[str] | None = None,
@@ -67,8 +113,10 @@ def build_tables(
             raise UsageError(f"no run has the metric(s) {', '.join(absent)}. There are: {', '.join(shown)}.")
         shown = list(metrics)
     notes = _notes(runs)
+    trained = trained_on(runs)
     return [
-        _table(str(name), part, shown, described, settings, notes) for name, part in rows.groupby("dataset", sort=False)
+        _table(str(name), part, shown, described, trained, settings, notes)
+        for name, part in rows.groupby("dataset", sort=False)
     ]
 
 
@@ -77,17 +125,19 @@ def _table(
     rows: pd.DataFrame,
     metrics: Sequence[str],
     described: dict[str, Any],
+    trained: set[tuple[str, str]],
     settings: Settings,
     notes: tuple[str, ...],
 ) -> Table:
     means = summarize(rows, settings).set_index(["codec", "metric"])
     scored = [m for m in metrics if m != "bitrate"]
     columns = [Column("codec", "Codec", words=True), Column("kbps", "kbit/s")]
+    ranking = [m for m in scored if ranks(m, described[m])]
     columns += [Column(m, described[m]["label"], ARROWS[described[m]["direction"]], True) for m in scored]
     columns += [Column("n", "n"), Column("failed", "failed")]
-    best = {m: _best(means, m, described[m]["direction"]) for m in scored}
-    answers = _against_best(rows, best, settings)
-    tied = {(a.question.b, a.question.metric) for a in answers if not a.separable}
+    best = {m: _best(means, m, described[m]["direction"], trained) for m in ranking}
+    comparisons = _against_best(rows, best, described, trained, settings)
+    tied = {(c.request.b, c.request.metric) for c in comparisons if not c.significant}
     lines = []
     for codec, part in rows.groupby("codec", sort=False):
         utterances = part[part["utterance"] != CORPUS]
@@ -95,39 +145,103 @@ def _table(
         failed = utterances.loc[utterances["value"].isna(), "utterance"].nunique()
         cells = [Cell(str(codec)), _bitrate(means, str(codec), utterances)]
         for m in scored:
-            cell = _cell(means, str(codec), m, described[m]["decimals"], n, best[m])
+            cell = _cell(means, str(codec), m, described[m]["decimals"], n, best.get(m))
+            if (codec, m) in trained and cell.value is not None:
+                cell = replace(cell, text=cell.text + TRAINED, best=False)
             cells.append(replace(cell, tied=(codec, m) in tied and not cell.best))
         lines.append((*cells, Cell(str(n), n), Cell(str(failed), failed)))
-    notes = (*_statistics_notes(lines, answers, described, settings), *_unequal(rows), *notes)
+    unranked = [described[m]["label"] for m in scored if described[m]["direction"] != "none" and m not in ranking]
+    notes = (
+        *_statistics_notes(lines, comparisons, described, settings),
+        *_small_n(rows, scored, settings),
+        *_not_ranked(lines, unranked),
+        *_unequal(rows),
+        *notes,
+    )
     return Table(dataset, tuple(columns), tuple(lines), notes)
 
 
-def _against_best(rows: pd.DataFrame, best: dict[str, str | None], settings: Settings) -> list[Answer]:
+def _against_best(
+    rows: pd.DataFrame,
+    best: Mapping[str, str | None],
+    described: Mapping[str, Any],
+    trained: set[tuple[str, str]],
+    settings: Settings,
+) -> list[Comparison]:
     """Every codec against the best of each column, as far as enough utterances have both."""
-    codecs = rows["codec"].drop_duplicates()
-    questions = [Question(m, top, str(c)) for m, top in best.items() if top is not None for c in codecs if c != top]
-    return [a for a in compare_codecs(rows, questions, settings) if not isnan(a.comparison.p)]
+    codecs = [str(codec) for codec in rows["codec"].drop_duplicates()]
+    requests = [
+        ComparisonRequest(metric, top, codec)
+        for metric, top in best.items()
+        if top is not None
+        for codec in codecs
+        if codec != top and (codec, metric) not in trained
+    ]
+    return [c for c in compare_codecs(rows, requests, settings, skewed(described)) if not isnan(c.test.p)]
 
 
 def _statistics_notes(
-    lines: Sequence[Sequence[Cell]], answers: Sequence[Answer], described: dict[str, Any], settings: Settings
+    lines: Sequence[Sequence[Cell]], comparisons: Sequence[Comparison], described: dict[str, Any], settings: Settings
 ) -> Iterator[str]:
     if any(cell.interval for line in lines for cell in line):
         yield f"[low, high]: {settings.describe()}."
-    if not answers:
+    if not comparisons:
         return
     if any(cell.tied for line in lines for cell in line):
-        corrected = {"holm": ", Holm", "bh": ", Benjamini-Hochberg", "none": ", not corrected"}[settings.correction]
         yield (
-            f"{TIE}: not separable from the best of its column at this n "
-            f"(paired bootstrap{corrected} over {len(answers)} comparisons)."
+            f"{TIE}: statistically indistinguishable from the best of its column at this n "
+            f"({settings.describe_tests(len(comparisons))})."
         )
+    yield from too_few(comparisons, settings)
+    yield from on_ranks(comparisons, described)
     largest: dict[str, float] = {}
-    for answer in answers:
-        metric = answer.question.metric
-        largest[metric] = max(largest.get(metric, 0.0), answer.comparison.detectable)
+    for c in comparisons:
+        largest[c.request.metric] = max(largest.get(c.request.metric, 0.0), c.test.detectable)
     effects = ", ".join(f"{described[m]['label']} {v:.{described[m]['decimals']}f}" for m, v in largest.items())
     yield f"Differences from the best that one comparison detects with {POWER:.0%} power, at the least: {effects}."
+
+
+def too_few(comparisons: Sequence[Comparison], settings: Settings) -> Iterator[str]:
+    """A note where pairs are so few that no difference between them could be significant."""
+    small = [c.test.units for c in comparisons if not c.decidable]
+    if small:
+        units = f"{settings.cluster}s" if settings.cluster else "utterances"
+        needed = units_needed(multiplier(len(comparisons), settings.correction), settings.level)
+        yield (
+            f"{max(small)} {units} are too few for {len(comparisons)} comparisons: no difference could be significant, "
+            f"however large. It takes {needed}."
+        )
+
+
+def on_ranks(comparisons: Sequence[Comparison], described: Mapping[str, Any]) -> Iterator[str]:
+    """A note where a difference had to be found in the ranks as well."""
+    metrics = [m for m in dict.fromkeys(c.request.metric for c in comparisons) if m in skewed(described)]
+    if metrics:
+        labels = ", ".join(str(described[m]["label"]) for m in metrics)
+        yield f"{labels}: strongly skewed, so a difference counts only where the signed-rank test finds it, too."
+
+
+def _small_n(rows: pd.DataFrame, metrics: Sequence[str], settings: Settings) -> Iterator[str]:
+    """A note where intervals are missing, or hold only for values that are close to symmetric."""
+    if settings.interval == "none":
+        return
+    counted = rows[rows["metric"].isin(metrics) & (rows["utterance"] != CORPUS)].dropna(subset="value")
+    units = counted.groupby(["codec", "metric"])[settings.cluster or "utterance"].nunique()
+    what = f"{settings.cluster}s" if settings.cluster else "utterances"
+    if (units < MIN_UNITS).any():
+        yield f"Fewer than {MIN_UNITS} {what} have no interval and no test."
+    if ((units >= MIN_UNITS) & (units < RELIABLE)).any():
+        yield f"Intervals over fewer than {RELIABLE} {what} hold where values are close to symmetric."
+
+
+def _not_ranked(lines: Sequence[Sequence[Cell]], unranked: Sequence[str]) -> Iterator[str]:
+    if unranked:
+        yield f"{', '.join(unranked)}: shown, but no measure by which codecs rank."
+    if any(TRAINED in cell.text for line in lines for cell in line):
+        yield (
+            f"{TRAINED}: the codec was trained on this metric, which overstates it beside others: "
+            "not ranked, not compared."
+        )
 
 
 def _unequal(rows: pd.DataFrame) -> Iterator[str]:
@@ -165,11 +279,12 @@ def _cell(means: pd.DataFrame, codec: str, metric: str, decimals: int, n: int, b
     return replace(cell, text=text, best=is_best)
 
 
-def _best(means: pd.DataFrame, metric: str, direction: str) -> str | None:
-    """The codec with the best mean; None where there is no better or nobody to be better than."""
-    if direction == "none" or metric not in means.index.levels[1]:
+def _best(means: pd.DataFrame, metric: str, direction: str, trained: set[tuple[str, str]]) -> str | None:
+    """The codec with the best mean; None where there is nobody to be better than."""
+    if metric not in means.index.levels[1]:
         return None
     values = means.xs(metric, level="metric")["mean"].dropna()
+    values = values[[(codec, metric) not in trained for codec in values.index]]
     if len(values) < 2:
         return None
     return str(values.idxmax() if direction == "up" else values.idxmin())

@@ -53,10 +53,10 @@ def add_format(command: argparse.ArgumentParser) -> None:
 def add_statistics(command: argparse.ArgumentParser) -> None:
     """How means and differences are judged: what every command that reads runs shares."""
     command.add_argument(
-        "--ci", default="bca", choices=["bca", "percentile", "none"],
-        help="bootstrap interval beside each mean; default: %(default)s",
+        "--ci", default="t", choices=["t", "none"],
+        help="95%% interval beside each mean: t, widened where values are skewed; default: %(default)s",
     )  # fmt: skip
-    command.add_argument("--cluster", metavar="COLUMN", help="resample whole speakers (or another column)")
+    command.add_argument("--cluster", metavar="COLUMN", help="draw whole speakers (or another column)")
     command.add_argument(
         "--correction", default="holm", choices=["holm", "bh", "none"],
         help="for multiple comparisons: Holm, Benjamini-Hochberg; default: %(default)s",

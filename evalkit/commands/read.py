@@ -13,7 +13,7 @@ from evalkit.errors import UsageError
 TABLE_EXAMPLES = """examples:
   evalkit table runs/first
   evalkit table runs/first runs/second --metrics pesq-wb,estoi --format markdown > table.md
-  evalkit table runs/first --cluster speaker --ci percentile
+  evalkit table runs/first --cluster speaker --ci none
   evalkit table runs/first --by language
   evalkit table runs/high/* --suite paper-high --format latex    a table of the paper, from your runs
   evalkit table runs/high/* --against paper                      measured beside published

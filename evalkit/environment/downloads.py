@@ -110,8 +110,8 @@ class File:
     def fetch(self, advance: Advance) -> Path:
         """The file, downloaded where it is not here, and verified as `open` does.
 
-        Raises MissingError where it cannot be had now: what has come stays, and the next try goes on from there. Raises it,
-        too, where what came is not what was pinned: that is not kept.
+        Raises MissingError where it cannot be had now: what has come stays, and the next try goes on from there; and
+        where what came is not what was pinned: that is not kept.
         """
         if self.find() is not None:
             return self.open()

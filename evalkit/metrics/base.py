@@ -7,7 +7,7 @@ Metrics that hold a trained model are in `model.py`.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from evalkit.audio import Wave
@@ -56,6 +56,10 @@ class Metric(ABC):
     """Changes whenever the same input could give another value."""
     decimals: int
     """Digits after the point in tables."""
+    ranks: bool = field(default=True, kw_only=True, repr=False)
+    """Whether codecs may be ranked by it: tables name no best where it says no."""
+    skewed: bool = field(default=False, kw_only=True, repr=False)
+    """Whether its values are strongly skewed, as error rates are: they are tested on ranks as well."""
 
     @property
     def rows(self) -> tuple[str, ...]:

@@ -201,6 +201,7 @@ def _metric(name: str, label: str, reference: str) -> MmsCer:
         high=float("inf"),
         version="1",
         decimals=2,
+        skewed=True,
         files=BASE,
         packages=("transformers", "jiwer"),
         uses_text=True,

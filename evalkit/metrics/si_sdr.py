@@ -57,4 +57,5 @@ SI_SDR = ScaleInvariantSDR(
     high=LIMIT,
     version="1",
     decimals=2,
+    ranks=False,
 )

@@ -34,6 +34,8 @@ class MetricInfo(Record):
     decimals: int = 3
     ranks: bool = True
     """Whether codecs may be ranked by it."""
+    skewed: bool = False
+    """Whether a few utterances decide its mean, so that differences are tested on ranks as well."""
     settings: Mapping[str, str] | None = None
     weights: Mapping[str, str | None] | None = None
     """sha256 by file, of a metric that holds a model."""
@@ -137,9 +139,8 @@ def describe_metrics(names: Iterable[str]) -> dict[str, MetricInfo]:
     described: dict[str, MetricInfo] = {}
     for name in names:
         metric = load_metric(name)
-        about: dict[str, Any] = {
-            key: getattr(metric, key) for key in ("label", "direction", "unit", "version", "decimals")
-        }
+        said = ("label", "direction", "unit", "version", "decimals", "ranks", "skewed")
+        about: dict[str, Any] = {key: getattr(metric, key) for key in said}
         if isinstance(metric, ModelMetric):
             about |= {"settings": metric.choices, "weights": metric.identity()["weights"]}
         described[name] = MetricInfo(**about)

@@ -1,20 +1,24 @@
 """Rows to comparisons between codecs: always on the same utterances, pair by pair."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from math import ceil, isnan, nan
+from math import isnan
 
 import numpy as np
 import pandas as pd
 
 from evalkit.errors import UsageError
-from evalkit.stats.bootstrap import UNKNOWN, Comparison, compare
-from evalkit.stats.multiple import adjust
+from evalkit.stats.multiple import adjust, multiplier
+from evalkit.stats.paired import PairedTest, compare
+from evalkit.stats.signflip import resamples_for, units_needed
 from evalkit.stats.summary import Settings, by_utterance
+
+_NUMBERS_AT_ONCE = 2_000_000
+"""Bounds the memory, not the result."""
 
 
 @dataclass(frozen=True)
-class Question:
+class ComparisonRequest:
     """Is `a` different from `b` by `metric`? Codecs as the rows name them."""
 
     metric: str
@@ -23,56 +27,65 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """`comparison` is of a - b; `p_adjusted` holds for all questions that were asked together."""
+class Comparison:
+    """`test` is of a - b; `p_adjusted` holds for all comparisons that were asked for together.
 
-    question: Question
-    comparison: Comparison
+    `decidable` says whether so few pairs could have been found different at all, had they all pointed the same way.
+    """
+
+    request: ComparisonRequest
+    test: PairedTest
     p_adjusted: float
     level: float
+    decidable: bool
 
     @property
-    def separable(self) -> bool:
+    def significant(self) -> bool:
         return not isnan(self.p_adjusted) and self.p_adjusted < 1 - self.level
 
 
-NOTHING = Comparison(0, 0, nan, UNKNOWN, nan, nan, nan)
+def compare_codecs(
+    rows: pd.DataFrame,
+    requests: Iterable[ComparisonRequest],
+    settings: Settings,
+    skewed: Collection[str] = (),
+) -> list[Comparison]:
+    """What the `rows` of one dataset say to `requests`, in their order.
 
-
-def compare_codecs(rows: pd.DataFrame, questions: Iterable[Question], settings: Settings) -> list[Answer]:
-    """Answers to `questions` from the `rows` of one dataset, in their order.
-
-    The test is the paired bootstrap of the mean difference, corrected over all questions; the signed-rank test stands
-    beside it. A question whose codec or metric the rows do not have gets n = 0. Many questions take more resamples
-    than `settings` say, since p cannot get below 1 / resamples and a correction multiplies it.
+    The test is of the mean difference; by the metrics in `skewed` the signed-rank test must find the same difference as
+    well. P-values are corrected over all requests that have enough units to test. A request whose codec or metric the
+    rows do not have gets n = 0.
     """
-    asked = list(questions)
+    asked = list(requests)
     values, clusters = by_utterance(rows, settings.cluster)
     missing = pd.Series(np.nan, values.index)
-    differences = [
-        values.get((question.a, question.metric), missing) - values.get((question.b, question.metric), missing)
-        for question in asked
-    ]
-    if not asked:
-        return []
-    comparisons = compare(
-        np.stack(differences, 1),
-        clusters,
-        "percentile" if settings.interval == "percentile" else "bca",
-        settings.level,
-        max(settings.resamples, ceil(10 * len(asked) / (1 - settings.level))),
-        settings.seed,
-    )
-    adjusted = adjust([comparison.p for comparison in comparisons], settings.correction)
+    resamples = resamples_for(len(asked), settings.level, settings.resamples)
+    step = max(1, _NUMBERS_AT_ONCE // max(1, len(values)))
+    tests: list[PairedTest] = []
+    for start in range(0, len(asked), step):
+        differences = [
+            values.get((request.a, request.metric), missing) - values.get((request.b, request.metric), missing)
+            for request in asked[start : start + step]
+        ]
+        tests += compare(np.stack(differences, 1), clusters, settings.level, resamples, settings.seed)
+    p = [_p(test, request.metric in skewed) for test, request in zip(tests, asked, strict=True)]
+    tested = sum(not isnan(found) for found in p)
+    needed = units_needed(multiplier(max(1, tested), settings.correction), settings.level)
     return [
-        Answer(question, comparison, p, settings.level)
-        for question, comparison, p in zip(asked, comparisons, adjusted, strict=True)
+        Comparison(request, test, adjusted, settings.level, test.units >= needed)
+        for request, test, adjusted in zip(asked, tests, adjust(p, settings.correction), strict=True)
     ]
 
 
-def all_pairs(codecs: Iterable[str], metrics: Iterable[str]) -> list[Question]:
+def _p(test: PairedTest, on_ranks: bool) -> float:
+    if not on_ranks or isnan(test.p):
+        return test.p
+    return max(test.p, test.p_wilcoxon) if test.ranks_agree else 1.0
+
+
+def all_pairs(codecs: Iterable[str], metrics: Iterable[str]) -> list[ComparisonRequest]:
     """Every two codecs, by every metric."""
     names = list(codecs)
     if len(names) < 2:
         raise UsageError(f"a comparison takes two codecs, and there is {names[0] if names else 'none'}")
-    return [Question(metric, a, b) for metric in metrics for i, a in enumerate(names) for b in names[i + 1 :]]
+    return [ComparisonRequest(metric, a, b) for metric in metrics for i, a in enumerate(names) for b in names[i + 1 :]]

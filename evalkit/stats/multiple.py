@@ -22,3 +22,9 @@ def adjust(p: Sequence[float], correction: Correction = "holm") -> list[float]:
 
         values[known] = multipletests(values[known], method=_STATSMODELS[correction])[1]
     return [float(value) for value in values]
+
+
+def multiplier(comparisons: int, correction: Correction) -> int:
+    """What the smallest of so many p-values is multiplied by where all are alike: what cannot be significant even
+    then cannot be at all."""
+    return comparisons if correction == "holm" else 1

@@ -8,18 +8,19 @@ import numpy as np
 import pandas as pd
 
 from evalkit.errors import UsageError
-from evalkit.stats.bootstrap import LEVEL, RESAMPLES, SEED, mean_interval
+from evalkit.stats.means import LEVEL, mean_interval
 from evalkit.stats.multiple import Correction
+from evalkit.stats.signflip import RESAMPLES, SEED
 
 SUMMARY_COLUMNS = ("codec", "dataset", "metric", "n", "n_failed", "mean", "ci_low", "ci_high", "std", "min", "max")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How means and differences are judged. `cluster` names the column of the rows whose values are drawn together,
-    such as "speaker"; None draws utterances."""
+    """How means and differences are judged. `cluster` names the column of the rows whose values were drawn together,
+    such as "speaker"; None takes utterances. Tests flip the signs of at least `resamples` patterns, drawn by `seed`."""
 
-    interval: Literal["bca", "percentile", "none"] = "bca"
+    interval: Literal["t", "none"] = "t"
     cluster: str | None = None
     correction: Correction = "holm"
     level: float = LEVEL
@@ -28,9 +29,15 @@ class Settings:
 
     def describe(self) -> str:
         """In words, for notes beneath tables."""
-        what = {"bca": "BCa bootstrap", "percentile": "percentile bootstrap", "none": "none"}[self.interval]
+        what = {"t": "t interval, widened where values are skewed", "none": "no interval"}[self.interval]
         by = f", clustered by {self.cluster}" if self.cluster else ""
-        return f"{self.level:.0%} {what}, {self.resamples:,} resamples{by}, seed {self.seed}"
+        return f"{self.level:.0%} {what}{by}"
+
+    def describe_tests(self, comparisons: int, what: str = "comparisons") -> str:
+        """In words, for notes beneath tables with tests."""
+        corrected = {"holm": "Holm", "bh": "Benjamini-Hochberg", "none": "not corrected"}[self.correction]
+        by = f", clustered by {self.cluster}" if self.cluster else ""
+        return f"paired sign-flip and t tests{by}; {corrected} over {comparisons} {what}"
 
 
 DEFAULTS = Settings()
@@ -52,9 +59,7 @@ def summarize(rows: pd.DataFrame, settings: Settings = DEFAULTS) -> pd.DataFrame
     if settings.interval != "none":
         for dataset, part in rows.groupby("dataset", sort=False):
             values, clusters = by_utterance(part, settings.cluster)
-            found = mean_interval(
-                values, clusters, settings.interval, settings.level, settings.resamples, settings.seed
-            )
+            found = mean_interval(values, clusters, settings.level)
             index = [(codec, dataset, metric) for codec, metric in values.columns]
             summary.loc[index, ["ci_low", "ci_high"]] = [[interval.low, interval.high] for interval in found]
     return summary.reset_index()[list(SUMMARY_COLUMNS)]

@@ -10,7 +10,6 @@ from evalkit import testing
 from evalkit.baselines import nanocodec
 from evalkit.errors import MissingError
 from evalkit.pipeline.choice import choose
-from evalkit.pipeline.encode import own_notes
 from nanocodec.config import DecoderConfig, EncoderConfig, get_config
 from nanocodec.model import NanoCodec
 from nanocodec.testing import narrow, seeded_tensors, write_nemo
@@ -49,7 +48,7 @@ def test_the_built_in_codec_is_never_named_as_the_papers() -> None:
         pytest.skip("no weights in the package")
     built_in = nanocodec.FAMILY.build("1.1k")
     assert built_in.name == "nanocodec-mini@1.1k (built in)"
-    assert list(own_notes([built_in])) == [f"{built_in.name}: {nanocodec.NOTE}."], "it was trained on a metric"
+    assert built_in.note == nanocodec.NOTE and built_in.trained_on_metrics == ("pesq-wb",)
 
 
 def test_weights_that_did_not_come_with_the_package(monkeypatch, tmp_path) -> None:
