@@ -8,7 +8,7 @@ margin is the true loss, how often 95 % intervals hold the true mean, and how of
 deviation is found by one comparison; beside each the paired t test's own rate. Clustered, n speakers with one to four
 utterances each are drawn; t is then of the speakers' means.
 
-Exit code 1 where a number breaks what `Cell.broken` asks for.
+Exit code 1 where a number breaks what `Simulation.broken` asks for.
 """
 
 import argparse
@@ -45,7 +45,7 @@ SKEWED: dict[str, Draw] = {
 
 
 def real(rows: pd.DataFrame) -> dict[str, Draw]:
-    """Differences of every two codecs in `rows` by each metric, centred, to draw from with replacement: a column each."""
+    """Differences of every two codecs in `rows` by each metric, centred, to draw from with replacement."""
     kinds: dict[str, Draw] = {}
     for metric, part in rows.groupby("metric", sort=False):
         values = part.pivot(index="utterance", columns="codec", values="value").dropna().to_numpy(np.float64)
@@ -61,7 +61,7 @@ def real(rows: pd.DataFrame) -> dict[str, Draw]:
 
 
 @dataclass(frozen=True)
-class Cell:
+class Simulation:
     """What one kind of differences gave at one n: shares of families, of intervals, of comparisons."""
 
     kind: str
@@ -95,7 +95,7 @@ class Cell:
         return found
 
 
-def simulate(kind: str, draw: Draw, n: int, clustered: bool, families: int, seed: int = 7) -> Cell:
+def simulate(kind: str, draw: Draw, n: int, clustered: bool, families: int, seed: int = 7) -> Simulation:
     """The cell of `kind` at `n` units, from so many families."""
     from scipy.stats import ttest_1samp
 
@@ -127,10 +127,10 @@ def simulate(kind: str, draw: Draw, n: int, clustered: bool, families: int, seed
             found += _significant(compare(moved, clusters))
             found_t += int(np.sum(ttest_1samp(by_unit(moved), 0).pvalue < 1 - LEVEL))
     powered = min(families, max(20, families // 5)) * COMPARISONS
-    shares = [count / families for count in (winners, winners_t, alarms, alarms_t)]
-    return Cell(
-        kind, n, clustered, families, *shares, held / (families * COMPARISONS), found / powered, found_t / powered
-    )
+    return Simulation(
+        kind, n, clustered, families, winners / families, winners_t / families, alarms / families, alarms_t / families,
+        held / (families * COMPARISONS), found / powered, found_t / powered,
+    )  # fmt: skip
 
 
 def _any_significant(p: Sequence[float] | Floats) -> bool:
@@ -141,7 +141,7 @@ def _significant(tests: Sequence[PairedTest]) -> int:
     return sum(test.p < 1 - LEVEL for test in tests)
 
 
-def simulate_all(kinds: dict[str, Draw], sizes: Sequence[int], families: int) -> Iterator[Cell]:
+def simulate_all(kinds: dict[str, Draw], sizes: Sequence[int], families: int) -> Iterator[Simulation]:
     """Every cell, plain and clustered."""
     for clustered in (False, True):
         for kind, draw in kinds.items():
@@ -155,7 +155,7 @@ HEAD = (
 )
 
 
-def line(cell: Cell) -> str:
+def line(cell: Simulation) -> str:
     """A line of the table beneath HEAD."""
     kind = cell.kind + (", clustered" if cell.clustered else "")
     return (
