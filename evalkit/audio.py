@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from evalkit import interrupt
 from evalkit.errors import AudioError
-from evalkit.files import replacing, shown
+from evalkit.files import shown
+from nanocodec.atomic import replacing
 
 Wave = NDArray[np.float32]
 """Mono audio, shape [T], full scale +-1."""

@@ -17,11 +17,9 @@ import errno
 import hashlib
 import io
 import json
-import os
 import shutil
 import sqlite3
 import sys
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,17 +129,13 @@ class Cache:
         if self.folder is None:
             return
         path = self._audio_path(key)
-        partial = path.with_name(f".{path.stem}-{uuid.uuid4().hex}.wav")
         try:
-            write(partial, audio)
-            os.replace(partial, path)
+            write(path, audio)
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise
             self._give_up(error)
             return
-        finally:
-            partial.unlink(missing_ok=True)
         self._write("decoded", [(key, audio.pcm_hash(), _pack(codes))])
 
     def features(self, key: str) -> NDArray[Any] | None:

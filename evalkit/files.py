@@ -1,11 +1,8 @@
-"""Paths as people give them and as they are shown, and replacing a file whole or not at all."""
+"""Paths as people give them and as they are shown."""
 
 import os
 import unicodedata
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
 
 
 def expanded(path: Path | str) -> Path:
@@ -29,20 +26,3 @@ def locate(folder: Path, name: str) -> Path:
     path = folder / expanded(name)
     forms = [folder / expanded(unicodedata.normalize(form, name)) for form in ("NFC", "NFD")]
     return next((one for one in (path, *forms) if os.path.lexists(one)), path)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to. It takes the place of `path` when the block ends, and is removed where it
-    fails: a reader never sees half a file, and a full disk costs nothing that was there before.
-
-    Raises:
-        OSError: where the folder cannot be made or the file cannot be put there.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{uuid4().hex}.partial")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

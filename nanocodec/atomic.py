@@ -17,12 +17,13 @@ def replacing(path: Path) -> Iterator[Path]:
     not share a temporary file; the last one to finish wins.
 
     Args:
-        path: the file to write or replace; its folder must exist.
+        path: the file to write or replace; its folder is made.
 
     Yields:
         A path in the same folder with the same suffix, which nothing occupies yet.
     """
     temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}{path.suffix}")
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield temporary
         os.replace(temporary, path)

@@ -12,9 +12,9 @@ GateError; and so do utterances too few for as many gates, since such a gate cou
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
-from math import isnan, nan
+from math import isfinite, isnan, nan
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +25,9 @@ from evalkit.errors import EvalkitError, UsageError
 from evalkit.results.run_directory import CORPUS, Run
 from evalkit.stats import CORRECTIONS, LEVEL, adjust, exceeds, resamples_for, units_needed
 from evalkit.stats.multiple import Correction
+from nanocodec.atomic import replacing
+
+from .identity import audio_of, check_audio
 
 FORMAT = 1
 """Of baseline files; readers refuse a newer one."""
@@ -75,6 +78,8 @@ class Baseline:
     about: Mapping[str, Any]
     """Where the rows come from, as in a run's provenance."""
     origin: str
+    audio: Mapping[str, str] = field(default_factory=dict)
+    """sha256 of the samples of each reference; empty in baselines of earlier versions."""
 
     @property
     def dataset(self) -> Mapping[str, Any]:
@@ -172,6 +177,13 @@ def _margin(name: str, metric: object, entry: object) -> Margin:
     return margin
 
 
+def _finite(value: object) -> float:
+    number = float(value)  # type: ignore[arg-type]
+    if not isfinite(number):
+        raise ValueError(f"a value is {number}")
+    return number
+
+
 def write_baseline(run: Run, path: Path) -> None:
     """Write the rows of `run` that have values as a baseline; raises GateError where the run is not whole."""
     if run.provenance["state"] != "finished":
@@ -188,10 +200,12 @@ def write_baseline(run: Run, path: Path) -> None:
         **{key: provenance.get(key) for key in _KEPT},
         "dataset": provenance.get("dataset", {}),
         "metrics": provenance.get("metrics", {}),
+        "audio": audio_of(run),
         "values": values,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_baseline(path: Path) -> Baseline:
@@ -202,14 +216,15 @@ def read_baseline(path: Path) -> Baseline:
             raise UsageError(f"{path} was written by a newer evalkit ({about.get('evalkit')}): update evalkit")
         rows = pd.DataFrame(
             [
-                (codec, metric, utterance, float(value))
+                (codec, metric, utterance, _finite(value))
                 for codec, metrics in about["values"].items()
                 for metric, utterances in metrics.items()
                 for utterance, value in utterances.items()
             ],
             columns=["codec", "metric", "utterance", "value"],
         )
-        found = Baseline(rows, {key: about[key] for key in (*_KEPT, "metrics", "dataset")}, "")
+        kept = {key: about[key] for key in (*_KEPT, "metrics", "dataset")}
+        found = Baseline(rows, kept, "", about.get("audio", {}))
         return replace(found, origin=f"{path}, {len(rows)} values, git {str(about['git'])[:12]}, {about['started']}")
     except FileNotFoundError as error:
         raise UsageError(f"there is no baseline {path}: write one with `evalkit gate RUN --update`") from error
@@ -266,6 +281,7 @@ def _check_comparable(run: Run, baseline: Baseline) -> None:
                 f"the baseline is of the dataset with {key} {baseline.dataset.get(key)!r}, the run of "
                 f"{dataset.get(key)!r}: they do not compare. Run on the same data, or write a new baseline."
             )
+    check_audio(baseline.audio, audio_of(run), "the baseline and the run")
     for metric, about in run.provenance["metrics"].items():
         before = baseline.metrics.get(metric)
         for what in ("version", "settings", "weights"):

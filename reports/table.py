@@ -30,6 +30,7 @@ from evalkit.stats import (
 )
 
 from .cells import MISSING, TIE, Cell, Column, Table
+from .identity import check_runs
 
 ARROWS = {"up": "↑", "down": "↓", "none": ""}
 TRAINED = "†"
@@ -51,7 +52,7 @@ def join(runs: Sequence[Run]) -> tuple[pd.DataFrame, dict[str, Any]]:
     on one dataset, or where there are no rows: numbers that are not comparable are never joined.
     """
     described = _described(runs)
-    _check_revisions(runs)
+    check_runs(runs)
     rows = pd.concat([run.rows for run in runs], ignore_index=True)
     if rows.empty:
         raise UsageError("there are no rows yet: the run stopped before the first utterance was scored")
@@ -296,7 +297,7 @@ def _described(runs: Sequence[Run]) -> dict[str, Any]:
     for run in runs:
         for name, about in run.provenance["metrics"].items():
             for what in ("version", "settings", "weights"):
-                before, now = described.get(name, about).get(what), about.get(what)
+                before, now = described.get(name, about).get(what) or None, about.get(what) or None
                 if before != now:
                     raise UsageError(
                         f"{name} has {what} {before!r} in one run and {now!r} in {run.path}: run one of them again "
@@ -304,22 +305,6 @@ def _described(runs: Sequence[Run]) -> dict[str, Any]:
                     )
             described[name] = about
     return described
-
-
-def _check_revisions(runs: Sequence[Run]) -> None:
-    """Raise where two runs call different data by one name."""
-    known: dict[str, tuple[Any, Run]] = {}
-    for run in runs:
-        about = run.provenance.get("dataset", {})
-        name, revision = about.get("name"), about.get("revision")
-        if name is None or revision is None:
-            continue
-        if name in known and known[name][0] != revision:
-            raise UsageError(
-                f"{known[name][1].path} and {run.path} have different revisions of the dataset {name}: "
-                "their numbers do not compare"
-            )
-        known[name] = (revision, run)
 
 
 def _sources(runs: Sequence[Run]) -> dict[tuple[str, str], int]:

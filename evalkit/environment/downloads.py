@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 from evalkit.environment.extras import install
 from evalkit.environment.folders import data_folder, hub_folder, torch_hub
 from evalkit.errors import MissingError, UsageError
+from nanocodec.atomic import replacing
 
 Advance = Callable[[str, int], None]
 """Told a file's name and how many more of its bytes have come."""
@@ -249,6 +250,5 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(content, indent=1), encoding="utf-8")

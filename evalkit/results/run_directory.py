@@ -14,9 +14,7 @@ RUN/
 import errno
 import hashlib
 import json
-import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,6 +33,7 @@ from evalkit.results.lock import NAME as LOCK
 from evalkit.results.lock import Lock
 from evalkit.results.provenance import FORMAT, Provenance
 from evalkit.stats import summarize
+from nanocodec.atomic import replacing
 
 COLUMNS = (
     "codec",
@@ -207,13 +206,13 @@ class RunWriter:
         try:
             self._journal.close()
             frame = to_frame(self.rows, self.codecs)
-            _replace(self.path / "rows.parquet", lambda target: frame.to_parquet(target, index=False))
+            _write(self.path / "rows.parquet", lambda target: frame.to_parquet(target, index=False))
             if self.coded:
-                _replace(self.path / "codes.parquet", lambda target: pq.write_table(_codes_table(self.coded), target))
+                _write(self.path / "codes.parquet", lambda target: pq.write_table(_codes_table(self.coded), target))
             if self._utterances:
                 table = _utterances_table(self.provenance.dataset.name, self._utterances)
-                _replace(self.path / "utterances.parquet", lambda target: pq.write_table(table, target))
-            _replace(self.path / "summary.csv", lambda target: summarize(frame).to_csv(target, index=False))
+                _write(self.path / "utterances.parquet", lambda target: pq.write_table(table, target))
+            _write(self.path / "summary.csv", lambda target: summarize(frame).to_csv(target, index=False))
             state = "finished" if kind is None else f"stopped early ({kind.__name__})"
             dataset = replace(self.provenance.dataset, audio_sha256=_audio_hash(self._utterances))
             self.provenance = replace(self.provenance, state=state, dataset=dataset)
@@ -224,7 +223,7 @@ class RunWriter:
 
     def _write_provenance(self) -> None:
         text = json.dumps(self.provenance.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        _replace(self.path / "run.json", lambda target: target.write_text(text, encoding="utf-8"))
+        _write(self.path / "run.json", lambda target: target.write_text(text, encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -400,28 +399,28 @@ def _read_journal(path: Path) -> pd.DataFrame:
     return _typed(records)
 
 
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write beside `path` and rename, so that a reader never sees half a file."""
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}{PARTIAL}")
-    try:
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    with replacing(path) as partial:
         write(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
-PARTIAL = ".partial"
 FILES = ("rows.parquet", "codes.parquet", "utterances.parquet", "rows.jsonl", "summary.csv", "errors.txt", "run.json")
 
 
 def _is_ours(path: Path) -> bool:
     """Whether a run that was cut off at its very start may have left `path`."""
-    return path.name in (LOCK, *FILES) or path.name.endswith(PARTIAL)
+    return path.name in (LOCK, *FILES) or _is_partial(path)
+
+
+def _is_partial(path: Path) -> bool:
+    """Whether `nanocodec.atomic.replacing` left `path` when its process was killed."""
+    return any(path.match(f".{Path(name).stem}-{'[0-9a-f]' * 32}{Path(name).suffix}") for name in FILES)
 
 
 def _remove_run(path: Path) -> None:
     for name in FILES:
         (path / name).unlink(missing_ok=True)
-    for left in path.glob(f"*{PARTIAL}"):
-        left.unlink(missing_ok=True)
+    for entry in path.iterdir():
+        if _is_partial(entry):
+            entry.unlink(missing_ok=True)
     shutil.rmtree(path / "audio", ignore_errors=True)

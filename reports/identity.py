@@ -1,0 +1,47 @@
+"""Whether runs measured the same audio under the same names: what differs is never compared, joined or gated."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from evalkit.errors import UsageError
+from evalkit.results.run_directory import Run
+
+
+def audio_of(run: Run) -> dict[str, str]:
+    """sha256 of the samples by utterance; empty for runs of earlier versions."""
+    return dict(run.references[["utterance", "pcm_sha256"]].itertuples(index=False, name=None))
+
+
+def check_runs(runs: Sequence[Run]) -> None:
+    """Raise UsageError where two runs call different data by one name."""
+    known: dict[str, tuple[dict[str, str], Run]] = {}
+    for run in runs:
+        dataset, audio = run.provenance.dataset, audio_of(run)
+        if not dataset.name:
+            continue
+        if dataset.name in known:
+            before, first = known[dataset.name]
+            revisions = first.provenance.dataset.revision, dataset.revision
+            if None not in revisions and revisions[0] != revisions[1]:
+                raise UsageError(
+                    f"{first.path} and {run.path} have different revisions of the dataset {dataset.name}: "
+                    "their numbers do not compare"
+                )
+            check_audio(before, audio, f"{first.path} and {run.path}")
+            audio = before | audio
+        known[dataset.name] = (audio, run)
+
+
+def check_audio(before: Mapping[str, str], now: Mapping[str, str], where: str) -> None:
+    """Raise UsageError where an utterance has other samples in `now` than in `before`; `where` names the two."""
+    changed = [utterance for utterance in before.keys() & now.keys() if before[utterance] != now[utterance]]
+    if changed:
+        raise UsageError(
+            f"{where} measured different audio under the same names ({_some(changed)}): their numbers do not compare. "
+            "Run both on the same data."
+        )
+
+
+def _some(names: Iterable[str], shown: int = 3) -> str:
+    ordered = sorted(names)
+    more = f" and {len(ordered) - shown} more" if len(ordered) > shown else ""
+    return ", ".join(ordered[:shown]) + more
