@@ -25,7 +25,7 @@ from evalkit.datasets import load_dataset
 from evalkit.environment.machine import default_workers
 from evalkit.metrics.base import SCORE_RATE
 from evalkit.pipeline.workers import THREAD_VARIABLES
-from evalkit.results.run_directory import read_run
+from evalkit.results.run import read_run
 
 
 def make_pairs(folder: Path, count: int, seconds: float) -> None:

@@ -31,7 +31,8 @@ from evalkit.pipeline.schedule import model_metrics, pair_metrics, score_all, sc
 from evalkit.pipeline.shards import parse_shard
 from evalkit.pipeline.suites import available_metrics, missing_lines
 from evalkit.pipeline.workers import TIMEOUT, Executor
-from evalkit.results.run_directory import Run, read_run, slug
+from evalkit.results.run import Run, read_run
+from evalkit.results.run_directory import slug
 
 if TYPE_CHECKING:
     from evalkit.pipeline.pairs import Pairs

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from evalkit.errors import UsageError
-from evalkit.results.run_directory import Run
+from evalkit.results.run import Run
 from evalkit.stats import DEFAULTS, Interval, Settings, summarize
 
 from .published import Place, Published, names, place_of, published, system_of

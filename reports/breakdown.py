@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 
 from evalkit.errors import UsageError
-from evalkit.results.run_directory import CORPUS, Run
+from evalkit.results.rows import CORPUS
+from evalkit.results.run import Run
 from evalkit.stats import DEFAULTS, Interval, Settings, summarize
 
 from .table import ARROWS, MISSING, Cell, Column, Table, join

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from evalkit.results.run_directory import Run
+from evalkit.results.run import Run
 from evalkit.stats import DEFAULTS, POWER, Comparison, ComparisonRequest, Settings, compare_codecs
 
 from .published import names, place_of, published

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from math import isnan
 
 from evalkit.errors import UsageError
-from evalkit.results.run_directory import CORPUS, Run
+from evalkit.results.rows import CORPUS
+from evalkit.results.run import Run
 from evalkit.stats import DEFAULTS, POWER, Comparison, Settings, all_pairs, compare_codecs
 
 from .table import MISSING, Cell, Column, Table, join, on_ranks, ranks, skewed, too_few, trained_on

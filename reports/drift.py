@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from evalkit.errors import UsageError
-from evalkit.results.run_directory import CORPUS, Run
+from evalkit.results.rows import CORPUS
+from evalkit.results.run import Run
 from evalkit.stats import DEFAULTS, Settings, by_utterance, mean_interval
 
 from .table import Cell, Column, Table, join

@@ -22,7 +22,8 @@ import pandas as pd
 import yaml
 
 from evalkit.errors import EvalkitError, UsageError
-from evalkit.results.run_directory import CORPUS, Run
+from evalkit.results.rows import CORPUS
+from evalkit.results.run import Run
 from evalkit.stats import CORRECTIONS, LEVEL, adjust, exceeds, resamples_for, units_needed
 from evalkit.stats.multiple import Correction
 from nanocodec.atomic import replacing

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from evalkit.errors import UsageError
-from evalkit.results.run_directory import Run
+from evalkit.results.run import Run
 
 
 def audio_of(run: Run) -> dict[str, str]:

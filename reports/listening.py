@@ -11,7 +11,8 @@ import pandas as pd
 import soundfile
 
 from evalkit.audio import Audio, read
-from evalkit.results.run_directory import REFERENCE_FOLDER, Run, slug
+from evalkit.results.run import Run
+from evalkit.results.run_directory import REFERENCE_FOLDER, slug
 
 from .plots import spectrogram
 

@@ -12,7 +12,9 @@ from typing import Any
 import pandas as pd
 
 from evalkit.errors import UsageError
-from evalkit.results.run_directory import CORPUS, REFERENCE_FOLDER, Run
+from evalkit.results.rows import CORPUS
+from evalkit.results.run import Run
+from evalkit.results.run_directory import REFERENCE_FOLDER
 from evalkit.stats import DEFAULTS, Settings
 
 from .cells import TIE, Cell, Column, Table

@@ -14,7 +14,8 @@ import pandas as pd
 from evalkit.audio import Audio
 from evalkit.metrics.base import SCORE_RATE
 from evalkit.metrics.mel import hann, mel_filters
-from evalkit.results.run_directory import CORPUS, Run
+from evalkit.results.rows import CORPUS
+from evalkit.results.run import Run
 from evalkit.stats import DEFAULTS, Settings, summarize
 
 from .table import ARROWS, join

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from evalkit.errors import UsageError
 from evalkit.pipeline.suites import Suite
-from evalkit.results.run_directory import Run
+from evalkit.results.run import Run
 from evalkit.stats import DEFAULTS, Settings
 
 from .table import Table, build_tables

@@ -13,7 +13,8 @@ from typing import Any
 import pandas as pd
 
 from evalkit.errors import UsageError
-from evalkit.results.run_directory import CORPUS, Run
+from evalkit.results.rows import CORPUS
+from evalkit.results.run import Run
 from evalkit.stats import (
     DEFAULTS,
     MIN_UNITS,

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from evalkit.reports.table import build_tables
 from evalkit.reports.terminal import rich_table
-from evalkit.results.run_directory import read_run
+from evalkit.results.run import read_run
 
 METRICS = ["pesq-wb", "stoi", "estoi", "mel-2048-80-ln1p"]
 

@@ -10,7 +10,7 @@ from evalkit.commands.options import add_command, add_max_failed, positive, word
 
 if TYPE_CHECKING:
     from evalkit.commands.progress import Progress
-    from evalkit.results.run_directory import Run
+    from evalkit.results.run import Run
 
 RUN_EXAMPLES = """examples:
   evalkit run --codec nanocodec --bitrate 1.1k
@@ -155,7 +155,7 @@ def _add_merge(commands: Any) -> None:
 
 def merge(args: argparse.Namespace) -> int:
     from evalkit.pipeline.shards import merge
-    from evalkit.results.run_directory import read_run
+    from evalkit.results.run import read_run
 
     merge(args.runs, args.output, args.overwrite)
     return _conclude(read_run(args.output), args.max_failed)
@@ -233,7 +233,7 @@ def _conclude(result: "Run", max_failed: int) -> int:
     """Print the table and what failed; the exit code follows."""
     from evalkit.commands.printing import print_tables
     from evalkit.reports.table import build_tables
-    from evalkit.results.run_directory import failed_utterances, to_rows
+    from evalkit.results.rows import failed_utterances, to_rows
     from evalkit.streams import visible
 
     print_tables(build_tables([result]))

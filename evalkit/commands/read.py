@@ -79,7 +79,7 @@ def table(args: argparse.Namespace) -> int:
     from evalkit.reports.breakdown import build_breakdown
     from evalkit.reports.suite import build_suite_tables
     from evalkit.reports.table import build_tables
-    from evalkit.results.run_directory import read_run
+    from evalkit.results.run import read_run
 
     runs = [read_run(path) for path in args.runs]
     chosen = settings(args)
@@ -108,7 +108,7 @@ def _add_compare(commands: Any) -> None:
 
 def compare(args: argparse.Namespace) -> int:
     from evalkit.reports.compare import build_comparisons
-    from evalkit.results.run_directory import read_run
+    from evalkit.results.run import read_run
 
     runs = [read_run(path) for path in args.runs]
     show(build_comparisons(runs, args.codecs, args.metrics, settings(args)), args.format)
@@ -126,7 +126,7 @@ def _add_drift(commands: Any) -> None:
 
 def drift(args: argparse.Namespace) -> int:
     from evalkit.reports.drift import build_drift
-    from evalkit.results.run_directory import read_run
+    from evalkit.results.run import read_run
 
     runs = [read_run(path) for path in args.runs]
     show(build_drift(runs, args.first, args.second, settings(args)), args.format)
@@ -142,7 +142,7 @@ def _add_claims(commands: Any) -> None:
 
 def claims(args: argparse.Namespace) -> int:
     from evalkit.reports.claims import build_claims
-    from evalkit.results.run_directory import read_run
+    from evalkit.results.run import read_run
 
     show(build_claims([read_run(path) for path in args.runs], settings(args)), args.format)
     return 0
@@ -164,7 +164,7 @@ def _add_report(commands: Any) -> None:
 
 def report(args: argparse.Namespace) -> int:
     from evalkit.reports.page import build_page
-    from evalkit.results.run_directory import read_run
+    from evalkit.results.run import read_run
 
     runs = [read_run(path) for path in args.runs]
     budget = int(args.max_mb * 1e6)
@@ -186,7 +186,7 @@ def _add_plot(commands: Any) -> None:
 
 def plot(args: argparse.Namespace) -> int:
     from evalkit.reports.plots import save_plots
-    from evalkit.results.run_directory import read_run
+    from evalkit.results.run import read_run
 
     for path in save_plots([read_run(path) for path in args.runs], args.output, args.format, settings(args)):
         print(path)
@@ -207,7 +207,7 @@ def _add_gate(commands: Any) -> None:
 def gate(args: argparse.Namespace) -> int:
     from evalkit.reports import gate
     from evalkit.reports import gate_text as report
-    from evalkit.results.run_directory import read_run
+    from evalkit.results.run import read_run
 
     run = read_run(args.run)
     if args.update:

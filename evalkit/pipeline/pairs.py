@@ -20,7 +20,7 @@ from evalkit.datasets.tables import Line, read_keyed, read_table
 from evalkit.errors import UsageError
 from evalkit.files import expanded, locate, nfc, shown
 from evalkit.pipeline.choice import RenderedChoice
-from evalkit.results.run_directory import COLUMNS
+from evalkit.results.rows import COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ from evalkit.errors import UndefinedScore
 from evalkit.metrics.base import CodesMetric
 from evalkit.metrics.load import load_metric
 from evalkit.pipeline.schedule import model_metrics
-from evalkit.results.run_directory import CORPUS, Coded, Row
+from evalkit.results.rows import CORPUS, Coded, Row
 
 
 def corpus_rows(metrics: Sequence[str], codecs: Sequence[str], dataset: str, coded: Sequence[Coded]) -> Iterator[Row]:

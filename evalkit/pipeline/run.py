@@ -31,7 +31,8 @@ from evalkit.pipeline.schedule import model_metrics, pair_metrics, score_all
 from evalkit.pipeline.systems import open_systems
 from evalkit.pipeline.temporary import TemporaryAudio
 from evalkit.results.provenance import DatasetInfo, Provenance
-from evalkit.results.run_directory import REFERENCE_FOLDER, Coded, Row, RunWriter, slug
+from evalkit.results.rows import Coded, Row
+from evalkit.results.run_directory import REFERENCE_FOLDER, RunWriter, slug
 
 
 class ProgressReporter(Protocol):

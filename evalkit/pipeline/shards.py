@@ -11,7 +11,9 @@ from typing import TypeVar
 from evalkit.errors import UsageError
 from evalkit.pipeline.pooled import corpus_rows, pooled_rows
 from evalkit.results.provenance import DatasetInfo
-from evalkit.results.run_directory import CORPUS, Row, Run, RunWriter, read_codes, read_references, read_run, to_rows
+from evalkit.results.rows import CORPUS, Row, to_rows
+from evalkit.results.run import Run, read_codes, read_references, read_run
+from evalkit.results.run_directory import RunWriter
 
 Item = TypeVar("Item")
 

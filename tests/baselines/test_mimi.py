@@ -112,7 +112,7 @@ def test_weights_that_do_not_fit_are_refused(model, folder, tmp_path) -> None:
 def test_a_run_with_weights_of_ones_own(model, folder, tmp_path) -> None:
     """Other weights are other codecs: to the provenance, to the cache, and by name."""
     from evalkit.cli import main
-    from evalkit.results.run_directory import read_run
+    from evalkit.results.run import read_run
 
     other = tmp_path / "other"
     with torch.no_grad():

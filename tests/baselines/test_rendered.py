@@ -13,7 +13,7 @@ from evalkit.datasets.base import Utterance
 from evalkit.errors import AudioError, MissingError, UsageError
 from evalkit.pipeline.choice import assign, choose
 from evalkit.pipeline.systems import files_in
-from evalkit.results.run_directory import read_run
+from evalkit.results.run import read_run
 
 
 @pytest.fixture

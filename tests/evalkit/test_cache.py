@@ -21,7 +21,7 @@ from evalkit.cli import main
 from evalkit.codecs import Codes
 from evalkit.pipeline import known_scores, schedule
 from evalkit.pipeline.jobs import Job
-from evalkit.results.run_directory import read_run
+from evalkit.results.run import read_run
 
 CHEAP = "mel-2048-80-ln1p,si-sdr"
 EVALKIT = [sys.executable, "-m", "evalkit.cli"]

@@ -7,7 +7,9 @@ import pytest
 from evalkit.cli import main
 from evalkit.errors import UsageError
 from evalkit.reports.breakdown import MACRO, build_breakdown
-from evalkit.results.run_directory import Row, RunWriter, read_run
+from evalkit.results.rows import Row
+from evalkit.results.run import read_run
+from evalkit.results.run_directory import RunWriter
 
 METRICS = {"m": {"label": "M", "direction": "up", "unit": "", "version": "1", "decimals": 2}}
 VALUES = {"de": [1.0, 2.0, 3.0], "pl": [6.0], None: [4.0]}

@@ -7,7 +7,7 @@ import pytest
 from evalkit.cli import main
 from evalkit.reports.claims import CONTRADICTED, SUPPORTED, UNDECIDED, UNMEASURED, Claim, build_claims, claims
 from evalkit.reports.published import KINDS, names
-from evalkit.results.run_directory import read_run
+from evalkit.results.run import read_run
 
 from .test_report_commands import write_run
 

@@ -11,7 +11,9 @@ import scipy.stats
 from evalkit.errors import UsageError
 from evalkit.reports.compare import build_comparisons
 from evalkit.reports.render import FORMATS
-from evalkit.results.run_directory import Row, Run, RunWriter, read_run
+from evalkit.results.rows import Row
+from evalkit.results.run import Run, read_run
+from evalkit.results.run_directory import RunWriter
 
 LEVEL = np.random.default_rng(0).normal(3, 0.4, 20)
 NOISE = np.random.default_rng(1).normal(0, 0.1, 20)

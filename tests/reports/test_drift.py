@@ -8,7 +8,9 @@ import pytest
 from evalkit.cli import main
 from evalkit.errors import UsageError
 from evalkit.reports.drift import build_drift
-from evalkit.results.run_directory import Row, RunWriter, read_run
+from evalkit.results.rows import Row
+from evalkit.results.run import read_run
+from evalkit.results.run_directory import RunWriter
 
 ABOUT = {"label": "M", "direction": "down", "unit": "%", "version": "1", "decimals": 2}
 

@@ -12,7 +12,9 @@ from evalkit.cli import main
 from evalkit.errors import UsageError
 from evalkit.reports import gate_text as report
 from evalkit.reports.gate import GateError, Rules, Verdict, check, read_baseline, read_rules, write_baseline
-from evalkit.results.run_directory import CORPUS, Row, Run, RunWriter, read_run
+from evalkit.results.rows import CORPUS, Row
+from evalkit.results.run import Run, read_run
+from evalkit.results.run_directory import RunWriter
 
 METRICS = {
     "pesq-wb": {"label": "PESQ-WB", "direction": "up", "version": "1", "decimals": 3},

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from evalkit.cli import main
-from evalkit.results.run_directory import read_run
+from evalkit.results.run import read_run
 
 
 @pytest.mark.slow

@@ -19,7 +19,9 @@ from evalkit.errors import UsageError
 from evalkit.reports.listening import choose
 from evalkit.reports.page import build_page
 from evalkit.reports.plots import all_plots, bitrates, render, spectrogram
-from evalkit.results.run_directory import CORPUS, Row, Run, RunWriter, read_run, slug
+from evalkit.results.rows import CORPUS, Row
+from evalkit.results.run import Run, read_run
+from evalkit.results.run_directory import RunWriter, slug
 
 METRICS = {
     "pesq-wb": {"label": "PESQ-WB", "direction": "up", "unit": "MOS-LQO", "version": "1", "decimals": 3},

@@ -19,7 +19,7 @@ from evalkit.pipeline.suites import load_suite, suites
 from evalkit.reports.against import build_against_paper
 from evalkit.reports.published import KINDS, names, place_of, published, system_of
 from evalkit.reports.render import FORMATS
-from evalkit.results.run_directory import Run, read_run
+from evalkit.results.run import Run, read_run
 
 from .test_report_commands import write_run
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from evalkit.cli import main
-from evalkit.results.run_directory import Row, RunWriter
+from evalkit.results.rows import Row
+from evalkit.results.run_directory import RunWriter
 
 METRICS = {
     "pesq-wb": {"label": "PESQ-WB", "direction": "up", "version": "1", "decimals": 3},

@@ -12,7 +12,9 @@ from evalkit.errors import UsageError
 from evalkit.reports.render import FORMATS
 from evalkit.reports.table import build_tables
 from evalkit.reports.terminal import fitting, rich_table
-from evalkit.results.run_directory import CORPUS, Row, Run, RunWriter, read_run
+from evalkit.results.rows import CORPUS, Row
+from evalkit.results.run import Run, read_run
+from evalkit.results.run_directory import RunWriter
 from evalkit.stats import Settings
 
 METRICS = {

@@ -13,7 +13,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 from evalkit.cli import main as evalkit
-from evalkit.results.run_directory import read_run
+from evalkit.results.run import read_run
 
 HERE = Path(__file__).resolve().parent
 FORMATS = {"md": "markdown", "tex": "latex", "csv": "csv"}

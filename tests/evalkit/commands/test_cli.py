@@ -16,7 +16,8 @@ import soundfile
 from evalkit.baselines.opus import OpusCodec
 from evalkit.cli import main
 from evalkit.codecs import Codes
-from evalkit.results.run_directory import CORPUS, read_run
+from evalkit.results.rows import CORPUS
+from evalkit.results.run import read_run
 
 RATE = 16_000
 EVALKIT = [sys.executable, "-m", "evalkit.cli"]

@@ -34,7 +34,7 @@ from evalkit.metrics.text import NORMALIZER, character_errors
 from evalkit.pipeline.jobs import Candidate, Job, Source
 from evalkit.pipeline.plan import Plan, with_texts
 from evalkit.pipeline.score import score_jobs
-from evalkit.results.run_directory import read_run
+from evalkit.results.run import read_run
 
 jiwer = pytest.importorskip("jiwer", reason="jiwer is not installed")
 TOLERANCE = 1e-5

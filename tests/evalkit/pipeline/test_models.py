@@ -19,7 +19,7 @@ from evalkit.pipeline.jobs import Candidate, Job, Source
 from evalkit.pipeline.known_scores import ScoreCache, score_key
 from evalkit.pipeline.schedule import score_all
 from evalkit.pipeline.workers import Processes
-from evalkit.results.run_directory import read_run
+from evalkit.results.run import read_run
 
 GOOD, KILLS, FAILS = 8000, 9000, 9001
 """Samples of recordings; the model dies of the second and has no memory for the third."""

@@ -16,7 +16,7 @@ import pytest
 from evalkit.cli import main
 from evalkit.pipeline import ray_workers
 from evalkit.pipeline.workers import CrashedJob, run_isolated
-from evalkit.results.run_directory import read_run
+from evalkit.results.run import read_run
 
 pytestmark = pytest.mark.slow
 COMMAND = ["--codec", "opus@6k", "--codec", "pcm", "--no-cache", "--metrics"]

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from evalkit.cli import main
 from evalkit.errors import UsageError
 from evalkit.pipeline.shards import Shard, parse_shard
-from evalkit.results.run_directory import read_run, to_frame, to_rows
+from evalkit.results.rows import to_frame, to_rows
+from evalkit.results.run import read_run
 
 RUN = ["run", "--codec", "opus@6k", "--codec", "pcm", "--limit", "8", "--metrics", "mel-2048-80-ln1p,bitrate,entropy"]
 FILES = ("rows.parquet", "codes.parquet", "summary.csv")

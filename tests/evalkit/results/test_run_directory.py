@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.errors import UsageError
-from evalkit.results.run_directory import COLUMNS, Row, RunWriter, failed_utterances, read_run, to_frame
+from evalkit.results.rows import COLUMNS, Row, failed_utterances, to_frame
+from evalkit.results.run import read_run
+from evalkit.results.run_directory import RunWriter
 from evalkit.stats import summarize
 
 

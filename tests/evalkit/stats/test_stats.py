@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evalkit.errors import UsageError
-from evalkit.results.run_directory import Row, to_frame
+from evalkit.results.rows import Row, to_frame
 from evalkit.stats import (
     MIN_UNITS,
     SUMMARY_COLUMNS,

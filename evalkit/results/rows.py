@@ -1,0 +1,169 @@
+"""Rows: what a run measured. Everything that reads a run reads these."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from evalkit.audio import AudioIdentity
+from evalkit.codecs import Codes
+
+COLUMNS = (
+    "codec",
+    "bitrate_kbps",
+    "dataset",
+    "utterance",
+    "language",
+    "speaker",
+    "metric",
+    "value",
+    "reason",
+)
+NUMBERS = ("bitrate_kbps", "value")
+"""Columns of numbers; the others are text."""
+CORPUS = "*"
+"""The `utterance` of rows about a whole dataset, such as the pooled bitrate."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One answer of one metric. `value` is null exactly where `reason` is not."""
+
+    codec: str
+    dataset: str
+    utterance: str
+    metric: str
+    value: float | None
+    reason: str | None = None
+    bitrate_kbps: float | None = None
+    language: str | None = None
+    speaker: str | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)
+    """Further columns that a manifest brought along."""
+
+    def __post_init__(self) -> None:
+        if (self.value is None) == (self.reason is None):
+            raise ValueError(f"a row has either a value or a reason: {self}")
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in COLUMNS} | dict(self.extra)
+
+
+@dataclass(frozen=True)
+class Coded:
+    """The codes of one utterance and its duration."""
+
+    codec: str
+    dataset: str
+    utterance: str
+    seconds: float
+    codes: Codes
+
+    def as_dict(self) -> dict[str, Any]:
+        codes = self.codes
+        return {
+            "codec": self.codec,
+            "dataset": self.dataset,
+            "utterance": self.utterance,
+            "seconds": self.seconds,
+            "bits": codes.bits,
+            "length": codes.length,
+            "codebook_sizes": list(codes.codebook_sizes),
+            "indices": None if codes.indices is None else codes.indices.reshape(-1).tolist(),
+        }
+
+
+CODES_SCHEMA = pa.schema(
+    [
+        ("codec", pa.string()),
+        ("dataset", pa.string()),
+        ("utterance", pa.string()),
+        ("seconds", pa.float64()),
+        ("bits", pa.float64()),
+        ("length", pa.int64()),
+        ("codebook_sizes", pa.list_(pa.int32())),
+        ("indices", pa.list_(pa.int32())),
+    ]
+)
+"""Of codes.parquet; `indices` is the [K, N] array row by row, null for bitstreams without codebooks."""
+UTTERANCES_SCHEMA = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("utterance", pa.string()),
+        ("seconds", pa.float64()),
+        ("sample_rate", pa.int64()),
+        ("pcm_sha256", pa.string()),
+    ]
+)
+"""Of utterances.parquet: the references that could be read."""
+
+
+def to_frame(rows: Iterable[Row], codecs: Sequence[str]) -> pd.DataFrame:
+    """Rows as a table with COLUMNS first, codecs in the order given and the rest sorted, so that the same rows give
+    the same file in whatever order they came."""
+    frame = typed([row.as_dict() for row in rows])
+    order = {codec: position for position, codec in enumerate(codecs)}
+    return frame.sort_values(
+        ["codec", "dataset", "utterance", "metric"],
+        key=lambda column: column.map(order) if column.name == "codec" else column,
+        kind="stable",
+        ignore_index=True,
+    )
+
+
+def to_rows(frame: pd.DataFrame) -> list[Row]:
+    """The rows that `frame` holds, as they were before `to_frame`."""
+    own = [name for name in COLUMNS if name in frame.columns]
+    rows = []
+    for record in frame.astype(object).where(frame.notna(), None).to_dict("records"):
+        extra = {str(name): value for name, value in record.items() if name not in COLUMNS}
+        rows.append(Row(**{name: record[name] for name in own}, extra=extra))
+    return rows
+
+
+def failed_utterances(rows: Iterable[Row]) -> dict[str, dict[str, str]]:
+    """Per codec, the utterances with a metric that has no value, and the first reason. Codecs without any are left
+    out, and so are rows about a whole dataset."""
+    failed: dict[str, dict[str, str]] = {}
+    for row in rows:
+        if row.reason is not None and row.utterance != CORPUS:
+            failed.setdefault(row.codec, {}).setdefault(row.utterance, f"{row.metric}: {row.reason}")
+    return failed
+
+
+def typed(records: list[dict[str, Any]]) -> pd.DataFrame:
+    columns = list(dict.fromkeys([*COLUMNS, *(name for record in records for name in record)]))
+    types = {name: "float64" if name in NUMBERS else "string" for name in columns}
+    return pd.DataFrame.from_records(records, columns=columns).astype(types)
+
+
+def codes_table(coded: Iterable[Coded]) -> pa.Table:
+    ordered = sorted(coded, key=lambda one: (one.codec, one.dataset, one.utterance))
+    return pa.Table.from_pylist([one.as_dict() for one in ordered], schema=CODES_SCHEMA)
+
+
+def coded_from(record: dict[str, Any]) -> Coded:
+    sizes, flat = tuple(record["codebook_sizes"]), record["indices"]
+    codes = (
+        Codes(record["length"], payload_bits=int(record["bits"]))
+        if flat is None
+        else Codes(record["length"], np.array(flat, np.int64).reshape(len(sizes), -1), sizes)
+    )
+    return Coded(record["codec"], record["dataset"], record["utterance"], record["seconds"], codes)
+
+
+def references_table(dataset: str, references: Mapping[str, AudioIdentity]) -> pa.Table:
+    rows = [
+        {
+            "dataset": dataset,
+            "utterance": utterance,
+            "seconds": identity.seconds,
+            "sample_rate": identity.sample_rate,
+            "pcm_sha256": identity.pcm,
+        }
+        for utterance, identity in sorted(references.items())
+    ]
+    return pa.Table.from_pylist(rows, schema=UTTERANCES_SCHEMA)

@@ -1,0 +1,158 @@
+"""A run that was read back, and what can be made of it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from evalkit.audio import AudioIdentity
+from evalkit.errors import UsageError
+from evalkit.results.provenance import FORMAT, Provenance
+from evalkit.results.rows import COLUMNS, NUMBERS, UTTERANCES_SCHEMA, Coded, coded_from, typed
+from evalkit.stats import summarize
+
+if TYPE_CHECKING:
+    from evalkit.reports.gate import Verdict
+    from evalkit.reports.shown import Shown
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory that was read back. What its methods return prints on a terminal and renders in a notebook."""
+
+    path: Path
+    rows: pd.DataFrame
+    """One row a codec, utterance and metric; a value, or the reason why there is none."""
+    provenance: Provenance
+
+    def __post_init__(self) -> None:
+        if isinstance(self.provenance, dict):
+            object.__setattr__(self, "provenance", Provenance.from_json(self.provenance))
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """Means with their n, n_failed and intervals."""
+        return summarize(self.rows)
+
+    @property
+    def codes(self) -> pd.DataFrame:
+        """What codecs would transmit, one row an utterance: bits and, where there are codebooks, indices [K, N]."""
+        return pd.DataFrame([one.as_dict() | {"indices": one.codes.indices} for one in read_codes(self.path)])
+
+    @property
+    def references(self) -> pd.DataFrame:
+        """Duration, sampling rate and sha256 of the samples of each reference; empty for runs of earlier versions."""
+        path = self.path / "utterances.parquet"
+        return pd.read_parquet(path) if path.is_file() else UTTERANCES_SCHEMA.empty_table().to_pandas()
+
+    def table(self, *others: "Run", metrics: list[str] | None = None, codecs: list[str] | None = None) -> "Shown":
+        """Means of this run and `others`, a table a dataset, as `evalkit table` makes it."""
+        from evalkit.reports.shown import Shown
+        from evalkit.reports.table import build_tables
+
+        return Shown(build_tables([self, *others], metrics, codecs=codecs))
+
+    def compare(self, *others: "Run", metrics: list[str] | None = None, codecs: list[str] | None = None) -> "Shown":
+        """Paired tests between every two codecs, as `evalkit compare` makes them."""
+        from evalkit.reports.compare import build_comparisons
+        from evalkit.reports.shown import Shown
+        from evalkit.stats import DEFAULTS
+
+        return Shown(build_comparisons([self, *others], codecs, metrics, DEFAULTS))
+
+    def plot(self, *others: "Run") -> dict[str, Any]:
+        """Figures of matplotlib by name, as `evalkit plot` saves them."""
+        from evalkit.reports.plots import all_plots
+
+        return dict(all_plots([self, *others]))
+
+    def report(self, output: str | Path, *others: "Run", title: str = "") -> Path:
+        """Write the HTML report to `output`; returns its path."""
+        from evalkit.reports.page import build_page
+
+        path = Path(output).expanduser()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(build_page([self, *others], title), encoding="utf-8")
+        return path
+
+    def gate(self, baseline: str | Path, config: str | Path | None = None, codec: str | None = None) -> "Verdict":
+        """Hold this run to a baseline, as `evalkit gate` does; its `passed` says whether it is good enough."""
+        from evalkit.reports import gate
+
+        rules = gate.read_rules(None if config is None else Path(config).expanduser())
+        return gate.check(self, gate.read_baseline(Path(baseline).expanduser()), rules, codec)
+
+    def __repr__(self) -> str:
+        about = self.provenance
+        return f"Run({str(self.path)!r}: {', '.join(about.codecs)} on {about.dataset.name}, {about.state})"
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
+def is_run(path: Path) -> bool:
+    return (path / "run.json").is_file()
+
+
+def read_run(path: Path) -> Run:
+    """The run in `path`, finished or not; raises UsageError where there is none that can be read."""
+    if not is_run(path):
+        raise UsageError(f"{path} is not a run directory: it has no run.json")
+    try:
+        about = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        if about.get("format", 0) > FORMAT:
+            raise UsageError(f"{path} was written by a newer evalkit ({about.get('evalkit')}): update evalkit")
+        provenance = Provenance.from_json(about)
+        journal = path / "rows.jsonl"
+        rows = _read_journal(journal) if journal.is_file() else pd.read_parquet(path / "rows.parquet")
+        _check_rows(rows)
+    except UsageError:
+        raise
+    except Exception as error:  # pandas, pyarrow and json have one each for every kind of damage
+        reason = str(error).strip().splitlines()[0:1] or [""]
+        raise UsageError(
+            f"{path} cannot be read as a run: {type(error).__name__}: {reason[0][:200]}. Run its command again."
+        ) from error
+    return Run(path, rows, provenance)
+
+
+def _check_rows(rows: pd.DataFrame) -> None:
+    absent = [name for name in COLUMNS if name not in rows]
+    if absent:
+        raise ValueError(f"rows.parquet has no column {', '.join(absent)}")
+    for name in COLUMNS:
+        numeric = pd.api.types.is_float_dtype(rows[name])
+        if numeric != (name in NUMBERS):
+            raise ValueError(f"rows.parquet: the column {name} is of type {rows[name].dtype}")
+
+
+def read_codes(path: Path) -> list[Coded]:
+    """What codes.parquet of the run in `path` holds; nothing where there is no such file."""
+    if not (path / "codes.parquet").is_file():
+        return []
+    return [coded_from(record) for record in pq.read_table(path / "codes.parquet").to_pylist()]
+
+
+def read_references(path: Path) -> dict[str, AudioIdentity]:
+    """What utterances.parquet of the run in `path` holds, by utterance; nothing where there is no such file."""
+    if not (path / "utterances.parquet").is_file():
+        return {}
+    found = {}
+    for row in pq.read_table(path / "utterances.parquet").to_pylist():
+        samples = round(row["seconds"] * row["sample_rate"])
+        found[row["utterance"]] = AudioIdentity(row["pcm_sha256"], row["sample_rate"], samples)
+    return found
+
+
+def _read_journal(path: Path) -> pd.DataFrame:
+    records = []
+    with path.open(encoding="utf-8", newline="\n") as file:
+        for line in file:
+            try:
+                records.append(json.loads(line))
+            except ValueError:  # the line that was being written when the run was killed
+                break
+    return typed(records)
