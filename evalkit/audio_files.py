@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from evalkit.audio import SUFFIXES
 from evalkit.errors import UsageError
 from evalkit.files import expanded, nfc, shown
+from evalkit.soundfiles import SUFFIXES
 
 NOT_AUDIO = "without an audio suffix"
 

@@ -29,9 +29,10 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.audio import Audio, AudioIdentity, read, write
+from evalkit.audio import Audio, AudioIdentity
 from evalkit.codecs import Codes
 from evalkit.errors import MissingError
+from evalkit.soundfiles import read, write
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS scores (key TEXT PRIMARY KEY, value REAL, reason TEXT) WITHOUT ROWID;

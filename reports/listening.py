@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from evalkit.audio import Audio, read
+from evalkit.audio import Audio
 from evalkit.results.run import Run
 from evalkit.results.run_directory import REFERENCE_FOLDER, slug
+from evalkit.soundfiles import read
 
 from .plots import spectrogram
 

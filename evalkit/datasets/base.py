@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evalkit.audio import Audio, read
+from evalkit.audio import Audio
 from evalkit.datasets.tables import read_table, refuse_twice
 from evalkit.environment.downloads import File
 from evalkit.environment.folders import data_folder
 from evalkit.errors import AudioError, MissingError, UsageError
 from evalkit.files import expanded, locate, nfc, shown
+from evalkit.soundfiles import read
 
 AudioSource = Path | Audio | Callable[[], Audio]
 """Where audio comes from: a file, samples already in memory, or a function that fetches them."""

@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from evalkit.audio import HIGHEST_RATE, LOWEST_RATE, Audio
+from evalkit.audio import Audio
 from evalkit.datasets.base import Dataset, DatasetLoader, Utterance
 from evalkit.environment.downloads import File
 from evalkit.errors import AudioError
 from evalkit.files import nfc
+from evalkit.soundfiles import HIGHEST_RATE, LOWEST_RATE
 
 LANGUAGE = re.compile(r"[a-z]{2,3}")
 

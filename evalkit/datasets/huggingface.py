@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from evalkit.audio import Audio, read, read_bytes
+from evalkit.audio import Audio
 from evalkit.datasets.base import Dataset, DatasetLoader, Utterance, text_hash
 from evalkit.datasets.tables import text_of
 from evalkit.environment import extras
 from evalkit.errors import AudioError, MissingError, UsageError
 from evalkit.files import expanded, nfc
+from evalkit.soundfiles import read, read_bytes
 
 TEXT_COLUMNS = ("transcript", "text", "sentence", "transcription", "normalized_text")
 SPEAKER_COLUMNS = ("speaker_id", "speaker", "client_id")

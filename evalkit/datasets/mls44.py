@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from evalkit.audio import SUFFIXES, Audio, read_bytes
+from evalkit.audio import Audio
 from evalkit.audio_files import NOT_AUDIO, audio_files
 from evalkit.datasets import languages as lang
 from evalkit.datasets.base import Dataset, DatasetLoader, Utterance, place, read_at, text_hash
@@ -24,6 +24,7 @@ from evalkit.datasets.tables import decode, numbered
 from evalkit.environment.downloads import File
 from evalkit.errors import AudioError, UsageError
 from evalkit.files import nfc, shown
+from evalkit.soundfiles import SUFFIXES, read_bytes
 
 SHA256 = "aefac7f65d2de17c86f1dd50b38be85d63cefe1ee3085b608f54698e4cdaf6dd"
 RATE = 44_100

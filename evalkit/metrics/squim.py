@@ -78,14 +78,14 @@ class Sqmos(ModelMetric):
         return self.name
 
     def check_options(self, options: Mapping[str, str]) -> dict[str, str]:
-        from evalkit.audio import read
+        from evalkit.soundfiles import read
 
         if set(options) != {"reference"}:
             raise UsageError(f"{self.name} takes reference=PATH, not {', '.join(sorted(options))}")
         return dict(options) | {"reference_pcm": read(options["reference"]).pcm_hash()}
 
     def open(self, device: str) -> Subjective:
-        from evalkit.audio import read
+        from evalkit.soundfiles import read
 
         clip = dict(self.settings).get("reference")
         model = _load("squim_subjective_base", self.files[0])

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evalkit.audio import Audio, AudioIdentity, read
+from evalkit.audio import Audio, AudioIdentity
+from evalkit.soundfiles import read
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from typing import Protocol
 
 import numpy as np
 
-from evalkit.audio import duration, write
 from evalkit.cache import Cache
 from evalkit.datasets.base import Dataset, Utterance
 from evalkit.errors import FailFastError
@@ -33,6 +32,7 @@ from evalkit.pipeline.temporary import TemporaryAudio
 from evalkit.results.provenance import DatasetInfo, Provenance
 from evalkit.results.rows import Coded, Row
 from evalkit.results.run_directory import REFERENCE_FOLDER, RunWriter, slug
+from evalkit.soundfiles import duration, write
 
 
 class ProgressReporter(Protocol):

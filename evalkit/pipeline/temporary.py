@@ -3,8 +3,8 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from evalkit.audio import write
 from evalkit.pipeline.jobs import Source
+from evalkit.soundfiles import write
 
 
 class TemporaryAudio:

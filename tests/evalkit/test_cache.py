@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from evalkit.audio import Audio, write
+from evalkit.audio import Audio
 from evalkit.cache import Cache, content_key
 from evalkit.cli import main
 from evalkit.codecs import Codes
 from evalkit.pipeline import known_scores, schedule
 from evalkit.pipeline.jobs import Job
 from evalkit.results.run import read_run
+from evalkit.soundfiles import write
 
 CHEAP = "mel-2048-80-ln1p,si-sdr"
 EVALKIT = [sys.executable, "-m", "evalkit.cli"]

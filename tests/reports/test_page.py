@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
-from evalkit.audio import Audio, write
+from evalkit.audio import Audio
 from evalkit.cli import main
 from evalkit.errors import UsageError
 from evalkit.reports.listening import choose
@@ -22,6 +22,7 @@ from evalkit.reports.plots import all_plots, bitrates, render, spectrogram
 from evalkit.results.rows import CORPUS, Row
 from evalkit.results.run import Run, read_run
 from evalkit.results.run_directory import RunWriter, slug
+from evalkit.soundfiles import write
 
 METRICS = {
     "pesq-wb": {"label": "PESQ-WB", "direction": "up", "unit": "MOS-LQO", "version": "1", "decimals": 3},

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import soundfile
 
-from evalkit.audio import read
 from evalkit.datasets.builtin import MANIFEST
 from evalkit.errors import EvalkitError, MissingError
+from evalkit.soundfiles import read
 
 WORDS_A_MINUTE = 150  # espeak-ng's default of 175 is hurried
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from pocketsphinx import Decoder
 
-from evalkit.audio import read
 from evalkit.metrics.text import character_errors
+from evalkit.soundfiles import read
 
 SYSTEMS = ("GT", "wavtokenizer-0.9kbps", "wavtokenizer-0.5kbps")
 

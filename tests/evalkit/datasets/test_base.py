@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evalkit.audio import Audio, write
+from evalkit.audio import Audio
 from evalkit.datasets import Dataset, Utterance, read_manifest
 from evalkit.errors import AudioError, UsageError
+from evalkit.soundfiles import write
 
 AUDIO = Audio(np.linspace(-0.5, 0.5, 800, dtype=np.float32), 16_000)
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from evalkit import datasets, plugins
-from evalkit.audio import Audio, write
+from evalkit.audio import Audio
 from evalkit.datasets import Dataset, DatasetLoader, Utterance
 from evalkit.errors import AudioError, MissingError
+from evalkit.soundfiles import write
 from evalkit.testing import check_dataset
 
 AUDIO = Audio(np.linspace(-0.5, 0.5, 1600, dtype=np.float32), 16_000)

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evalkit.audio import read
 from evalkit.metrics.base import SCORE_RATE, Pair
 from evalkit.metrics.mel import PAPER
 from evalkit.metrics.pesq import PESQ_WB
+from evalkit.soundfiles import read
 
 FOLDER = os.environ.get("EVALKIT_AUTHORS_DEMO", "")
 pytestmark = pytest.mark.skipif(not FOLDER, reason="EVALKIT_AUTHORS_DEMO does not name the authors' audio")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from evalkit.audio import Audio, read
+from evalkit.audio import Audio
 from evalkit.cache import Cache
 from evalkit.cli import main
 from evalkit.pipeline.jobs import Candidate, Job, Source
@@ -20,6 +20,7 @@ from evalkit.pipeline.known_scores import ScoreCache, score_key
 from evalkit.pipeline.schedule import score_all
 from evalkit.pipeline.workers import Processes
 from evalkit.results.run import read_run
+from evalkit.soundfiles import read
 
 GOOD, KILLS, FAILS = 8000, 9000, 9001
 """Samples of recordings; the model dies of the second and has no memory for the third."""

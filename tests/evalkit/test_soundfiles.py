@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from evalkit import audio
-from evalkit.audio import Audio, duration, read, read_bytes, resample, write
+from evalkit import soundfiles
+from evalkit.audio import Audio, resample
 from evalkit.errors import AudioError
+from evalkit.soundfiles import duration, read, read_bytes, write
 
 RATE = 16_000
 
@@ -60,12 +61,12 @@ def test_every_format_that_soundfile_writes_is_read_as_soundfile_reads_it(
     expected, found_rate = soundfile.read(path, dtype="float32")
     found = read(path)
     assert found.sample_rate == found_rate and np.abs(found.wav - expected).max() < 1e-6
-    assert path.suffix in audio.SUFFIXES or name in ("MAT4", "MAT5")
+    assert path.suffix in soundfiles.SUFFIXES or name in ("MAT4", "MAT5")
 
 
 @pytest.mark.parametrize("suffix", [".aif", ".aifc", ".oga", ".opus", ".wave", ".snd", ".sph"])
 def test_other_names_of_formats_are_audio_too(suffix: str) -> None:
-    assert suffix in audio.SUFFIXES and ".raw" not in audio.SUFFIXES and ".txt" not in audio.SUFFIXES
+    assert suffix in soundfiles.SUFFIXES and ".raw" not in soundfiles.SUFFIXES and ".txt" not in soundfiles.SUFFIXES
 
 
 @pytest.mark.parametrize("subtype", ["GSM610", "IMA_ADPCM", "G721_32", "NMS_ADPCM_16"])
@@ -80,7 +81,7 @@ def test_blocks_join_without_a_seam_and_channels_are_averaged(
     stereo = np.stack([tone, tone[::-1]], axis=1)
     for name, wav in (("a.flac", tone), ("b.wav", stereo), ("c.ogg", tone), ("d.mp3", tone)):
         whole = read(put(tmp_path / name, wav)).wav
-        monkeypatch.setattr(audio, "BLOCK", 1000)
+        monkeypatch.setattr(soundfiles, "BLOCK", 1000)
         assert np.array_equal(read(tmp_path / name).wav, whole), name
         monkeypatch.undo()
     assert np.allclose(read(tmp_path / "b.wav").wav, stereo.mean(axis=1), atol=1e-4)
@@ -187,7 +188,7 @@ def test_a_file_that_is_cut_short_is_no_recording(tone: np.ndarray, tmp_path: Pa
 
 
 def test_a_small_file_that_unpacks_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audio, "UNQUESTIONED", 2**16)
+    monkeypatch.setattr(soundfiles, "UNQUESTIONED", 2**16)
     path = flac_that_claims(tmp_path / "bomb.flac", np.zeros(20 * 48_000, np.float32), 0)
     with pytest.raises(AudioError, match="unpacks to more than"):
         read(path)
@@ -203,7 +204,7 @@ def test_whatever_the_decoder_raises_is_a_reason(
         raise error
 
     path = put(tmp_path / "a.wav", tone)
-    monkeypatch.setattr(audio._Forward, "read", fail)
+    monkeypatch.setattr(soundfiles._Forward, "read", fail)
     with pytest.raises(AudioError, match=r"a\.wav: not audio that can be read \((odd|MemoryError|OverflowError)\)"):
         read(path)
 
@@ -224,7 +225,7 @@ def test_samples_that_are_none_are_refused(tmp_path: Path, tone: np.ndarray) -> 
 FUZZ = """
 import io, random, resource, sys
 import numpy as np, soundfile
-from evalkit.audio import read_bytes
+from evalkit.soundfiles import read_bytes
 from evalkit.errors import AudioError
 wav = np.random.default_rng(0).standard_normal(8000).astype(np.float32) * 0.1
 read = refused = 0

@@ -1,0 +1,183 @@
+"""Reading and writing audio files. The one place that touches them.
+
+libsndfile believes what a header announces, and raises what it likes; `read` does neither. Whatever is wrong with a
+file is an AudioError that names it, found out before memory is taken for what the header promises.
+"""
+
+import io
+import os
+import re
+import stat
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from evalkit import interrupt
+from evalkit.audio import Audio, Wave
+from evalkit.errors import AudioError
+from evalkit.files import shown
+from nanocodec.atomic import replacing
+
+_ALIASES = {"aif", "aifc", "snd", "sf", "wave", "bwf", "oga", "opus", "mp1", "mp2", "mpga", "sph", "8svx", "iff"}
+_NO_SUFFIXES = {"RAW", "MAT4", "MAT5"}  # without a header; and Matlab's files, which are seldom audio
+_FORMATS = set(soundfile.available_formats()) - _NO_SUFFIXES
+SUFFIXES = tuple(sorted(f".{name.lower()}" for name in _FORMATS | _ALIASES))
+"""Of the formats that soundfile reads: a file with another suffix is not taken for audio."""
+
+LOWEST_RATE, HIGHEST_RATE = 4000, 384_000
+"""Hz. A header that claims another rate is taken for damaged: a second at 1 Hz would be resampled to hours."""
+BLOCK = 2**20
+"""Samples that are read at once, of all channels together."""
+UNQUESTIONED = 2**24
+"""Samples that any file may hold, of all channels together: 6 minutes at 48 kHz."""
+SAMPLES_A_BYTE = 128
+"""More than this, beyond UNQUESTIONED, no speech takes: Opus at 6 kbps and 48 kHz has 64, FLAC about 1. Silence alone
+has up to 350, so what is refused is damage, or a file made to fill the memory."""
+
+STREAMED = 2**31 - 2**16
+"""Bytes of audio from which on a header states no length: programs that write to a pipe put such numbers there."""
+SLOPPY = 64
+"""Bytes by which some programs count too many."""
+_BYTES = re.compile(r"(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)")
+"""What libsndfile logs where WAV, AIFF or AU claim more bytes than there are; it reads on regardless."""
+
+
+def read(path: Path | str) -> Audio:
+    """Audio of a file; several channels are averaged to one.
+
+    Args:
+        path: A file in any format that soundfile reads, at 4 to 384 kHz.
+
+    Raises:
+        AudioError: names the file and the reason: it is missing, no regular file, cannot be opened, is not audio,
+            announces what it cannot hold, ends early, has no samples, or holds NaN or infinite samples.
+    """
+    size = _size(path)
+    if size == 0:
+        raise AudioError(f"{shown(path)}: the file is empty")
+    return _decode(os.fsencode(path), shown(path), size)
+
+
+def read_bytes(content: bytes, name: str) -> Audio:
+    """Audio of a file's `content`, as `read` does it; `name` stands for the file in errors."""
+    return _decode(io.BytesIO(content), name, len(content))
+
+
+def duration(path: Path) -> float:
+    """Seconds of the audio in `path` as its header says; 0 where that cannot be read or believed."""
+    try:
+        size = _size(path)
+        with _Forward(os.fsencode(path)) as file:
+            _check_header(file, size)
+            return 0.0 if _length_unknown(file) else float(file.frames / file.samplerate)
+    except Exception:  # as in _decode
+        return 0.0
+    finally:
+        interrupt.check()
+
+
+def write(path: Path, audio: Audio) -> None:
+    """Write float32 samples as 32-bit float WAV: nothing is clipped or rounded.
+
+    Raises:
+        OSError: where the file cannot be written; what was there before stays.
+    """
+    buffer = io.BytesIO()  # soundfile itself does not say why a file cannot be written: a full disk, for instance
+    try:
+        soundfile.write(buffer, audio.wav, audio.sample_rate, format="WAV", subtype="FLOAT")
+    finally:
+        interrupt.check()
+    with replacing(path) as partial:
+        partial.write_bytes(buffer.getbuffer())
+
+
+class _Forward(soundfile.SoundFile):
+    """A file that is read from its start to its end. soundfile seeks after each read where it may, and that fails at
+    the end of a FLAC file of unknown length, and costs an MP3 file the state of its decoder."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _size(path: Path | str) -> int:
+    """Bytes of the regular file `path`, which can be opened. A pipe or a device is not waited for."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            about = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError as error:
+        target = f": it is a link to {shown(os.readlink(path))}" if os.path.islink(path) else ""
+        raise AudioError(f"{shown(path)}: no such file{target}") from error
+    except (OSError, ValueError) as error:  # ValueError: NUL in the name
+        raise AudioError(f"{shown(path)}: cannot be opened ({getattr(error, 'strerror', None) or error})") from error
+    if not stat.S_ISREG(about.st_mode):
+        found = "a folder" if stat.S_ISDIR(about.st_mode) else "a pipe or a device"
+        raise AudioError(f"{shown(path)}: no such file, but {found}")
+    return about.st_size
+
+
+def _decode(file: bytes | io.BytesIO, name: str, size: int) -> Audio:
+    try:
+        with _Forward(file) as opened:
+            _check_header(opened, size)
+            mono = _read_mono(opened, size)
+            rate = int(opened.samplerate)
+    except AudioError as error:
+        raise AudioError(f"{name}: {error}") from error
+    except Exception as error:  # a decoder in C on somebody's bytes: whatever it raises
+        raise AudioError(f"{name}: not audio that can be read ({_reason(error)})") from error
+    finally:
+        interrupt.check()
+    if len(mono) == 0:
+        raise AudioError(f"{name}: the audio has no samples")
+    if not np.isfinite(mono).all():
+        raise AudioError(f"{name}: the audio holds NaN or infinite samples")
+    return Audio(mono, rate)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, soundfile.LibsndfileError):
+        return str(error.error_string)
+    if isinstance(error, TypeError) and "samplerate" in str(error):
+        return "a .raw file says neither rate nor format: convert it to WAV"
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _check_header(file: soundfile.SoundFile, size: int) -> None:
+    if not LOWEST_RATE <= file.samplerate <= HIGHEST_RATE:
+        raise AudioError(f"its header claims {file.samplerate} Hz: not within {LOWEST_RATE} to {HIGHEST_RATE} Hz")
+    if not _length_unknown(file) and file.frames * file.channels > _most(size):
+        raise AudioError(f"its header claims {file.frames} x {file.channels} samples in {size} bytes: it is damaged")
+    for claimed, there in _BYTES.findall(file.extra_info):
+        if int(claimed) < STREAMED and int(claimed) - int(there) > SLOPPY:
+            raise AudioError(f"its header claims {claimed} bytes of audio, and {there} are there: it is cut short")
+
+
+def _length_unknown(file: soundfile.SoundFile) -> bool:
+    return bool(file.frames >= 2**62)  # a FLAC file that was written to a pipe: libsndfile says 2^63 - 1
+
+
+def _most(size: int) -> int:
+    """Samples, of all channels together, that a file of `size` bytes may hold."""
+    return UNQUESTIONED + SAMPLES_A_BYTE * size
+
+
+def _read_mono(file: soundfile.SoundFile, size: int) -> Wave:
+    """All samples of `file`, the mean of its channels, [T]."""
+    step = max(1, BLOCK // file.channels)
+    blocks: list[Wave] = []
+    total = 0
+    while True:
+        block = file.read(step, dtype="float32", always_2d=True)
+        total += len(block)
+        if total * file.channels > _most(size):
+            raise AudioError(f"it unpacks to more than {_most(size)} samples from {size} bytes: it is damaged")
+        blocks.append(np.ascontiguousarray(block[:, 0]) if file.channels == 1 else block.mean(axis=1))
+        if len(block) < step:
+            break
+    if total < file.frames and not _length_unknown(file) and file.format not in ("MP3", "OGG"):  # there it is a guess
+        raise AudioError(f"it ends after {total} of {file.frames} samples: it is cut short")
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
