@@ -19,8 +19,6 @@ Functions: `run`, `score`, `measure`, `load_run`, `load_codec`, `load_dataset`, 
 `list_datasets`. Importing this package imports nothing heavy; each function does when it is first used.
 """
 
-from typing import TYPE_CHECKING, Any
-
 __version__ = "0.1.0"
 
 __all__ = [
@@ -36,6 +34,7 @@ __all__ = [
     "score",
 ]
 
+TYPE_CHECKING = False  # a name that type checkers know: importing `typing` would be the greater part of this import
 if TYPE_CHECKING:
     from evalkit.api import (
         RunOptions,
@@ -51,7 +50,7 @@ if TYPE_CHECKING:
     )
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in __all__:
         from evalkit import api
 

@@ -143,7 +143,7 @@ def test_a_file_that_may_not_be_read_says_so(tmp_path: Path, tone: np.ndarray, m
         raise PermissionError(13, "Permission denied")
 
     path = put(tmp_path / "a.wav", tone)
-    monkeypatch.setattr(audio.os, "open", refuse)
+    monkeypatch.setattr(soundfiles.os, "open", refuse)
     with pytest.raises(AudioError, match=r"a\.wav: cannot be opened \(Permission denied\)"):
         read(path)
 
