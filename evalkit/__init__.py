@@ -9,6 +9,7 @@
 
 One pair, as arrays or files:
 
+    >>> import evalkit
     >>> import numpy as np
     >>> speech = np.sin(np.linspace(0, 2000, 16_000))
     >>> scores = evalkit.measure(speech, 0.5 * speech, sample_rate=16_000, metrics=["si-sdr"])

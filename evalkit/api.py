@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from evalkit import plugins
 from evalkit.audio import Audio
 from evalkit.cache import Cache
 from evalkit.codecs import Codec
@@ -29,7 +28,7 @@ from evalkit.pipeline.plan import Plan, missing_metrics
 from evalkit.pipeline.run import ProgressReporter, execute
 from evalkit.pipeline.schedule import model_metrics, pair_metrics, score_all, scoring_processes
 from evalkit.pipeline.shards import parse_shard
-from evalkit.pipeline.suites import available_metrics, missing_lines
+from evalkit.pipeline.suites import available_metrics, missing_lines, use_metric
 from evalkit.pipeline.workers import TIMEOUT, Executor
 from evalkit.results.run import Run, read_run
 from evalkit.results.run_directory import slug
@@ -331,9 +330,7 @@ def _metric_names(wanted: object, languages: Sequence[str]) -> tuple[str, ...]:
     words: list[str] = []
     for one in wanted if isinstance(wanted, list | tuple) else [wanted]:
         if isinstance(one, Metric):
-            plugins.register("metric", one.name, one)
-            load_metric.cache_clear()
-            one = one.name
+            one = use_metric(one)
         if not isinstance(one, str):
             raise UsageError(f"{one!r} is no metric: give a name, or an instance of a class of evalkit.metrics.base")
         words += [one] if "=" in one else one.split(",")

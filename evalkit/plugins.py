@@ -42,6 +42,11 @@ def names(kind: str) -> list[str]:
     return sorted({*_found(kind), *(name for of, name in _REGISTERED if of == kind)})
 
 
+def installed(kind: str) -> list[str]:
+    """Names that packages registered as entry points."""
+    return sorted(_found(kind))
+
+
 def register(kind: str, name: str, thing: Any) -> None:
     """Make `thing` known as `name` in this process and in the worker processes of its runs."""
     _REGISTERED[kind, name] = thing

@@ -132,7 +132,8 @@ def _choice(thing: object, label: str, wanted: str | None) -> CodecChoice:
 
 def lacking(thing: object, protocol: type) -> list[str]:
     """What `protocol` asks for and `thing` does not have."""
-    return [name for name in sorted(protocol.__protocol_attrs__) if not hasattr(thing, name)]  # type: ignore[attr-defined]
+    wanted = {*protocol.__annotations__, *(name for name in vars(protocol) if not name.startswith("_"))}
+    return [name for name in sorted(wanted) if not hasattr(thing, name)]
 
 
 class OneCodec:

@@ -49,9 +49,16 @@ def _from_file(spec: str) -> str:
     metric = plugins.load("metric", spec)
     if not isinstance(metric, Metric):
         raise UsageError(f"{spec} is no metric: it must be an instance of a class of evalkit.metrics.base")
-    if metric.name in plugins.names("metric") and plugins.load("metric", metric.name) is not metric:
-        raise UsageError(f"{spec} is called {metric.name}, and so is another metric: give it a name of its own")
+    return use_metric(metric)
+
+
+def use_metric(metric: Metric) -> str:
+    """Make `metric`, an object of this process, known; returns its name. Raises UsageError where an installed metric
+    has that name."""
+    if metric.name in plugins.installed("metric"):
+        raise UsageError(f"a metric is given that is called {metric.name}, as an installed one: name it otherwise")
     plugins.register("metric", metric.name, metric)
+    load_metric.cache_clear()
     return metric.name
 
 
