@@ -3,8 +3,8 @@
     python -m nanocodec.training.gather speech/
 
 Nine voices in seven languages, 8.4 hours, and 250 learners of English, 5.2 hours: most of the real speech that the
-built-in codec heard. Needs git and, for Debian's packages, apt-get, dpkg-deb and ffmpeg (their G.722). Short recordings
-are joined, because an excerpt should not end in padding.
+built-in codec was trained on. Needs git and, for Debian's packages, apt-get, dpkg-deb and ffmpeg (for G.722). Short
+recordings are joined, because an excerpt should not end in padding.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from nanocodec.errors import CheckpointError, MismatchError, MissingWeightsError
 from nanocodec.mel import triangular_filters
 from nanocodec.training.frozen import Frozen, resample_fft
 
-RATE = 16_000  # Hz, what the encoder hears
+RATE = 16_000  # Hz, of the encoder's input
 N_FFT, WINDOW, HOP, MELS = 512, 400, 160, 64
 PREEMPHASIS = 0.97
 REDUCTION = 8  # of the squeeze

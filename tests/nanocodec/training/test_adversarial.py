@@ -36,7 +36,7 @@ from nanocodec.training.paper_losses import (
 RATE, SAMPLES, SLM_SAMPLES = 22_050, 3 * 1764, 1600
 NARROW = DiscriminatorConfig((2, 5), (3, 4, 5, 6, 6), (512, 128), ((0.0, 0.3), (0.3, 1.0)), 3)
 Module = TypeVar("Module", bound=nn.Module)
-GOLDEN = Path(__file__).parent / "golden" / "upstream-training.npz"
+GOLDEN = Path(__file__).parents[1] / "golden" / "upstream-training.npz"
 
 
 @pytest.fixture(scope="module")
