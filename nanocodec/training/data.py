@@ -337,7 +337,13 @@ def _seconds(line: int, row: dict[str, Any], column: str) -> float | None:
 
 
 def parse_source(text: str) -> tuple[str, float]:
-    """`SOURCE` or `SOURCE:SHARE` to a source and its share of the excerpts.
+    """Read a `--data` argument.
+
+    Args:
+        text: `SOURCE` or `SOURCE:SHARE`.
+
+    Returns:
+        The source, and its share of the excerpts (1 where none is given).
 
     Raises:
         ConfigError: a share that is not positive.
@@ -413,7 +419,17 @@ class Excerpts(Dataset[np.ndarray]):
         return np.stack([self[step, row, length] for row in range(size)])
 
     def loader(self, config: TrainConfig, first_step: int, rank: int, world: int) -> DataLoader[np.ndarray]:
-        """This process's part of every batch from `first_step` on, as tensors [batch / world, T]."""
+        """This process's part of the batches.
+
+        Args:
+            config: of the run, which says how many excerpts of which length.
+            first_step: where to begin.
+            rank: of this process.
+            world: processes.
+
+        Returns:
+            A loader of one tensor a step, float [batch / world, T] in [-1, 1].
+        """
 
         def batches() -> Iterator[list[tuple[int, int, int]]]:
             for step in range(first_step, config.steps):
@@ -424,7 +440,15 @@ class Excerpts(Dataset[np.ndarray]):
         return DataLoader(self, batch_sampler=batches(), num_workers=config.data.loaders)
 
     def held_out(self, count: int, seconds: float) -> list[np.ndarray]:
-        """The first `seconds` of up to `count` held-out segments of the first source, at the training level."""
+        """Speech to validate by, from the first source.
+
+        Args:
+            count: recordings at most.
+            seconds: of each at most, from its beginning.
+
+        Returns:
+            Held-out segments, float [T] each, at the excerpts' sampling rate and level.
+        """
         source = self.sources[0]
         chosen = [segment for segment in source.segments if segment.held_out][:count]
         waves = [soxr.resample(source.read(s, 0, int(seconds * s.rate)), s.rate, self.sample_rate) for s in chosen]

@@ -33,7 +33,14 @@ DiscriminatorOutput = tuple[list[Tensor], list[list[Tensor]]]  # scores, and fea
 
 
 class Conv2d(nn.Module):
-    """Weight-normed convolution, padded by reflection; the stride alone changes the size."""
+    """Weight-normed convolution, padded by reflection; the stride alone changes the size.
+
+    Args:
+        in_channels: I.
+        out_channels: O.
+        kernel: height and width, odd.
+        stride: along height and width.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: tuple[int, int], stride: tuple[int, int] = (1, 1)):
         super().__init__()
@@ -41,6 +48,7 @@ class Conv2d(nn.Module):
         self.conv = weight_norm(nn.Conv2d(in_channels, out_channels, kernel, stride, padding, padding_mode="reflect"))
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, I, H, W] to [B, O, ceil(H / stride), ceil(W / stride)]."""
         return self.conv(x)
 
 
@@ -63,6 +71,10 @@ class PeriodDiscriminator(_ScoredConvs):
     """Every `period`-th sample beside its successors: kernels reach over time only, strides are 3 but for the last.
 
     Audio [B, T] to a score [B, period, T / period / 3^(n-1)] and n + 1 feature maps [B, channels, time, period].
+
+    Args:
+        period: samples.
+        channels: of the n convolutions.
     """
 
     def __init__(self, period: int, channels: Sequence[int] = (32, 128, 512, 1024, 1024)):
@@ -81,7 +93,12 @@ class PeriodDiscriminator(_ScoredConvs):
 
 
 class MultiPeriodDiscriminator(nn.Module):
-    """One `PeriodDiscriminator` per period."""
+    """One `PeriodDiscriminator` per period.
+
+    Args:
+        periods: samples.
+        channels: of the convolutions of each.
+    """
 
     def __init__(self, periods: Sequence[int] = (2, 3, 5, 7, 11), channels: Sequence[int] = (32, 128, 512, 1024, 1024)):
         super().__init__()
@@ -93,7 +110,11 @@ class MultiPeriodDiscriminator(nn.Module):
 
 
 class STFTDiscriminator(_ScoredConvs):
-    """EnCodec's layers without dilation: spectrum [B, 2, T, F] to a score [B, F / 8, T] and 6 feature maps."""
+    """EnCodec's layers without dilation: spectrum [B, 2, T, F] to a score [B, F / 8, T] and 6 feature maps.
+
+    Args:
+        channels: of every convolution.
+    """
 
     def __init__(self, channels: int = 32):
         super().__init__()
@@ -142,7 +163,12 @@ class MultiBandSTFTDiscriminator(nn.Module):
 
 
 class Discriminators(nn.Module):
-    """Several discriminators as one: their scores and feature maps in order, of audio amplified by `gain`."""
+    """Several discriminators as one: their scores and feature maps in order.
+
+    Args:
+        discriminators: each from audio [B, T] to scores and feature maps.
+        gain: factor on the audio.
+    """
 
     def __init__(self, discriminators: Sequence[nn.Module], gain: float = 1.0):
         super().__init__()

@@ -79,7 +79,11 @@ def _call(command: Sequence[str], folder: Path) -> bytes:
 
 
 def download(origin: str, folder: Path) -> None:
-    """Put the files of an origin below the empty `folder`.
+    """Put the files of an origin below a folder.
+
+    Args:
+        origin: as of `Corpus`.
+        folder: empty.
 
     Raises:
         GatherError: a program is missing, or the origin cannot be reached.
@@ -135,7 +139,14 @@ def joined(recordings: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 def gather(corpus: Corpus, folder: Path) -> float:
-    """Write a corpus as FLAC files into `folder`/NAME, which appears once it is whole; its length in seconds.
+    """Write a corpus as FLAC files into `folder`/NAME, which appears once it is whole.
+
+    Args:
+        corpus: what to write.
+        folder: exists already.
+
+    Returns:
+        Length in seconds.
 
     Raises:
         GatherError: see `download`; also where the origin holds nothing of that kind.

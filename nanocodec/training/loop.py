@@ -244,7 +244,14 @@ class Trainer:
         return total, {name: loss.detach() for name, loss in parts.items()}
 
     def train_step(self, audio: Tensor) -> dict[str, Tensor]:
-        """One optimizer step on this process's [rows, T] samples; its losses."""
+        """Do one optimizer step.
+
+        Args:
+            audio: this process's part of the batch, float [rows, T] in [-1, 1], whole frames.
+
+        Returns:
+            The step's losses by name, scalars.
+        """
         config, phase = self.config, self.config.phase(self.step)
         if phase.freeze_encoder and not (self.step and config.phase(self.step - 1).freeze_encoder):
             self._adopt_average()

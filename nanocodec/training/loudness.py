@@ -93,7 +93,15 @@ class LoudnessLoss(nn.Module):
         return 0.1866055 * (self.threshold / 0.5) ** self.exponent * excess.clamp(min=0)
 
     def disturbances(self, decoded: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
-        """Symmetric and asymmetric disturbance [B, frames] of [B, T]; the asymmetric one counts what was added."""
+        """Both kinds of disturbance over time.
+
+        Args:
+            decoded: generated audio, float [B, T] in [-1, 1].
+            reference: real audio, of the same shape.
+
+        Returns:
+            Symmetric and asymmetric disturbance, [B, frames] each, from 0; the asymmetric one counts what was added.
+        """
         got, wanted = self.densities(decoded), self.densities(reference)
         # A transmission's frequency response is forgiven up to 20 dB, a frame's gain almost wholly.
         spoken = self.audible(wanted, 100) > 1e7
@@ -115,9 +123,16 @@ class LoudnessLoss(nn.Module):
         return weight * symmetric, weight * (disturbance * added).sum(1)
 
     def forward(self, decoded: Tensor, reference: Tensor) -> Tensor:
-        """Loss (a scalar) between two [B, T] batches of at least `SHORTEST`.
+        """Loss between excerpts of at least `SHORTEST` seconds.
 
-        A frame counts 45 at most, as in P.862, but by a curve, so that a bad one still learns.
+        A frame counts 45 at most, as in P.862, but by a curve, so that a bad one still has a gradient.
+
+        Args:
+            decoded: generated audio, float [B, T] in [-1, 1].
+            reference: real audio, of the same shape.
+
+        Returns:
+            A scalar, from 0.
         """
         symmetric, asymmetric = (
             over_time(CAP * (1 - torch.exp(-frames / CAP))) for frames in self.disturbances(decoded, reference)

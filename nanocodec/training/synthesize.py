@@ -92,6 +92,12 @@ def synthesize(folder: Path, count: int, seed: int = 0, progress: Callable[[str]
 
     Existing files are kept, so an interrupted call continues.
 
+    Args:
+        folder: made if need be.
+        count: files in all.
+        seed: of the draws.
+        progress: is called with a line of text where a synthesizer refuses.
+
     Returns:
         How many files are there afterwards; fewer than `count` where a synthesizer refused a sentence.
 

@@ -36,7 +36,12 @@ def _assign(module: nn.Module, name: str, value: Tensor) -> None:
 
 
 def initialize(model: NanoCodec, generator: torch.Generator) -> None:
-    """Variance-preserving weights; residual branches start small, so a layer starts near the identity."""
+    """Draw variance-preserving weights; residual branches start small, so a layer starts near the identity.
+
+    Args:
+        model: changed in place, weight-normed or not.
+        generator: drawn from.
+    """
     gains = {"audio_encoder.pre_conv.conv": 16.0, "audio_decoder.post_conv.conv": 0.05}  # speech has an RMS near 1/16
     for name, conv in model.named_modules():
         if isinstance(conv, nn.Conv1d | nn.ConvTranspose1d):
@@ -54,6 +59,10 @@ def copy_weights(source: NanoCodec, target: NanoCodec) -> None:
 
     A wider target then gives the source's tokens and samples: what the old channels read of the new ones is 0, and
     what the new ones read is left as it was (after Net2Net, Chen et al. 2016, arXiv:1511.05641).
+
+    Args:
+        source: folded.
+        target: changed in place.
 
     Raises:
         ConfigError: they differ in more than their widths, or the target is narrower, or the source's decoder ends on
@@ -99,9 +108,13 @@ def _without_widths(config: CodecConfig) -> CodecConfig:
 
 @torch.no_grad()
 def fold_standardization(codec: NanoCodec, audio: Tensor) -> None:
-    """Scale and shift the last encoder layer so that the latent of `audio` [B, T] is standardized without help.
+    """Scale and shift the encoder's last layer so that its latents are standardized without help.
 
     Averaged weights need statistics of their own: their activations are smaller than those of any single step.
+
+    Args:
+        codec: folded; changed in place.
+        audio: float [B, T] in [-1, 1], speech like that of training.
     """
     latent, _ = codec.encode_latent(audio)
     conv = codec.audio_encoder.post_conv.conv
@@ -228,7 +241,13 @@ class TrainingModel(nn.Module):
 
     @torch.no_grad()
     def track(self, mean: Tensor, square: Tensor, first: bool) -> None:
-        """Update the running statistics with a step's mean and mean square of the raw latents, each [D]."""
+        """Update the running statistics of the raw latents.
+
+        Args:
+            mean: of a step's latents, [latent_dim].
+            square: mean square of them, [latent_dim].
+            first: whether they replace what was there.
+        """
         rate = 1.0 if first else 0.03
         self.latent_mean.lerp_(mean.view(1, -1, 1), rate)
         now = self.latent_mean.view(-1)

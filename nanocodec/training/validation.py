@@ -21,7 +21,13 @@ is undefined for the pair is left out."""
 
 
 def load_scorer(name: str) -> Scorer:
-    """The function that `MODULE:FUNCTION` names.
+    """Import the function that scores reconstructions.
+
+    Args:
+        name: `MODULE:FUNCTION`.
+
+    Returns:
+        The function.
 
     Raises:
         ConfigError: there is none; the message says what is missing.
