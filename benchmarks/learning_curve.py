@@ -1,4 +1,4 @@
-"""Draw a training run: losses, codebook entropy and validation scores over the audio heard.
+"""Draw a training run: losses, codebook entropy and validation scores over the hours of audio trained on.
 
     python benchmarks/learning_curve.py RUN [RUN ...] --output curve.png
 

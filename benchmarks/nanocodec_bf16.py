@@ -36,9 +36,9 @@ def main() -> int:
         with torch.inference_mode():
             codes, _ = model.encode(torch.from_numpy(wav)[None])
             decoded = [model.decode(codes, precision=precision)[0, : len(wav)] for precision in ("fp32", "bf16")]
-        heard = [Audio(sound.numpy(), model.sample_rate).at(SCORE_RATE).wav for sound in decoded]
-        length = min(len(reference), *map(len, heard))
-        scores.append([PESQ_WB.score(Pair(reference[:length], sound[:length])) for sound in heard])
+        resampled = [Audio(sound.numpy(), model.sample_rate).at(SCORE_RATE).wav for sound in decoded]
+        length = min(len(reference), *map(len, resampled))
+        scores.append([PESQ_WB.score(Pair(reference[:length], sound[:length])) for sound in resampled])
         exact, rounded = scores[-1]
         print(f"{utterance.id:<32}{exact:>8.4f}{rounded:>8.4f}{rounded - exact:>+9.4f}", flush=True)
     exact, rounded = np.mean(scores, axis=0)

@@ -88,7 +88,14 @@ def _layout(wide: bool) -> torch.memory_format:
 
 
 class CausalConv:
-    """A causal convolution that remembers its last inputs, with the activation before it, if any."""
+    """A causal convolution that remembers its last inputs, with the activation before it, if any.
+
+    Args:
+        module: a causal `nanocodec.layers.Conv`.
+        activation: the module before it, half-snake; None for none.
+        batch: streams.
+        dtype: of the convolution, fp32 or bf16.
+    """
 
     def __init__(self, module: Any, activation: Any, batch: int, dtype: torch.dtype) -> None:
         conv = module.conv
@@ -153,7 +160,13 @@ def _packed(weight: Tensor, bias: Tensor, dilation: int, shape: torch.Size) -> C
 
 
 class CausalUpsample:
-    """A causal transposed convolution, each output of two frames' inputs, with the activation before it."""
+    """A causal transposed convolution, each output of two frames' inputs, with the activation before it.
+
+    Args:
+        module: a `nanocodec.layers.GroupedCausalUpsample`.
+        activation: the module before it, half-snake.
+        batch: streams.
+    """
 
     def __init__(self, module: Any, activation: Any, batch: int) -> None:
         weight = module.conv.weight.detach().float()
@@ -178,8 +191,13 @@ class CausalUpsample:
 
 
 class CausalBranch:
-    """The residual blocks of one kernel size, one after another; each but the last leaves it to the next to add what it
-    changes."""
+    """The residual blocks of one kernel size, one after another; each leaves it to the next to add what it changes.
+
+    Args:
+        branch: a causal `nanocodec.layers.ResBlock`.
+        batch: streams.
+        dtype: of the convolutions, fp32 or bf16.
+    """
 
     def __init__(self, branch: Any, batch: int, dtype: torch.dtype) -> None:
         self.blocks = [

@@ -27,7 +27,14 @@ WEIGHTS_NAME = "model.safetensors"  # of a folder of weights
 
 
 def resolve(source: str | Path) -> Path:
-    """The file that `source` means: a path, weights that ship with the package, or a release (downloaded if need be).
+    """Find the file that holds weights.
+
+    Args:
+        source: a file, a folder that holds model.safetensors, the name of weights that ship with the package, or that
+            of a release, which is downloaded if need be.
+
+    Returns:
+        The file.
 
     Raises:
         MissingWeightsError: nothing there; the message says what exists and how to get it.
@@ -58,7 +65,13 @@ def builtin_names() -> list[str]:
 
 
 def save(model: NanoCodec, path: str | Path, *, half: bool = False) -> None:
-    """Write a model's weights and configuration; `half` stores fp16, which `load` widens to fp32 again."""
+    """Write a model's weights and configuration.
+
+    Args:
+        model: on any device, weight-normed or folded.
+        path: the `.safetensors` file to write or replace.
+        half: store fp16, which `load` widens to fp32 again.
+    """
     tensors = {}
     for name, tensor in model.state_dict().items():
         tensor = tensor.detach().cpu().contiguous()
@@ -75,6 +88,9 @@ def load(path: str | Path) -> NanoCodec:
     Args:
         path: a `.safetensors` file that `save` wrote, a folder that holds one, or a `.nemo` archive.
 
+    Returns:
+        The model.
+
     Raises:
         CheckpointError: not such a file, or one whose tensors differ from what its configuration calls for.
     """
@@ -84,7 +100,15 @@ def load(path: str | Path) -> NanoCodec:
 
 
 def assemble(config: CodecConfig, tensors: dict[str, torch.Tensor], where: object) -> NanoCodec:
-    """The model that a configuration describes, holding these tensors; weight normalisation in them is folded.
+    """Make the model that a configuration describes and give it weights.
+
+    Args:
+        config: of the codec.
+        tensors: the model's state dict, weight-normed or folded, under upstream's names.
+        where: what an error names as their origin.
+
+    Returns:
+        The model: folded, in eval mode, fp32.
 
     Raises:
         MismatchError: the tensors are not exactly the model's.
@@ -126,6 +150,11 @@ def _read_safetensors(path: Path) -> tuple[CodecConfig, dict[str, torch.Tensor]]
 def load_strictly(model: NanoCodec, tensors: dict[str, torch.Tensor], where: object) -> None:
     """Give a model these tensors after checking that names, shapes, types and finiteness agree in full.
 
+    Args:
+        model: folded; on the meta device it takes over the tensors themselves.
+        tensors: by name.
+        where: what an error names as their origin.
+
     Raises:
         MismatchError: holding the name of every missing, unexpected and wrong tensor.
     """
@@ -149,9 +178,14 @@ def load_strictly(model: NanoCodec, tensors: dict[str, torch.Tensor], where: obj
 
 
 def convert(source: str | Path, folder: str | Path) -> Path:
-    """Write any weights that `load` reads as a folder of `model.safetensors` (folded) and a readable `config.json`.
+    """Write weights as a folder of `model.safetensors` (folded) and a readable `config.json`.
 
-    Returns the safetensors file.
+    Args:
+        source: whatever `load` reads.
+        folder: made if need be.
+
+    Returns:
+        The safetensors file.
 
     Raises:
         CheckpointError: as `load`, or a folder that cannot be written.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 from nanocodec.config import VARIANTS, CodecConfig, UnknownVariantError, get_config
@@ -22,7 +23,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nanocodec",
-        description="NanoCodec, a low-frame-rate neural speech codec: encode, decode, look inside, train.",
+        description="NanoCodec, a low-frame-rate neural speech codec: encode, decode, inspect, export, train.",
         epilog="examples:\n"
         "  nanocodec encode speech.wav tokens.npz\n"
         "  nanocodec decode tokens.npz decoded.wav\n"
@@ -30,11 +31,12 @@ def _parser() -> argparse.ArgumentParser:
         "  nanocodec COMMAND --help",
         formatter_class=_Formatter,
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('nanocodec-evalkit')}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     info = commands.add_parser(
         "info",
-        help="list the variants, or describe one variant, weights file or token file",
+        help="list the variants, or describe a variant, a weights file or a token file",
         epilog="examples:\n  nanocodec info\n  nanocodec info 1.1k\n  nanocodec info model.safetensors\n"
         "  nanocodec info tokens.npz",
         formatter_class=_Formatter,
@@ -43,16 +45,18 @@ def _parser() -> argparse.ArgumentParser:
 
     encode = commands.add_parser(
         "encode",
-        help="audio file to token file",
+        help="encode an audio file to a token file",
         epilog="example:\n  nanocodec encode speech.flac tokens.npz",
         formatter_class=_Formatter,
     )
-    encode.add_argument("audio", type=Path, help="WAV, FLAC, Ogg or MP3; mixed to mono and resampled as needed")
+    encode.add_argument(
+        "audio", type=Path, help="any format of libsndfile (WAV, FLAC, Ogg, MP3, ...); mixed to mono and resampled"
+    )
     encode.add_argument("tokens", type=Path, help="the .npz file to write")
 
     decode = commands.add_parser(
         "decode",
-        help="token file to audio file",
+        help="decode a token file to an audio file",
         epilog="example:\n  nanocodec decode tokens.npz decoded.wav",
         formatter_class=_Formatter,
     )
@@ -64,13 +68,13 @@ def _parser() -> argparse.ArgumentParser:
             "--model",
             default=default,
             help="built-in or released weights by name, a folder that `convert` wrote, a .safetensors or .nemo file "
-            + (f"(default: {default})" if default else "(default: what the tokens were made with)"),
+            + (f"(default: {default})" if default else "(default: the model that made the tokens)"),
         )
         command.add_argument("--device", default="cpu", help="cpu (default) or cuda")
 
     convert = commands.add_parser(
         "convert",
-        help="weights of any kind to a folder of safetensors",
+        help="convert weights to a folder of safetensors",
         description="Write weights that NVIDIA NeMo saved (.nemo) as model.safetensors, weight normalisation folded, "
         "and config.json. Needs no NeMo, and runs nothing that the file may carry.",
         epilog="examples:\n  nanocodec convert model.nemo out/\n  nanocodec convert 1.78k out/\n"
@@ -82,9 +86,9 @@ def _parser() -> argparse.ArgumentParser:
 
     export = commands.add_parser(
         "export",
-        help="the codec as ONNX, encoder and decoder",
-        description="Write encoder.onnx (audio [B, N * hop] to codes [B, K, N]) and decoder.onnx (the way back), batch "
-        "and length free, and check both in ONNX Runtime. Needs the extra `export`.",
+        help="export the codec as ONNX: encoder and decoder",
+        description="Write encoder.onnx (audio [B, N * hop] to codes [B, K, N]) and decoder.onnx (codes to audio), "
+        "with dynamic batch size and length, and check both in ONNX Runtime. Needs the extra `export`.",
         epilog="examples:\n  nanocodec export onnx/\n  nanocodec export onnx/ --model model.nemo",
         formatter_class=_Formatter,
     )
@@ -94,18 +98,19 @@ def _parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser(
         "train",
-        help="train a codec from a YAML file",
+        help="train a codec",
         description="Train a codec. The run's folder receives state.pt, log.jsonl, codec.safetensors (averaged "
         "weights) and tensorboard/. Needs the extra `train`.",
         epilog="examples:\n"
-        "  nanocodec train configs/training/mini-1.1k.yaml --data speech/ --run runs/mini\n"
-        "  nanocodec train configs/training/mini-1.1k.yaml --data speech/:0.7 --data synthetic/:0.3 "
-        "--synthesize synthetic/ --run runs/mini --resume\n"
-        "  nanocodec train configs/training/nanocodec-1.1k.yaml --data mls.jsonl:0.9 "
-        "--data hub:OWNER/SET#train:0.1 --run runs/1.1k --device cuda --devices 8 --nodes 6",
+        "  nanocodec train mini-1.1k --data speech/ --run runs/mini\n"
+        "  nanocodec train mini-1.1k --data speech/:0.7 --data synthetic/:0.3 --synthesize synthetic/ --run runs/mini "
+        "--resume\n"
+        "  nanocodec train nanocodec-1.1k --data mls.jsonl:0.9 --data hub:OWNER/SET#train:0.1 --run runs/1.1k "
+        "--device cuda --devices 8 --nodes 6\n"
+        "  nanocodec train my.yaml --data speech/ --run runs/mine     # `extends: mini-1.1k` and what differs",
         formatter_class=_Formatter,
     )
-    train.add_argument("config", type=Path, help="a training configuration (YAML)")
+    train.add_argument("config", help="a YAML file, or the name of a built-in configuration, such as mini-1.1k")
     train.add_argument(
         "--data", action="append", required=True, metavar="SOURCE[:SHARE]",
         help="audio to train on and its share of the excerpts (default 1): a folder, a manifest (CSV with a column "
@@ -115,17 +120,19 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--cache", type=Path, metavar="DIR", help="folder for the data's index (default: RUN/cache); runs may share it"
     )
-    train.add_argument("--resume", action="store_true", help="continue from the run's state, to the step")
-    train.add_argument("--steps", type=int, help="stop after this many steps in all, with the decay before it")
-    train.add_argument("--start", metavar="MODEL", help="begin from trained weights of the same architecture")
+    train.add_argument("--resume", action="store_true", help="continue from the state in the run's folder")
+    train.add_argument(
+        "--steps", type=int, metavar="N", help="stop after N steps in all; the learning rate decays before"
+    )
+    train.add_argument("--start", metavar="MODEL", help="start from trained weights of the same architecture")
     train.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     train.add_argument(
-        "--devices", type=int, default=1, metavar="N", help="processes per machine, one GPU each if cuda"
+        "--devices", type=int, default=1, metavar="N", help="processes per machine; with cuda, one GPU each"
     )
     train.add_argument("--nodes", type=int, default=1, metavar="N", help="machines (torchrun or SLURM starts them)")
     train.add_argument(
         "--synthesize", type=Path, metavar="DIR",
-        help="first fill DIR with speech from espeak-ng, flite and festival (whichever are installed)",
+        help="first fill DIR with speech from espeak-ng, flite and festival (those that are installed)",
     )  # fmt: skip
     train.add_argument("--utterances", type=int, default=1200, help="how many --synthesize makes (default 1200)")
     return parser
@@ -331,7 +338,11 @@ def _train(arguments: argparse.Namespace) -> None:
     if arguments.resume:
         resumed = trainer.resume()
         if fabric.is_global_zero:
-            _say(f"resumed at step {trainer.step}" if resumed else "no state to resume; starting afresh")
+            _say(
+                f"Resumed at step {trainer.step:,}" if resumed else f"{arguments.run}: no state yet; starting at step 0"
+            )
+    if fabric.is_global_zero:
+        _say(trainer.header())
     trainer.train(_say)
 
 

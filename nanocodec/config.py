@@ -18,7 +18,11 @@ Dilations = tuple[int, ...] | tuple[tuple[int, ...], ...]
 
 
 def stage_dilations(dilations: Dilations, stages: int) -> tuple[tuple[int, ...], ...]:
-    """Dilations of each stage's residual blocks, whether a config gives them once or per stage."""
+    """Dilations of each stage's residual blocks, whether a config gives them once or per stage.
+
+    Raises:
+        ValueError: they are given for another number of stages.
+    """
     if isinstance(dilations[0], int):
         return (dilations,) * stages
     if len(dilations) != stages:

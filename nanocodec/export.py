@@ -59,11 +59,18 @@ class Exported:
 
 
 def export_onnx(model: NanoCodec, folder: str | Path) -> Exported:
-    """Write `encoder.onnx` (audio float32 [B, N * hop] to codes int32 [B, K, N]) and `decoder.onnx` (codes int64
-    [B, K, N] to audio float32 [B, N * hop]) into `folder`, and check both in ONNX Runtime.
+    """Write a codec as ONNX and check it in ONNX Runtime.
 
-    Both carry the codec's configuration in their metadata (`nanocodec.config`). The audio must fill whole frames: pad
-    it with zeros; LFSC also needs at least 4 frames.
+    Both files carry the codec's configuration in their metadata (`nanocodec.config`). The audio must fill whole frames:
+    pad it with zeros; LFSC also needs at least 4 frames.
+
+    Args:
+        model: on the CPU; it is folded.
+        folder: made if need be. It gets `encoder.onnx` (audio float32 [B, N * hop] to codes int32 [B, K, N]) and
+            `decoder.onnx` (codes int64 [B, K, N] to audio float32 [B, N * hop]).
+
+    Returns:
+        The two files and how far each is from the model.
 
     Raises:
         ImportError: the extra `export` is not installed.

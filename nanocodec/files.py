@@ -18,7 +18,14 @@ class FileError(Exception):
 
 
 def read_audio(path: Path, sample_rate: int) -> tuple[np.ndarray, int]:
-    """Mono float32 [T] at `sample_rate`, and the file's own rate; channels are averaged.
+    """Read an audio file.
+
+    Args:
+        path: in any format that libsndfile reads.
+        sample_rate: wanted, in Hz; soxr (HQ) resamples to it.
+
+    Returns:
+        Mono float32 [T] at `sample_rate`, channels averaged; and the file's own rate in Hz.
 
     Raises:
         FileError: missing, not audio, empty, or with samples that are not finite.
@@ -40,7 +47,12 @@ def read_audio(path: Path, sample_rate: int) -> tuple[np.ndarray, int]:
 
 
 def write_audio(path: Path, audio: np.ndarray, sample_rate: int) -> None:
-    """16-bit audio in the format that the suffix names.
+    """Write 16-bit audio in the format that the suffix names.
+
+    Args:
+        path: the file to write.
+        audio: float [T] in [-1, 1].
+        sample_rate: Hz.
 
     Raises:
         FileError: a suffix that names no audio format, or a folder that cannot be written to.
@@ -52,7 +64,18 @@ def write_audio(path: Path, audio: np.ndarray, sample_rate: int) -> None:
 
 
 def write_tokens(path: Path, codes: np.ndarray, samples: int, config: dict[str, Any], model: str) -> None:
-    """Codes [K, N] with all that decoding needs: the model's name, its configuration and the sample count."""
+    """Write codes with all that decoding needs.
+
+    Args:
+        path: the `.npz` file to write.
+        codes: integers [K, N].
+        samples: of the audio that was encoded.
+        config: the model's, as plain data.
+        model: its name, for `NanoCodec.from_pretrained`.
+
+    Raises:
+        FileError: a place that cannot be written to.
+    """
     header = json.dumps({"format": TOKENS_FORMAT, "model": model, "samples": samples, "config": config})
     try:
         with path.open("wb") as file:
@@ -62,7 +85,13 @@ def write_tokens(path: Path, codes: np.ndarray, samples: int, config: dict[str, 
 
 
 def read_tokens(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
-    """Codes int32 [K, N] and the header that `write_tokens` stored.
+    """Read what `write_tokens` wrote.
+
+    Args:
+        path: the `.npz` file.
+
+    Returns:
+        Codes int32 [K, N], and `model`, `samples` and `config`.
 
     Raises:
         FileError: missing, or not such a file.

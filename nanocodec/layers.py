@@ -27,11 +27,20 @@ LEAKY_SLOPE = 0.01  # torch's default, as upstream; not HiFi-GAN's 0.1
 
 
 def pad_at_ends(x: Tensor, left: int, right: int, mode: PadMode, lengths: Tensor | None = None) -> Tensor:
-    """Pad [B, C, T] to [B, C, left + T + right], on the right of each item's own end.
+    """Pad sequences, on the right at each item's own end.
 
-    With `lengths`, output column t of an item is its input column t - left, extended past both ends by `mode`;
-    columns beyond `right` samples after the item's end carry no meaning. Reflection bounces back and forth where an
-    item is shorter than the padding, which torch's own reflect refuses.
+    Reflection goes back and forth where an item is shorter than the padding, which torch's own reflect refuses.
+
+    Args:
+        x: float [B, C, T].
+        left: columns to add before the first.
+        right: columns to add after an item's last.
+        mode: zeros, replicate or reflect.
+        lengths: int64 [B], or None where every item fills its row.
+
+    Returns:
+        [B, C, left + T + right]. Column t of an item is its input column t - left, extended past both ends by `mode`;
+        columns beyond `right` samples after the item's end carry no meaning.
     """
     total = x.shape[-1]
     if left == 0 and right == 0 and (lengths is None or mode != "zeros"):
@@ -59,6 +68,15 @@ class Conv(nn.Module):
 
     Causal: all padding (zeros) is on the left. Otherwise it is symmetric: (kernel - 1) * dilation / 2 for stride 1
     and (stride + 1) // 2 for a downsampling convolution of kernel 2 * stride.
+
+    Args:
+        in_channels: I.
+        out_channels: O.
+        kernel_size: in samples.
+        stride: T samples become T // stride.
+        dilation: between the kernel's samples.
+        pad_mode: what a convolution that is not causal is padded with.
+        causal: whether it looks backwards only.
     """
 
     def __init__(
@@ -85,6 +103,7 @@ class Conv(nn.Module):
         self.causal = causal
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """[B, I, T] to [B, O, T // stride]."""
         if self.causal:  # nothing to the right is ever read, so lengths do not matter
             return self.conv(F.pad(x, (self.left, 0)))
         return self.conv(pad_at_ends(x, self.left, self.right, self.pad_mode, lengths))
@@ -95,6 +114,10 @@ class GroupedCausalUpsample(nn.Module):
 
     Written as a small matrix product and an overlap-add of neighbouring frames, which is what the transposed
     convolution trimmed by `rate` samples on the right amounts to; grouped transposed kernels are slow on CPUs.
+
+    Args:
+        channels: C, of the input.
+        rate: samples that each of the input's becomes.
     """
 
     def __init__(self, channels: int, rate: int):
@@ -104,6 +127,7 @@ class GroupedCausalUpsample(nn.Module):
         self.rate = rate
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """[B, C, T] to [B, C // 2, T * rate]."""
         batch, channels, frames = x.shape
         weight = self.conv.weight.view(channels // 2, 2, 2 * self.rate)
         pairs = x.view(batch, channels // 2, 2, frames).transpose(2, 3)
@@ -114,7 +138,12 @@ class GroupedCausalUpsample(nn.Module):
 
 
 class DenseUpsample(nn.Module):
-    """Non-causal transposed convolution of LFSC, kernel 2 * rate, C channels to C // 2, T frames to T * rate."""
+    """Non-causal transposed convolution of LFSC, kernel 2 * rate.
+
+    Args:
+        channels: C, of the input.
+        rate: samples that each of the input's becomes.
+    """
 
     def __init__(self, channels: int, rate: int):
         super().__init__()
@@ -127,6 +156,7 @@ class DenseUpsample(nn.Module):
         )
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """[B, C, T] to [B, C // 2, T * rate]."""
         if lengths is not None:  # alone, an item meets zeros after its end
             x = x * valid_mask(lengths, x.shape[-1])[:, None, :]
         return self.conv(x)
@@ -150,7 +180,7 @@ def full_precision(device: torch.device) -> Iterator[None]:
 
 
 def valid_mask(lengths: Tensor, total: int) -> Tensor:
-    """Bool [B, total]: True where a column belongs to the item."""
+    """Bool [B, total]: True where a column belongs to the item, for lengths [B]."""
     return torch.arange(total, device=lengths.device)[None, :] < lengths[:, None]
 
 
@@ -162,6 +192,7 @@ class Snake(nn.Module):
         self.alpha = nn.Parameter(torch.ones(1, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, C, T] to the same shape."""
         return x + (self.alpha + 1e-9).reciprocal() * torch.sin(self.alpha * x).square()
 
 
@@ -207,6 +238,7 @@ class HalfSnake(nn.Module):
         self.snake_act = Snake(channels // 2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, C, T] to the same shape."""
         if torch.is_grad_enabled() and x.requires_grad and not torch.jit.is_tracing():
             return _HalfSnakeFunction.apply(x, self.snake_act.alpha)
         half = self.snake_act.alpha.shape[1]
@@ -214,13 +246,14 @@ class HalfSnake(nn.Module):
 
 
 class Activation(nn.Module):
-    """The activation a config names; a wrapper so that parameters are called `*.activation.snake_act.alpha`."""
+    """The activation that a config names, `half_snake` or `lrelu`; its parameter is `activation.snake_act.alpha`."""
 
     def __init__(self, kind: str, channels: int):
         super().__init__()
         self.activation: nn.Module = HalfSnake(channels) if kind == "half_snake" else nn.LeakyReLU(LEAKY_SLOPE)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, C, T] to the same shape."""
         return self.activation(x)
 
 
@@ -235,6 +268,7 @@ class ResidualBlock(nn.Module):
         self.skip_conv = Conv(channels, channels, kernel_size, **conv)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """[B, C, T] to the same shape."""
         hidden = self.input_conv(self.input_activation(x), lengths)
         return x + self.skip_conv(self.skip_activation(hidden), lengths)
 
@@ -249,6 +283,7 @@ class ResBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """[B, C, T] to the same shape."""
         for block in self.res_blocks:
             x = block(x, lengths)
         return x
@@ -266,6 +301,7 @@ class ResLayer(nn.Module):
         )
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """[B, C, T] to the same shape."""
         total = self.res_blocks[0](x, lengths)
         for block in self.res_blocks[1:]:
             total = total + block(x, lengths)

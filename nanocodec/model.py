@@ -23,6 +23,12 @@ class NanoCodec(nn.Module):
     >>> codec = NanoCodec.builtin()
     >>> codes, _ = codec.encode(audio)         # audio float [B, T] in [-1, 1] at codec.sample_rate
     >>> decoded = codec.decode(codes)          # [B, N * codec.hop]; trim it to T
+
+    Args:
+        config: of the codec; the weights are random (`from_pretrained` loads trained ones).
+
+    Raises:
+        ValueError: a configuration that describes no codec.
     """
 
     def __init__(self, config: CodecConfig):
@@ -49,12 +55,15 @@ class NanoCodec(nn.Module):
 
     @classmethod
     def from_pretrained(cls, source: str | Path) -> NanoCodec:
-        """Load trained weights, folded and in eval mode.
+        """Load trained weights.
 
         Args:
             source: `mini-1.1k`, which is built in; a released variant (`0.6k`, `1.78k`, `1.89k`, `lfsc`), taken from
                 the cache or downloaded at its pinned revision; a `.nemo` or `.safetensors` file; or a folder that
                 `nanocodec convert` wrote.
+
+        Returns:
+            The model: folded, in eval mode, on the CPU.
 
         Raises:
             MissingWeightsError: no such weights here; the message says which exist and the command that fetches.
@@ -94,9 +103,17 @@ class NanoCodec(nn.Module):
         return lengths.to(torch.int64)
 
     def encode_latent(self, audio: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Audio [B, T] to the unquantized latent [B, latent_dim, N] and frame counts int64 [B].
+        """Audio to the unquantized latent; each item is padded with zeros to whole frames.
 
-        Each item is padded with zeros to ceil(length / hop) whole frames.
+        Args:
+            audio: float [B, T], mono samples in [-1, 1] at `sample_rate`.
+            lengths: samples per item, integer [B]; None when every item fills its row.
+
+        Returns:
+            Latents [B, latent_dim, N], N = ceil(T / hop), unbounded; and the frames per item, int64 [B].
+
+        Raises:
+            ValueError: another shape, or lengths that do not fit.
         """
         if audio.dim() != 2:
             raise ValueError(f"audio must be [B, T] samples, got shape {list(audio.shape)}")
@@ -123,6 +140,9 @@ class NanoCodec(nn.Module):
         Returns:
             codes int32 [B, K, N] in [0, codebook_size), N = ceil(T / hop), zero past an item's end; and the frames
             per item, int64 [B].
+
+        Raises:
+            ValueError: another shape, or lengths that do not fit.
         """
         with full_precision(audio.device):
             latent, frames = self.encode_latent(audio, lengths)
@@ -165,7 +185,11 @@ class NanoCodec(nn.Module):
         return audio
 
     def streaming_decoder(self, batch: int = 1, precision: Precision = "fp32") -> StreamingDecoder:
-        """A decoder that takes codes chunk by chunk, for `batch` independent streams; see `StreamingDecoder`.
+        """A decoder that takes codes chunk by chunk; see `nanocodec.streaming.StreamingDecoder`.
+
+        Args:
+            batch: independent streams.
+            precision: as of `decode`.
 
         Raises:
             ValueError: a model whose decoder is not causal (LFSC).
@@ -173,10 +197,14 @@ class NanoCodec(nn.Module):
         return StreamingDecoder(self.audio_decoder, self.vector_quantizer, batch, precision)
 
     def streaming_encoder(self, batch: int = 1) -> StreamingEncoder:
-        """An encoder that takes audio chunk by chunk, `lookahead` samples behind; see `StreamingEncoder`."""
+        """An encoder that takes audio chunk by chunk; see `nanocodec.streaming.StreamingEncoder`.
+
+        Args:
+            batch: independent streams.
+        """
         return StreamingEncoder(self.audio_encoder, self.vector_quantizer, self.config, batch)
 
     def forward(self, audio: Tensor) -> Tensor:
-        """Audio [B, T] through encoder, straight-through quantizer and decoder: [B, ceil(T / hop) * hop]."""
+        """Audio float [B, T] through encoder, straight-through quantizer and decoder: [B, ceil(T / hop) * hop]."""
         latent, _ = self.encode_latent(audio)
         return self.audio_decoder(self.vector_quantizer(latent))[:, 0]

@@ -60,7 +60,13 @@ def is_nemo(path: Path) -> bool:
 
 
 def read(path: Path) -> tuple[CodecConfig, dict[str, Tensor]]:
-    """The codec's configuration, and the tensors of encoder, quantizer and decoder under upstream's names.
+    """Read a `.nemo` file.
+
+    Args:
+        path: the file, which may be damaged or hostile.
+
+    Returns:
+        The codec's configuration, and the tensors of encoder, quantizer and decoder under upstream's names.
 
     Raises:
         CheckpointError: for anything that is not a NeMo codec, and every kind of damage or malice; nothing in the

@@ -16,7 +16,11 @@ _EPS = 1e-3  # keeps tanh's asymptotes from rounding to a level of their own
 
 
 class FiniteScalarQuantizer(nn.Module):
-    """One codebook: [B, D, N] latents, D = len(levels), to and from integers in [0, prod(levels))."""
+    """One codebook: [B, D, N] latents, D = len(levels), to and from integers in [0, prod(levels)).
+
+    Args:
+        levels: of each dimension, at least 2.
+    """
 
     num_levels: Tensor
     dim_base_index: Tensor
@@ -57,6 +61,10 @@ class GroupFiniteScalarQuantizer(nn.Module):
     """Several codebooks side by side; codebook g holds latent dimensions g * d ... g * d + d - 1.
 
     All have the same levels: each is computed as one more item of the batch, by the first.
+
+    Args:
+        levels: of each codebook's dimensions.
+        num_codebooks: K.
     """
 
     def __init__(self, levels: tuple[int, ...], num_codebooks: int):

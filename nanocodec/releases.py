@@ -67,7 +67,7 @@ RELEASES: dict[str, Release] = {
 
 
 def cached(variant: str) -> Path | None:
-    """The release's file where it is on this machine already; never touches the network.
+    """The file of the release called `variant` where it is on this machine; never touches the network.
 
     Found in huggingface_hub's cache by its layout, so that the package itself is not needed for reading.
     """
@@ -80,7 +80,13 @@ def cached(variant: str) -> Path | None:
 
 
 def fetch(variant: str) -> Path:
-    """The release's file, from the cache or else downloaded at its pinned revision.
+    """Get the file of a release, from the cache or else downloaded at its pinned revision.
+
+    Args:
+        variant: a key of `RELEASES`.
+
+    Returns:
+        The file, whose sha256 was compared with the recorded one, where there is one.
 
     Raises:
         MissingWeightsError: not cached and not to be had now; names file, revision and the command.

@@ -96,7 +96,14 @@ class StreamingDecoder:
 
     @torch.inference_mode()
     def reset(self, streams: Iterable[int] | None = None) -> None:
-        """Start afresh, as if nothing had been pushed: all streams, or those named by their place in the batch."""
+        """Start afresh, as if nothing had been pushed.
+
+        Args:
+            streams: places in the batch; None for all.
+
+        Raises:
+            ValueError: a place that the batch does not have.
+        """
         places = range(self.batch) if streams is None else list(streams)
         for place in places:
             if not 0 <= place < self.batch:
@@ -107,7 +114,7 @@ class StreamingDecoder:
 
 
 def lookahead(config: CodecConfig) -> int:
-    """How many samples past its own end a frame's code depends on, from the kernels, dilations and strides.
+    """How many samples past its own end a frame's codes depend on, from the kernels, dilations and strides.
 
     24,000 samples, 13.6 frames or 1.09 s, for NanoCodec at 12.5 frames per second: the encoder, unlike the decoder,
     is not causal.
@@ -157,7 +164,13 @@ class StreamingEncoder:
 
     @torch.inference_mode()
     def push(self, audio: Tensor) -> Tensor:
-        """Take the next samples, float [B, T], T >= 0; return the codes, int32 [B, K, n], n >= 0, decided by now.
+        """Encode the next samples.
+
+        Args:
+            audio: float [B, T] in [-1, 1], T >= 0, at the codec's sampling rate.
+
+        Returns:
+            The codes that are decided by now and were not before, int32 [B, K, n], n >= 0.
 
         Raises:
             ValueError: another shape, or after `finish` without `reset`.
@@ -171,7 +184,14 @@ class StreamingEncoder:
 
     @torch.inference_mode()
     def finish(self) -> Tensor:
-        """Say that no more audio comes: the remaining codes, int32 [B, K, n], the last frame padded with zeros."""
+        """Say that no more audio comes.
+
+        Returns:
+            The remaining codes, int32 [B, K, n]; the last frame is padded with zeros.
+
+        Raises:
+            ValueError: nothing was pushed, or it was finished before.
+        """
         if self._finished or not self._samples:
             raise ValueError("nothing to finish: push audio first")
         self._finished = True

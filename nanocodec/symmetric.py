@@ -82,7 +82,11 @@ class Delay:
 
 
 class SymmetricBranch:
-    """The residual blocks of one kernel size, one after another."""
+    """The residual blocks of one kernel size, one after another.
+
+    Args:
+        branch: a `nanocodec.layers.ResBlock` that is not causal.
+    """
 
     def __init__(self, branch: Any) -> None:
         self.blocks = [
@@ -98,7 +102,11 @@ class SymmetricBranch:
 
 
 class SymmetricLayer:
-    """A residual layer: the mean of its branches, as far as all of them have come."""
+    """A residual layer: the mean of its branches, as far as all of them have come.
+
+    Args:
+        layer: a `nanocodec.layers.ResLayer` that is not causal.
+    """
 
     def __init__(self, layer: Any) -> None:
         self.branches = [SymmetricBranch(branch) for branch in layer.res_blocks]

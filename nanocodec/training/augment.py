@@ -10,7 +10,16 @@ def equalize(audio: np.ndarray, sample_rate: int, depth_db: float, rng: np.rando
     """A random smooth equalizer, as of another microphone: a low and a high shelf of up to +- `depth_db` each.
 
     The gain in dB moves from one shelf to the other along a logistic curve over the logarithm of frequency, with a
-    random centre between 200 Hz and 5 kHz. Zero phase, so the audio [T] keeps its timing.
+    random centre between 200 Hz and 5 kHz. Zero phase, so the audio keeps its timing.
+
+    Args:
+        audio: float [T].
+        sample_rate: Hz.
+        depth_db: largest gain of a shelf, in dB.
+        rng: drawn from.
+
+    Returns:
+        float [T].
     """
     low, high = rng.uniform(-depth_db, depth_db, 2)
     centre, width = np.log(rng.uniform(200, 5000)), rng.uniform(0.2, 0.8)
@@ -23,7 +32,12 @@ def reverberate(audio: np.ndarray, sample_rate: int, rng: np.random.Generator) -
     """A random small room: the direct sound and exponentially decaying noise, RT60 0.1 to 0.5 s, 6 to 20 dB below.
 
     Args:
-        audio: samples [T]; the tail past T is cut off, the level kept.
+        audio: float [T].
+        sample_rate: Hz.
+        rng: drawn from.
+
+    Returns:
+        float [T] with the energy of `audio`; the tail past T is cut off.
     """
     rt60, below = rng.uniform(0.1, 0.5), rng.uniform(6, 20)
     time = np.arange(int(rt60 * sample_rate)) / sample_rate

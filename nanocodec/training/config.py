@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field, fields, replace
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,8 @@ import yaml
 from nanocodec.config import CodecConfig, UnknownVariantError, get_config
 from nanocodec.training.discriminators import DiscriminatorConfig
 from nanocodec.training.loudness import RATE, SHORTEST
+
+BASE = "paper"  # the built-in configuration that others extend, without a model of its own
 
 
 class ConfigError(Exception):
@@ -26,8 +29,8 @@ class Phase:
         until: last step of the phase (exclusive).
         batch: excerpts per step, over all processes.
         frames: codec frames per excerpt.
-        waveform: train the waveform losses; without them the guides alone learn, which costs half.
-        guided: train the guides, where the configuration has any.
+        waveform: train the waveform losses; without them only the auxiliary heads' losses count, at half the cost.
+        auxiliary_heads: train the auxiliary heads, where the configuration has any.
         quantized: probability that an excerpt is quantized (straight-through). The others keep continuous latents
             with uniform noise of half a quantization step, so gradients are exact.
         adversarial: train against the discriminators, where the configuration has any.
@@ -40,7 +43,7 @@ class Phase:
     batch: int
     frames: int
     waveform: bool = True
-    guided: bool = True
+    auxiliary_heads: bool = True
     quantized: float = 1.0
     adversarial: bool = True
     lr_scale: float = 1.0
@@ -54,8 +57,8 @@ class LossWeights:
     Attributes:
         mel, stft, adversarial, feature_matching: the paper's, see `nanocodec.training.paper_losses`.
         speaker: the paper's speaker-consistency loss (0.1 there); needs `TrainConfig.speaker_encoder`.
-        spectral: this project's `SpectralLoss`, which hears quiet sounds better and costs less.
-        loudness: `LoudnessLoss`, PESQ's own disturbance: what it teaches, PESQ overstates.
+        spectral: this project's `SpectralLoss`, which is more sensitive to quiet sounds and costs less.
+        loudness: `LoudnessLoss`, PESQ's own disturbance; PESQ overstates a codec that was trained with it.
     """
 
     mel: float = 1.0
@@ -68,12 +71,12 @@ class LossWeights:
 
 
 @dataclass(frozen=True)
-class GuideWeights:
-    """Factors on the guides' losses (see `nanocodec.training.training_model.Guides`), which short runs live by.
+class AuxiliaryWeights:
+    """Factors on the losses of `nanocodec.training.training_model.AuxiliaryHeads`, which short runs need.
 
     Attributes:
         mel: log-mel spectrum read off the encoder and off the decoder's first stage.
-        harmonics: fine spectrum below 1 kHz, read off the same: it carries the pitch, which the mel bands blur.
+        harmonics: fine spectrum below 1 kHz, read off the same stages: it carries the pitch, which mel bands blur.
         waveform: band-limited waveform read off the decoder's next two stages, sample by sample.
         spectral: the same waveforms' spectra.
     """
@@ -117,12 +120,14 @@ class TrainConfig:
         clip: largest norm of the generator's gradient; 0 for no limit.
         ema: decay of the averaged weights, which are what is validated and kept.
         weight_norm: train with weight normalisation, as upstream; plain weights cost less.
-        standardize: keep the latent's spread with running statistics (see `Trainee.standardize`).
-        guides: auxiliary heads, dropped at export; None for none.
+        standardize: keep the latent's spread with running statistics (see `TrainingModel.standardize`).
+        auxiliary_heads: heads on inner stages, dropped at export; None for none.
         discriminators: None trains without adversarial losses.
         discriminator_every: discriminators learn on every so many steps.
         discriminator_lr: their Adam's learning rate; its schedule is the generator's.
         precision: Lightning Fabric's name, "32-true" or "bf16-mixed".
+        scorer: `MODULE:FUNCTION` that scores validation speech, see `nanocodec.training.validation.Scorer`; None leaves
+            the codes' statistics.
     """
 
     model: CodecConfig
@@ -144,7 +149,7 @@ class TrainConfig:
     losses: LossWeights = field(default_factory=LossWeights)
     n_ffts: tuple[int, ...] = (2048, 1024, 512, 256)
     n_mels: tuple[int, ...] = (80, 80, 40, 20)
-    guides: GuideWeights | None = None
+    auxiliary_heads: AuxiliaryWeights | None = None
     discriminators: DiscriminatorConfig | None = None
     discriminator_every: int = 2
     discriminator_lr: float = 2e-4
@@ -155,6 +160,7 @@ class TrainConfig:
     log_every: int = 10
     validate_every: int = 500
     validation_utterances: int = 12
+    scorer: str | None = None
 
     @property
     def steps(self) -> int:
@@ -169,8 +175,8 @@ class TrainConfig:
         for phase in self.phases:
             if min(phase.batch, phase.frames) < 1 or not 0 <= phase.quantized <= 1:
                 raise ValueError(f"a phase needs batch and frames of at least 1 and quantized in [0, 1]: {phase}")
-            if not phase.waveform and not (phase.guided and self.guides):
-                raise ValueError("a phase without waveform has nothing to learn from unless there are guides")
+            if not phase.waveform and not (phase.auxiliary_heads and self.auxiliary_heads):
+                raise ValueError("a phase without waveform has nothing to learn from unless there are auxiliary_heads")
         if self.optimizer not in ("adam", "muon"):
             raise ValueError(f"optimizer must be adam or muon, got {self.optimizer!r}")
         if self.optimizer == "muon" and self.weight_norm:
@@ -179,7 +185,7 @@ class TrainConfig:
             raise ValueError(f"precision must be 32-true or bf16-mixed, got {self.precision!r}")
         if min(self.log_every, self.save_every, self.validate_every, self.discriminator_every, self.gamma_every) < 1:
             raise ValueError("log_every, save_every, validate_every, discriminator_every, gamma_every must be >= 1")
-        for part in (self, self.losses, self.guides, self.data):
+        for part in (self, self.losses, self.auxiliary_heads, self.data):
             for item in fields(part) if part else ():
                 value = getattr(part, item.name)
                 if item.type == "float" and not isinstance(value, int | float):
@@ -192,7 +198,7 @@ class TrainConfig:
         if self.losses.loudness and not self.model.sample_rate * SHORTEST <= shortest:
             raise ValueError(f"losses.loudness needs excerpts of at least {SHORTEST} s: raise the phases' frames")
         if self.losses.loudness and self.model.sample_rate < RATE:
-            raise ValueError(f"losses.loudness hears up to {RATE // 2} Hz: the model's sample_rate is too low")
+            raise ValueError(f"losses.loudness needs audio of at least {RATE} Hz: the model's sample_rate is too low")
         if self.losses.speaker and not self.speaker_encoder:
             raise ValueError("losses.speaker needs speaker_encoder: the path of an H/ASP checkpoint")
 
@@ -214,18 +220,29 @@ class TrainConfig:
         return self.lr * self.phase(step).lr_scale * shape * fade
 
 
-_PARTS = {"losses": LossWeights, "guides": GuideWeights, "data": DataConfig}
+_PARTS = {"losses": LossWeights, "auxiliary_heads": AuxiliaryWeights, "data": DataConfig}
 
 
-def load_config(path: Path) -> TrainConfig:
+def builtin_configs() -> dict[str, Path]:
+    """The configurations that ship with the package (configs/training/ of the checkout), by name."""
+    folder = Path(str(resources.files("nanocodec.training.configs")))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)}
+
+
+def load_config(source: str | Path) -> TrainConfig:
     """Read a YAML file whose keys are `TrainConfig`'s fields.
 
-    `model` is a variant's name or a whole codec configuration. `extends: other.yaml` (relative to this file) takes
-    that file's keys first; mappings are merged, everything else is replaced. `discriminators: small` is for CPUs.
+    `model` is a variant's name or a whole codec configuration. `extends: other.yaml` (relative to this file, or the
+    name of a built-in configuration) takes that file's keys first; mappings are merged, everything else is replaced.
+    `discriminators: small` is for CPUs.
+
+    Args:
+        source: a file, or the name of a configuration that is built in, such as `mini-1.1k`.
 
     Raises:
         ConfigError: missing file, bad YAML, or an unknown, missing or ill-typed key; the message names it.
     """
+    path = _find(str(source), Path())
     data = _read(path, ())
     _check_keys(path, data, TrainConfig)
     for key in ("model", "phases"):
@@ -240,16 +257,22 @@ def load_config(path: Path) -> TrainConfig:
             if isinstance(part := data.get(key), dict):
                 _check_keys(path, part, kind)
                 values[key] = kind(**{name: _tuples(value) for name, value in part.items()})
-        judges = data.get("discriminators")
-        if judges == "small":
+        discriminators = data.get("discriminators")
+        if discriminators == "small":
             values["discriminators"] = DiscriminatorConfig.small()
-        elif judges is not None:
-            values["discriminators"] = DiscriminatorConfig.from_dict(judges)
+        elif discriminators is not None:
+            values["discriminators"] = DiscriminatorConfig.from_dict(discriminators)
         config = TrainConfig(**values)
         config.validate()
     except (TypeError, ValueError, UnknownVariantError) as error:
         raise ConfigError(f"{path}: {error}") from error
     return config
+
+
+def _find(name: str, folder: Path) -> Path:
+    """A file in `folder`, or the built-in one of that name."""
+    path = folder / name
+    return path if path.is_file() else builtin_configs().get(name, path)
 
 
 def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
@@ -258,14 +281,15 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; configs/training/ holds examples") from None
+        names = ", ".join(name for name in builtin_configs() if name != BASE)
+        raise ConfigError(f"{path}: no such file, nor the name of a built-in configuration ({names})") from None
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"{path}: not readable as YAML ({error})") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: must be a mapping with the keys model and phases")
     if "extends" not in data:
         return data
-    base = _read(path.parent / str(data.pop("extends")), (*seen, path.resolve()))
+    base = _read(_find(str(data.pop("extends")), path.parent), (*seen, path.resolve()))
     for key, value in data.items():
         both = isinstance(value, dict) and isinstance(base.get(key), dict)
         base[key] = {**base[key], **value} if both else value

@@ -26,14 +26,21 @@ from torch.nn.utils.parametrizations import weight_norm
 from nanocodec.training.frozen import Frozen, resample_fft
 
 SLOPE = 0.1  # of the leaky ReLUs
-SLM_RATE = 16_000  # Hz, what WavLM hears
+SLM_RATE = 16_000  # Hz, of WavLM's input
 NARROWEST = 17  # STFT bins: fewer, and the last wide kernel reflects past the band's end
 
-Judgement = tuple[list[Tensor], list[list[Tensor]]]
+DiscriminatorOutput = tuple[list[Tensor], list[list[Tensor]]]  # scores, and feature maps by network
 
 
 class Conv2d(nn.Module):
-    """Weight-normed convolution, padded by reflection; the stride alone changes the size."""
+    """Weight-normed convolution, padded by reflection; the stride alone changes the size.
+
+    Args:
+        in_channels: I.
+        out_channels: O.
+        kernel: height and width, odd.
+        stride: along height and width.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: tuple[int, int], stride: tuple[int, int] = (1, 1)):
         super().__init__()
@@ -41,28 +48,33 @@ class Conv2d(nn.Module):
         self.conv = weight_norm(nn.Conv2d(in_channels, out_channels, kernel, stride, padding, padding_mode="reflect"))
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, I, H, W] to [B, O, ceil(H / stride), ceil(W / stride)]."""
         return self.conv(x)
 
 
-class _Tower(nn.Module):
+class _ScoredConvs(nn.Module):
     """Convolutions with leaky ReLUs and a last one that scores; [B, C, T, W] to a score [B, W', T'] and all outputs."""
 
     conv_layers: nn.ModuleList
     conv_post: Conv2d
 
-    def climb(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def score(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         maps = []
         for layer in self.conv_layers:
             x = F.leaky_relu(layer(x), SLOPE)
             maps.append(x)
-        score = self.conv_post(x)
-        return score[:, 0].transpose(1, 2), [*maps, score]
+        last = self.conv_post(x)
+        return last[:, 0].transpose(1, 2), [*maps, last]
 
 
-class PeriodDiscriminator(_Tower):
+class PeriodDiscriminator(_ScoredConvs):
     """Every `period`-th sample beside its successors: kernels reach over time only, strides are 3 but for the last.
 
     Audio [B, T] to a score [B, period, T / period / 3^(n-1)] and n + 1 feature maps [B, channels, time, period].
+
+    Args:
+        period: samples.
+        channels: of the n convolutions.
     """
 
     def __init__(self, period: int, channels: Sequence[int] = (32, 128, 512, 1024, 1024)):
@@ -77,23 +89,32 @@ class PeriodDiscriminator(_Tower):
 
     def forward(self, audio: Tensor) -> tuple[Tensor, list[Tensor]]:
         audio = F.pad(audio[:, None], (0, -audio.shape[-1] % self.period), "reflect")
-        return self.climb(audio.unflatten(2, (-1, self.period)))
+        return self.score(audio.unflatten(2, (-1, self.period)))
 
 
 class MultiPeriodDiscriminator(nn.Module):
-    """One `PeriodDiscriminator` per period."""
+    """One `PeriodDiscriminator` per period.
+
+    Args:
+        periods: samples.
+        channels: of the convolutions of each.
+    """
 
     def __init__(self, periods: Sequence[int] = (2, 3, 5, 7, 11), channels: Sequence[int] = (32, 128, 512, 1024, 1024)):
         super().__init__()
         self.discriminators = nn.ModuleList(PeriodDiscriminator(period, channels) for period in periods)
 
-    def forward(self, audio: Tensor) -> Judgement:
+    def forward(self, audio: Tensor) -> DiscriminatorOutput:
         results = [discriminator(audio) for discriminator in self.discriminators]
         return [score for score, _ in results], [maps for _, maps in results]
 
 
-class STFTDiscriminator(_Tower):
-    """EnCodec's layers without dilation: spectrum [B, 2, T, F] to a score [B, F / 8, T] and 6 feature maps."""
+class STFTDiscriminator(_ScoredConvs):
+    """EnCodec's layers without dilation: spectrum [B, 2, T, F] to a score [B, F / 8, T] and 6 feature maps.
+
+    Args:
+        channels: of every convolution.
+    """
 
     def __init__(self, channels: int = 32):
         super().__init__()
@@ -105,7 +126,7 @@ class STFTDiscriminator(_Tower):
         self.conv_post = Conv2d(channels, 1, (3, 3))
 
     def forward(self, spectrum: Tensor) -> tuple[Tensor, list[Tensor]]:
-        return self.climb(spectrum)
+        return self.score(spectrum)
 
 
 class MultiBandSTFTDiscriminator(nn.Module):
@@ -129,7 +150,7 @@ class MultiBandSTFTDiscriminator(nn.Module):
         self.register_buffer("window", torch.hann_window(n_fft, periodic=False))
         self.discriminators = nn.ModuleList(STFTDiscriminator(channels) for _ in bands)
 
-    def forward(self, audio: Tensor) -> Judgement:
+    def forward(self, audio: Tensor) -> DiscriminatorOutput:
         stft = torch.stft(
             audio.float(), self.n_fft, self.n_fft // 4, window=self.window, normalized=True, return_complex=True
         )
@@ -142,14 +163,19 @@ class MultiBandSTFTDiscriminator(nn.Module):
 
 
 class Discriminators(nn.Module):
-    """Several discriminators as one: their scores and feature maps one after another; they hear `gain` x audio."""
+    """Several discriminators as one: their scores and feature maps in order.
+
+    Args:
+        discriminators: each from audio [B, T] to scores and feature maps.
+        gain: factor on the audio.
+    """
 
     def __init__(self, discriminators: Sequence[nn.Module], gain: float = 1.0):
         super().__init__()
         self.discriminators = nn.ModuleList(discriminators)
         self.gain = gain
 
-    def forward(self, audio: Tensor) -> Judgement:
+    def forward(self, audio: Tensor) -> DiscriminatorOutput:
         audio = self.gain * audio
         scores: list[Tensor] = []
         maps: list[list[Tensor]] = []
@@ -168,7 +194,7 @@ class MultiResolutionSTFTDiscriminator(Discriminators):
 
 
 class SLMDiscriminator(nn.Module):
-    """A convolutional head that scores the hidden states of a frozen WavLM, heard at 16 kHz.
+    """A convolutional head that scores the hidden states of a frozen WavLM at 16 kHz.
 
     The head alone learns and is saved. Unlike upstream's, WavLM stays in eval mode during training, so that neither
     its dropout nor its SpecAugment masks come between the two.
@@ -205,9 +231,9 @@ class SLMDiscriminator(nn.Module):
         )
         self.conv_post = weight_norm(nn.Conv1d(widths[-1], 1, 3, padding=1))
 
-    def forward(self, audio: Tensor) -> Judgement:
-        heard = resample_fft(audio, self.sample_rate, SLM_RATE)
-        states = self.slm_model(heard, output_hidden_states=True).hidden_states
+    def forward(self, audio: Tensor) -> DiscriminatorOutput:
+        resampled = resample_fft(audio, self.sample_rate, SLM_RATE)
+        states = self.slm_model(resampled, output_hidden_states=True).hidden_states
         x = self.pre(torch.cat(states, dim=2).transpose(1, 2))
         maps = []
         for conv in self.convs:
@@ -229,8 +255,8 @@ class DiscriminatorConfig:
         slm: folder or hub repository of a WavLM; None leaves that kind out.
         slm_revision: commit of that repository; main is its newest.
         slm_channels: of the first convolution there.
-        gain: what all of them hear the audio louder by; 1 is the paper's. Excerpts at -24 dBFS are so quiet to fresh
-            weights that for hundreds of steps they learn nothing.
+        gain: factor on the audio, real and generated; 1 is the paper's. Fresh weights learn nothing for hundreds of
+            steps from excerpts at -24 dBFS.
     """
 
     periods: tuple[int, ...] = (2, 3, 5, 7, 11)
@@ -245,7 +271,7 @@ class DiscriminatorConfig:
 
     @classmethod
     def small(cls) -> DiscriminatorConfig:
-        """A pair for a CPU, which costs about as much as the 4 M parameter codec it judges.
+        """A pair for a CPU, which costs about as much as the codec of 4 M parameters.
 
         That is 0.19 CPU seconds per second of audio and generator step, if the discriminators learn at every second
         one; the default pair costs 3.6, and WavLM 1.1 more.

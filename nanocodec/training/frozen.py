@@ -13,6 +13,9 @@ class Frozen:
 
     It is not a module on purpose: a module that holds it neither trains, saves, averages nor synchronises its weights.
     It follows its input from device to device.
+
+    Args:
+        network: put into eval mode and kept from gradients.
     """
 
     def __init__(self, network: nn.Module):
@@ -26,6 +29,14 @@ def resample_fft(audio: Tensor, old: int, new: int) -> Tensor:
     """Audio [..., T] at `old` Hz to [..., T * new / old] at `new` Hz, by cutting or padding its spectrum.
 
     Exact for what is below both Nyquist frequencies, if the excerpt is taken to repeat itself; differentiable.
+
+    Args:
+        audio: float [..., T].
+        old: sampling rate of `audio`, in any unit.
+        new: wanted, in the same.
+
+    Returns:
+        float [..., T * new / old].
 
     Raises:
         ValueError: T * new / old is not whole; frames of 1764 samples at 22,050 Hz always are at 16 kHz (1280).

@@ -3,8 +3,8 @@
     python -m nanocodec.training.gather speech/
 
 Nine voices in seven languages, 8.4 hours, and 250 learners of English, 5.2 hours: most of the real speech that the
-built-in codec heard. Needs git and, for Debian's packages, apt-get, dpkg-deb and ffmpeg (their G.722). Short recordings
-are joined, because an excerpt should not end in padding.
+built-in codec was trained on. Needs git and, for Debian's packages, apt-get, dpkg-deb and ffmpeg (for G.722). Short
+recordings are joined, because an excerpt should not end in padding.
 """
 
 from __future__ import annotations
@@ -79,7 +79,11 @@ def _call(command: Sequence[str], folder: Path) -> bytes:
 
 
 def download(origin: str, folder: Path) -> None:
-    """Put the files of an origin below the empty `folder`.
+    """Put the files of an origin below a folder.
+
+    Args:
+        origin: as of `Corpus`.
+        folder: empty.
 
     Raises:
         GatherError: a program is missing, or the origin cannot be reached.
@@ -135,7 +139,14 @@ def joined(recordings: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 def gather(corpus: Corpus, folder: Path) -> float:
-    """Write a corpus as FLAC files into `folder`/NAME, which appears once it is whole; its length in seconds.
+    """Write a corpus as FLAC files into `folder`/NAME, which appears once it is whole.
+
+    Args:
+        corpus: what to write.
+        folder: exists already.
+
+    Returns:
+        Length in seconds.
 
     Raises:
         GatherError: see `download`; also where the origin holds nothing of that kind.

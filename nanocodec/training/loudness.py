@@ -1,10 +1,10 @@
 """A reconstruction loss in loudness: the disturbance of PESQ (ITU-T P.862 and P.862.2), made differentiable.
 
-A log-spectrum weighs every bin alike. Hearing does not: what is added between harmonics disturbs more than what is
-missing, what a louder neighbour covers not at all, a frame that is merely louder hardly. The tables and constants are
+A log-spectrum weighs every bin alike. Perception does not: what is added between harmonics disturbs more than what is
+missing, what a louder neighbour masks not at all, a frame that is merely louder hardly. The tables and constants are
 P.862's. Left out is the alignment in time, and where P.862 cuts a frame's disturbance off, the loss bends.
 
-Who trains with it trains on a metric: PESQ then overstates the codec, and other metrics have to judge it.
+Training with it is training on a metric: PESQ then overstates the codec, so evaluate it with other metrics.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 RATE, N_FFT = 16000, 512  # Hz; 32 ms
 HOP = N_FFT // 2
 EMPHASIS = (2.740826, -5.4816519, 2.740826), (1.0, -1.9444777, 0.94597794)  # P.862.2's input filter
-# P.862's 49 bands at 16 kHz: STFT bins in each, hearing threshold in dB, Hz per Bark.
+# P.862's 49 bands at 16 kHz: STFT bins in each, threshold of audibility in dB, Hz per Bark.
 BINS = (
     *(1, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2),
     *(3, 3, 3, 3, 4, 3, 4, 5, 4, 5, 6, 6, 7, 8, 9, 9, 12, 12, 15, 16, 18, 21, 25, 20),
@@ -47,7 +47,7 @@ class LoudnessLoss(nn.Module):
     """Disturbance between excerpts, as P.862's score before its mapping loses it: 0 for none, 3.1 for a PESQ-WB of 1.5.
 
     Args:
-        sample_rate: Hz, at least 16,000; what lies above 8 kHz is not heard.
+        sample_rate: Hz, at least 16,000; what lies above 8 kHz does not count.
     """
 
     filters: Tensor
@@ -74,13 +74,13 @@ class LoudnessLoss(nn.Module):
             self.register_buffer(name, torch.tensor(value, dtype=torch.float32), persistent=False)
 
     def densities(self, audio: Tensor) -> Tensor:
-        """Power per Bark [B, 49, frames] of [B, T], at the level and through the filter that P.862.2 listens with."""
+        """Power per Bark [B, 49, frames] of [B, T], at P.862.2's level and through its input filter."""
         n = round(audio.shape[1] * RATE / self.sample_rate)
         spectrum = torch.fft.rfft(audio)[:, : n // 2 + 1] * (n / audio.shape[1])
         telephone = spectrum[:, round(325 * n / RATE) : round(3250 * n / RATE)]
         power = 2 * telephone.abs().square().sum(1) / n**2
-        heard = torch.fft.irfft(spectrum * _response(n).to(audio.device), n)
-        frames = torch.fft.rfft(heard.unfold(1, N_FFT, HOP) * self.window)
+        filtered = torch.fft.irfft(spectrum * _response(n).to(audio.device), n)
+        frames = torch.fft.rfft(filtered.unfold(1, N_FFT, HOP) * self.window)
         return self.filters @ frames.abs().square().transpose(1, 2) * (1e7 / (power + 1e-8))[:, None, None]
 
     def audible(self, density: Tensor, factor: float = 1.0) -> Tensor:
@@ -93,7 +93,15 @@ class LoudnessLoss(nn.Module):
         return 0.1866055 * (self.threshold / 0.5) ** self.exponent * excess.clamp(min=0)
 
     def disturbances(self, decoded: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
-        """Symmetric and asymmetric disturbance [B, frames] of [B, T]; the asymmetric one counts what was added."""
+        """Both kinds of disturbance over time.
+
+        Args:
+            decoded: generated audio, float [B, T] in [-1, 1].
+            reference: real audio, of the same shape.
+
+        Returns:
+            Symmetric and asymmetric disturbance, [B, frames] each, from 0; the asymmetric one counts what was added.
+        """
         got, wanted = self.densities(decoded), self.densities(reference)
         # A transmission's frequency response is forgiven up to 20 dB, a frame's gain almost wholly.
         spoken = self.audible(wanted, 100) > 1e7
@@ -106,18 +114,25 @@ class LoudnessLoss(nn.Module):
         got = got * gain.clamp(3e-4, 5)
 
         loud, loud_wanted = self.loudness(got), self.loudness(wanted)
-        covered = 0.25 * torch.minimum(loud, loud_wanted)
-        heard = ((loud - loud_wanted).abs() - covered).clamp(min=0)[:, 1:] * self.width[1:]
+        masked = 0.25 * torch.minimum(loud, loud_wanted)
+        disturbance = ((loud - loud_wanted).abs() - masked).clamp(min=0)[:, 1:] * self.width[1:]
         added = ((got + 50) / (wanted + 50))[:, 1:] ** 1.2
         added = added.clamp(max=12) * (added > 3)
         weight = ((self.audible(wanted)[:, 0] + 1e5) / 1e7) ** -0.04
-        symmetric = (self.width[1:].sum() * heard.square().sum(1) + 1e-6).sqrt()
-        return weight * symmetric, weight * (heard * added).sum(1)
+        symmetric = (self.width[1:].sum() * disturbance.square().sum(1) + 1e-6).sqrt()
+        return weight * symmetric, weight * (disturbance * added).sum(1)
 
     def forward(self, decoded: Tensor, reference: Tensor) -> Tensor:
-        """Loss (a scalar) between two [B, T] batches of at least `SHORTEST`.
+        """Loss between excerpts of at least `SHORTEST` seconds.
 
-        A frame counts 45 at most, as in P.862, but by a curve, so that a bad one still learns.
+        A frame counts 45 at most, as in P.862, but by a curve, so that a bad one still has a gradient.
+
+        Args:
+            decoded: generated audio, float [B, T] in [-1, 1].
+            reference: real audio, of the same shape.
+
+        Returns:
+            A scalar, from 0.
         """
         symmetric, asymmetric = (
             over_time(CAP * (1 - torch.exp(-frames / CAP))) for frames in self.disturbances(decoded, reference)

@@ -20,6 +20,13 @@ def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
 
     Every iterate is a square matrix times the given one, so only the square ones, as small as the shorter side, are
     iterated: for kernels of 7 less than half of the time.
+
+    Args:
+        matrices: float [..., m, n].
+        steps: of the iteration; the singular values come near 1, not to it.
+
+    Returns:
+        float [..., m, n].
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrices.shape[-2] > matrices.shape[-1]
@@ -41,7 +48,17 @@ def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
 
 
 class MuonAdam(torch.optim.Optimizer):
-    """One optimizer, two rules: parameters given as `matrices` follow Muon, `others` follow Adam."""
+    """One optimizer, two rules.
+
+    Args:
+        matrices: parameters that follow Muon; all dimensions but the first are taken together.
+        others: parameters that follow Adam.
+        lr: of both groups.
+        betas: Adam's.
+        momentum: Muon's.
+        weight_decay: Muon's, decoupled from the gradient.
+        eps: Adam's.
+    """
 
     def __init__(
         self,
@@ -60,6 +77,7 @@ class MuonAdam(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Update every parameter that has a gradient."""
         for group in self.param_groups:
             pairs = [(p, p.grad) for p in group["params"] if p.grad is not None]
             (self._muon if group["muon"] else self._adam)(group, pairs)

@@ -59,11 +59,14 @@ def mel_loss(
     """Mean absolute difference of log-mel spectra of two [B, T] batches, averaged over resolutions.
 
     Args:
-        decoded: generated audio in [-1, 1].
-        reference: real audio.
+        decoded: generated audio, float [B, T] in [-1, 1].
+        reference: real audio, of the same shape.
         sample_rate: Hz.
         resolutions: window lengths in samples.
         mel_dims: mel bands per window length.
+
+    Returns:
+        A scalar, from 0.
     """
     differences = [
         (_log_mel(decoded, sample_rate, n_fft, n_mels) - _log_mel(reference, sample_rate, n_fft, n_mels)).abs().mean()
@@ -73,7 +76,16 @@ def mel_loss(
 
 
 def stft_loss(decoded: Tensor, reference: Tensor, resolutions: Sequence[int] = RESOLUTIONS) -> Tensor:
-    """Mean absolute difference of ln(1 + |STFT|) of two [B, T] batches, averaged over resolutions."""
+    """Mean absolute difference of ln(1 + |STFT|) of two [B, T] batches, averaged over resolutions.
+
+    Args:
+        decoded: generated audio, float [B, T] in [-1, 1].
+        reference: real audio, of the same shape.
+        resolutions: window lengths in samples.
+
+    Returns:
+        A scalar, from 0.
+    """
     differences = [
         (torch.log1p(_magnitude(decoded, n_fft, "reflect")) - torch.log1p(_magnitude(reference, n_fft, "reflect")))
         .abs()
@@ -84,12 +96,27 @@ def stft_loss(decoded: Tensor, reference: Tensor, resolutions: Sequence[int] = R
 
 
 def generator_loss(scores: Sequence[Tensor]) -> Tensor:
-    """Least-squares adversarial loss: how far generated audio's scores, one tensor per network, are from 1."""
+    """Least-squares adversarial loss: how far the scores of generated audio are from 1.
+
+    Args:
+        scores: one tensor per network, batch first.
+
+    Returns:
+        A scalar, from 0.
+    """
     return torch.stack([(1 - score.float()).square().mean() for score in scores]).mean()
 
 
 def discriminator_loss(real: Sequence[Tensor], generated: Sequence[Tensor]) -> Tensor:
-    """How far the scores of real audio are from 1 and those of generated audio from 0, halved; mean over networks."""
+    """How far the scores of real audio are from 1 and those of generated audio from 0, halved; mean over networks.
+
+    Args:
+        real: scores of real audio, one tensor per network, batch first.
+        generated: scores of generated audio, likewise.
+
+    Returns:
+        A scalar, from 0; 0.25 for networks that cannot tell the two apart.
+    """
     losses = [
         ((1 - r.float()).square().mean() + g.float().square().mean()) / 2 for r, g in zip(real, generated, strict=True)
     ]
@@ -97,7 +124,15 @@ def discriminator_loss(real: Sequence[Tensor], generated: Sequence[Tensor]) -> T
 
 
 def feature_matching_loss(real: Sequence[Sequence[Tensor]], generated: Sequence[Sequence[Tensor]]) -> Tensor:
-    """Mean absolute difference of feature maps, averaged over a network's layers and then over networks."""
+    """Mean absolute difference of feature maps, averaged over a network's layers and then over networks.
+
+    Args:
+        real: feature maps of real audio, a sequence per network, batch first.
+        generated: feature maps of generated audio, likewise.
+
+    Returns:
+        A scalar, from 0.
+    """
     losses = [
         torch.stack([(r - g).abs().mean(dtype=torch.float32) for r, g in zip(rs, gs, strict=True)]).mean()
         for rs, gs in zip(real, generated, strict=True)

@@ -21,7 +21,7 @@ from nanocodec.errors import CheckpointError, MismatchError, MissingWeightsError
 from nanocodec.mel import triangular_filters
 from nanocodec.training.frozen import Frozen, resample_fft
 
-RATE = 16_000  # Hz, what the encoder hears
+RATE = 16_000  # Hz, of the encoder's input
 N_FFT, WINDOW, HOP, MELS = 512, 400, 160, 64
 PREEMPHASIS = 0.97
 REDUCTION = 8  # of the squeeze
@@ -107,6 +107,7 @@ class SpeakerEncoder(nn.Module):
             return F.instance_norm((mel + 1e-6).log())
 
     def forward(self, audio: Tensor) -> Tensor:
+        """Audio float [B, T] in [-1, 1] at 16 kHz to embeddings [B, size]."""
         x = self.bn1(F.relu(self.conv1(self.features(audio)[:, None])))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x)))).flatten(1, 2)
         weight = self.attention(x).float().softmax(dim=2)
@@ -116,7 +117,13 @@ class SpeakerEncoder(nn.Module):
         return self.fc(torch.cat([mean, spread], dim=1))
 
     def load(self, path: Path | str) -> SpeakerEncoder:
-        """Read the public checkpoint: a file by `torch.save` whose "model" is a state dict; never runs its code.
+        """Read the public checkpoint; never runs its code.
+
+        Args:
+            path: a file by `torch.save` whose "model" is a state dict.
+
+        Returns:
+            This encoder.
 
         Raises:
             CheckpointError: a missing file, one of another kind, or tensors that do not fit.
@@ -152,7 +159,15 @@ class SpeakerConsistencyLoss:
         self.alpha = alpha
 
     def __call__(self, decoded: Tensor, reference: Tensor) -> Tensor:
-        """Loss (a scalar) between two [B, T] batches."""
+        """Loss between excerpts.
+
+        Args:
+            decoded: generated audio, float [B, T] in [-1, 1].
+            reference: real audio, of the same shape.
+
+        Returns:
+            A scalar in [-alpha, alpha].
+        """
         with torch.no_grad():
             target = self.encoder(resample_fft(reference, self.sample_rate, RATE))
         embedding = self.encoder(resample_fft(decoded, self.sample_rate, RATE))

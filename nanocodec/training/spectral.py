@@ -34,7 +34,17 @@ def _window(n_fft: int) -> Tensor:
 
 
 def magnitude(audio: Tensor, n_fft: int, hop: int, *, center: bool = True) -> Tensor:
-    """STFT magnitude [B, n_fft // 2 + 1, frames] of [B, T], periodic Hann window of unit energy."""
+    """STFT magnitude with a periodic Hann window of unit energy.
+
+    Args:
+        audio: float [B, T].
+        n_fft: window length in samples.
+        hop: samples between windows.
+        center: pad half a window of zeros at both ends.
+
+    Returns:
+        float [B, n_fft // 2 + 1, frames].
+    """
     if center:
         audio = F.pad(audio, (n_fft // 2, n_fft // 2))
     frames = audio.unfold(1, n_fft, hop) * _window(n_fft).to(audio.device)
@@ -71,6 +81,7 @@ class SpectralLoss(torch.nn.Module):
         sample_rate: Hz.
         n_ffts: window lengths in samples; the hop is a quarter of each.
         n_mels: mel bands per window length; 0 leaves the mel term out there.
+        mel_weight: factor on the mel terms.
     """
 
     def __init__(self, sample_rate: int, n_ffts: tuple[int, ...], n_mels: tuple[int, ...], mel_weight: float = 1.0):
@@ -80,7 +91,15 @@ class SpectralLoss(torch.nn.Module):
         self.mel_weight = mel_weight
 
     def forward(self, decoded: Tensor, reference: Tensor) -> Tensor:
-        """Loss (a scalar) between two [B, T] batches."""
+        """Loss between excerpts.
+
+        Args:
+            decoded: generated audio, float [B, T] in [-1, 1].
+            reference: real audio, of the same shape.
+
+        Returns:
+            A scalar, from 0.
+        """
         total = decoded.new_zeros(())
         both = torch.cat([decoded, reference])
         for n_fft, n_mels in self.resolutions:

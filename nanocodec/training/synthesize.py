@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from nanocodec.atomic import replacing
+
 WORDS: Mapping[str, str] = {
     "en-us": """yesterday the river rose above every bridge and nobody could cross until morning while three quiet
         judges measured strange fields of yellow barley thought about voyage jewels oxygen whether enough youth vision
@@ -90,6 +92,12 @@ def synthesize(folder: Path, count: int, seed: int = 0, progress: Callable[[str]
 
     Existing files are kept, so an interrupted call continues.
 
+    Args:
+        folder: made if need be.
+        count: files in all.
+        seed: of the draws.
+        progress: is called with a line of text where a synthesizer refuses.
+
     Returns:
         How many files are there afterwards; fewer than `count` where a synthesizer refused a sentence.
 
@@ -126,6 +134,7 @@ def synthesize(folder: Path, count: int, seed: int = 0, progress: Callable[[str]
             wav.unlink()
             if len(audio) < rate or float(np.abs(audio).max()) < 1e-3:
                 continue
-            soundfile.write(target, audio / np.abs(audio).max() * 0.5, rate, format="FLAC")
+            with replacing(target) as temporary:
+                soundfile.write(temporary, audio / np.abs(audio).max() * 0.5, rate, format="FLAC")
             made += 1
     return made

@@ -1,27 +1,27 @@
-"""What learns besides the discriminators: the codec, and the guides that help it to learn fast."""
+"""What is trained besides the discriminators: the codec, and auxiliary heads that help it to learn fast."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import islice
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from nanocodec.config import CodecConfig
-from nanocodec.layers import LEAKY_SLOPE
 from nanocodec.model import NanoCodec
-from nanocodec.training.config import ConfigError, GuideWeights, TrainConfig
+from nanocodec.training.config import AuxiliaryWeights, ConfigError, TrainConfig
 from nanocodec.training.frozen import resample_fft
 from nanocodec.training.loudness import LoudnessLoss
 from nanocodec.training.paper_losses import mel_loss, stft_loss
 from nanocodec.training.spectral import SpectralLoss, frame_aligned_harmonics, frame_aligned_log_mel
 
-N_GUIDE_MELS = 80
-N_GUIDE_BINS = 96  # of 10.8 Hz each, so up to 1 kHz
+HEAD_STAGES = 3  # of the decoder, whose outputs heads read
+HEAD_MELS = 80
+HEAD_BINS = 96  # of 10.8 Hz each, so up to 1 kHz
 WAVE_WINDOWS = ((128, 64, 32), (512, 256, 128, 64))  # samples at the rates of the decoder's second and third stage
 LATENT_SPREAD = 0.9  # tanh of a Gaussian this wide is close to uniform
 
@@ -36,7 +36,12 @@ def _assign(module: nn.Module, name: str, value: Tensor) -> None:
 
 
 def initialize(model: NanoCodec, generator: torch.Generator) -> None:
-    """Variance-preserving weights; residual branches start small, so a layer starts near the identity."""
+    """Draw variance-preserving weights; residual branches start small, so a layer starts near the identity.
+
+    Args:
+        model: changed in place, weight-normed or not.
+        generator: drawn from.
+    """
     gains = {"audio_encoder.pre_conv.conv": 16.0, "audio_decoder.post_conv.conv": 0.05}  # speech has an RMS near 1/16
     for name, conv in model.named_modules():
         if isinstance(conv, nn.Conv1d | nn.ConvTranspose1d):
@@ -54,6 +59,10 @@ def copy_weights(source: NanoCodec, target: NanoCodec) -> None:
 
     A wider target then gives the source's tokens and samples: what the old channels read of the new ones is 0, and
     what the new ones read is left as it was (after Net2Net, Chen et al. 2016, arXiv:1511.05641).
+
+    Args:
+        source: folded.
+        target: changed in place.
 
     Raises:
         ConfigError: they differ in more than their widths, or the target is narrower, or the source's decoder ends on
@@ -99,9 +108,13 @@ def _without_widths(config: CodecConfig) -> CodecConfig:
 
 @torch.no_grad()
 def fold_standardization(codec: NanoCodec, audio: Tensor) -> None:
-    """Scale and shift the last encoder layer so that the latent of `audio` [B, T] is standardized without help.
+    """Scale and shift the encoder's last layer so that its latents are standardized without help.
 
     Averaged weights need statistics of their own: their activations are smaller than those of any single step.
+
+    Args:
+        codec: folded; changed in place.
+        audio: float [B, T] in [-1, 1], speech like that of training.
     """
     latent, _ = codec.encode_latent(audio)
     conv = codec.audio_encoder.post_conv.conv
@@ -111,13 +124,16 @@ def fold_standardization(codec: NanoCodec, audio: Tensor) -> None:
     conv.weight.mul_(scale[:, None, None])
 
 
-class Guides(nn.Module):
-    """Throw-away linear heads that read simple things off inner stages, and what they missed as losses.
+class AuxiliaryHeads(nn.Module):
+    """Linear heads that read simple targets off inner stages; their errors are losses, and they are dropped at export.
 
     Encoder and the decoder's first stage: log-mel spectrum, and the fine spectrum below 1 kHz, at the rate before the
     encoder's last stride. The decoder's second and third stages: the waveform below half their rate. So every stage
     has a short, smooth path for gradients and a share of the work: formants and pitch first, then the waveform from
     coarse to fine.
+
+    Args:
+        config: of the codec, which needs at least three stages.
     """
 
     def __init__(self, config: CodecConfig):
@@ -127,7 +143,7 @@ class Guides(nn.Module):
         rates = config.strides[::-1]
         self.hop = config.hop // rates[0]
         self.wave_hops = (self.hop // rates[1], self.hop // rates[1] // rates[2])
-        n_targets = N_GUIDE_MELS + N_GUIDE_BINS
+        n_targets = HEAD_MELS + HEAD_BINS
         self.encoder = nn.Conv1d(width * 2 ** (len(rates) - 1), n_targets, 1)
         self.decoder = nn.Conv1d(out // 2, n_targets, 1)
         self.waves = nn.ModuleList([nn.Conv1d(out // 4, 1, 1), nn.Conv1d(out // 8, 1, 1)])
@@ -139,33 +155,33 @@ class Guides(nn.Module):
         )
 
     def forward(
-        self, audio: Tensor, encoded: Tensor | None, stages: list[Tensor], weights: GuideWeights
+        self, audio: Tensor, encoded: Tensor | None, stages: list[Tensor], weights: AuxiliaryWeights
     ) -> dict[str, tuple[float, Tensor]]:
-        """Weighted losses by name.
+        """Weight and loss by name.
 
         Args:
-            audio: [B, T].
-            encoded: the encoder's features before its last stride, None where the encoder is frozen.
+            audio: float [B, T] in [-1, 1], whole frames.
+            encoded: the encoder's features before its last stride; None where the encoder is frozen.
             stages: outputs of the decoder's first three stages.
             weights: factors.
         """
         losses = {}
-        mel = frame_aligned_log_mel(audio, self.sample_rate, self.hop, 1024, N_GUIDE_MELS)
-        harmonics = frame_aligned_harmonics(audio, self.hop, 2048, N_GUIDE_BINS)
+        mel = frame_aligned_log_mel(audio, self.sample_rate, self.hop, 1024, HEAD_MELS)
+        harmonics = frame_aligned_harmonics(audio, self.hop, 2048, HEAD_BINS)
         for side, head, features in (("decoder", self.decoder, stages[0]), ("encoder", self.encoder, encoded)):
             if features is not None:
-                got_mel, got_harmonics = head(features).split([N_GUIDE_MELS, N_GUIDE_BINS], dim=1)
-                losses[f"{side}_mel"] = (weights.mel, (got_mel - mel).abs().mean())
-                losses[f"{side}_harmonics"] = (weights.harmonics, (got_harmonics - harmonics).abs().mean())
+                made_mel, made_harmonics = head(features).split([HEAD_MELS, HEAD_BINS], dim=1)
+                losses[f"{side}_mel"] = (weights.mel, (made_mel - mel).abs().mean())
+                losses[f"{side}_harmonics"] = (weights.harmonics, (made_harmonics - harmonics).abs().mean())
         for hop, read, spectral, features in zip(self.wave_hops, self.waves, self.spectral, stages[1:], strict=True):
-            wave, got = resample_fft(audio, hop, 1), read(features)[:, 0]
-            missed = (got - wave).abs().mean(1) / (wave.abs().mean(1) + 1e-3)
-            losses[f"wave_{hop}"] = (weights.waveform, missed.mean())
-            losses[f"wave_spectral_{hop}"] = (weights.spectral, spectral(got, wave))
+            wave, made = resample_fft(audio, hop, 1), read(features)[:, 0]
+            error = (made - wave).abs().mean(1) / (wave.abs().mean(1) + 1e-3)
+            losses[f"wave_{hop}"] = (weights.waveform, error.mean())
+            losses[f"wave_spectral_{hop}"] = (weights.spectral, spectral(made, wave))
         return losses
 
 
-class Outcome(NamedTuple):
+class ForwardOutput(NamedTuple):
     """One forward pass: total loss without the adversarial ones, its parts, and what the loop needs besides.
 
     Attributes:
@@ -181,8 +197,12 @@ class Outcome(NamedTuple):
     latent: Tensor
 
 
-class Trainee(nn.Module):
-    """The codec, its guides, and the running statistics of its latent."""
+class TrainingModel(nn.Module):
+    """The codec, its auxiliary heads, and the running statistics of its latent.
+
+    Args:
+        config: of the run.
+    """
 
     latent_mean: Tensor
     latent_std: Tensor
@@ -193,7 +213,7 @@ class Trainee(nn.Module):
         self.codec = NanoCodec(config.model)
         if not config.weight_norm:
             self.codec.fold()
-        self.guides = Guides(config.model) if config.guides else None
+        self.heads = AuxiliaryHeads(config.model) if config.auxiliary_heads else None
         self.register_buffer("latent_mean", torch.zeros(1, config.model.latent_dim, 1))
         self.register_buffer("latent_std", torch.full((1, config.model.latent_dim, 1), LATENT_SPREAD))
         self.spectral = SpectralLoss(config.model.sample_rate, config.n_ffts, config.n_mels)
@@ -221,7 +241,13 @@ class Trainee(nn.Module):
 
     @torch.no_grad()
     def track(self, mean: Tensor, square: Tensor, first: bool) -> None:
-        """Update the running statistics with a step's mean and mean square of the raw latents, each [D]."""
+        """Update the running statistics of the raw latents.
+
+        Args:
+            mean: of a step's latents, [latent_dim].
+            square: mean square of them, [latent_dim].
+            first: whether they replace what was there.
+        """
         rate = 1.0 if first else 0.03
         self.latent_mean.lerp_(mean.view(1, -1, 1), rate)
         now = self.latent_mean.view(-1)
@@ -229,40 +255,46 @@ class Trainee(nn.Module):
         self.latent_std.lerp_(deviation.view(1, -1, 1), rate)
 
     def encode(self, audio: Tensor) -> tuple[Tensor, Tensor]:
-        """Audio [B, T] to the raw latent and to the encoder's features before its last stride."""
-        encoder = self.codec.audio_encoder
-        x = encoder.pre_conv(audio[:, None])
-        features = x
-        for residual, down in zip(encoder.res_layers, encoder.down_sample_conv_layers, strict=True):
-            features = residual(x)
-            x = down(F.leaky_relu(features, LEAKY_SLOPE))
-        return encoder.post_conv(F.leaky_relu(x, LEAKY_SLOPE)), features
+        """Encode with gradients.
+
+        Args:
+            audio: float [B, T] in [-1, 1], whole frames.
+
+        Returns:
+            The raw latent [B, latent_dim, N] and the encoder's features before its last stride.
+        """
+        *_, features, latent = self.codec.audio_encoder.stages(audio[:, None])
+        return latent, features
 
     def decode(self, latent: Tensor, waveform: bool) -> tuple[Tensor | None, list[Tensor]]:
-        """Quantized latent to audio [B, T] before the clamp (None unless `waveform`) and the first stages' outputs."""
+        """Decode with gradients.
+
+        Args:
+            latent: quantized, float [B, latent_dim, N] in [-1, 1].
+            waveform: whether to compute more than the stages that heads read.
+
+        Returns:
+            Audio [B, T] before the output activation, None unless `waveform`; and the first stages' outputs.
+        """
         decoder = self.codec.audio_decoder
-        x = decoder.pre_conv(latent)
-        stages: list[Tensor] = []
-        for activation, up, residual in zip(
-            decoder.activations, decoder.up_sample_conv_layers, decoder.res_layers, strict=True
-        ):
-            if len(stages) == 3 and not waveform:
-                return None, stages
-            x = residual(up(activation(x)))
-            if len(stages) < 3:
-                stages.append(x)
-        return decoder.post_conv(decoder.post_activation(x))[:, 0], stages
+        rest = decoder.stages(latent)
+        stages = list(islice(rest, min(HEAD_STAGES, len(decoder.rates))))
+        if not waveform:
+            return None, stages
+        for x in rest:
+            audio = x
+        return audio[:, 0], stages
 
     def forward(
-        self, audio: Tensor, noise: Tensor, pick: Tensor, waveform: bool, guided: bool, freeze_encoder: bool
-    ) -> Outcome:
+        self, audio: Tensor, noise: Tensor, pick: Tensor, waveform: bool, heads: bool, freeze_encoder: bool
+    ) -> ForwardOutput:
         """All losses but the adversarial ones.
 
         Args:
-            audio: [B, T] whole frames.
-            noise: uniform in +- 1/2, [B, D, N], in place of rounding where an excerpt is not quantized.
+            audio: float [B, T] in [-1, 1], whole frames.
+            noise: uniform in +- 1/2, [B, latent_dim, N], in place of rounding where an excerpt is not quantized.
             pick: bool [B, 1, 1], whether it is.
-            waveform, guided, freeze_encoder: what is trained, as in `Phase`.
+            waveform, heads, freeze_encoder: what is trained, as in `Phase`.
         """
         config, fsq = self.config, self.codec.vector_quantizer
         with torch.set_grad_enabled(torch.is_grad_enabled() and not freeze_encoder):
@@ -273,10 +305,10 @@ class Trainee(nn.Module):
         mixed = torch.where(pick, fsq(latent), fsq.squash(latent) + noise / half)
         decoded, stages = self.decode(mixed, waveform)
         losses: dict[str, tuple[float, Tensor]] = {}
-        if guided and self.guides is not None and config.guides is not None:
+        if heads and self.heads is not None and config.auxiliary_heads is not None:
             with torch.autocast(audio.device.type, enabled=False):
                 encoded = None if freeze_encoder else features.float()
-                losses |= self.guides(audio, encoded, [stage.float() for stage in stages], config.guides)
+                losses |= self.heads(audio, encoded, [stage.float() for stage in stages], config.auxiliary_heads)
         if decoded is not None:
             decoded, rate, weights = decoded.float(), config.model.sample_rate, config.losses
             if weights.mel:
@@ -289,4 +321,4 @@ class Trainee(nn.Module):
                 losses["loudness"] = (weights.loudness, self.loudness(decoded, audio))
         total = torch.stack([weight * loss for weight, loss in losses.values()]).sum()
         parts = {name: loss.detach() for name, (_, loss) in losses.items()}
-        return Outcome(total, parts, decoded, codes, raw.detach().float())
+        return ForwardOutput(total, parts, decoded, codes, raw.detach().float())

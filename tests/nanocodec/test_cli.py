@@ -1,8 +1,8 @@
 """The command: what it prints and writes, and how it answers mistakes (in words, never with a traceback)."""
 
 import dataclasses
-import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -113,21 +113,19 @@ def test_tokens_of_another_model_are_refused(
 def test_missing_weights_and_data_are_environment_errors(
     tone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = Path(__file__).parents[2] / "configs" / "training" / "mini-1.1k.yaml"
     missing = refuses(capsys, 3, "encode", tone, tmp_path / "t.npz", "--model", tmp_path / "none.safetensors")
     assert "none.safetensors" in missing
-    error = refuses(capsys, 3, "train", config, "--data", tmp_path / "nowhere", "--run", tmp_path / "run")
+    error = refuses(capsys, 3, "train", "mini-1.1k", "--data", tmp_path / "nowhere", "--run", tmp_path / "run")
     assert "nowhere: no such folder" in error
 
 
 def test_training_mistakes_are_usage_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = Path(__file__).parents[2] / "configs" / "training" / "mini-1.1k.yaml"
     error = refuses(capsys, 2, "train", tmp_path / "none.yaml", "--data", tmp_path, "--run", tmp_path / "run")
     assert "none.yaml: no such file" in error
     run = tmp_path / "run"
     run.mkdir()
     (run / "state.pt").write_bytes(b"")
-    assert "--resume" in refuses(capsys, 2, "train", config, "--data", tmp_path, "--run", run)
+    assert "--resume" in refuses(capsys, 2, "train", "mini-1.1k", "--data", tmp_path, "--run", run)
 
 
 def test_unknown_arguments_exit_with_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,8 +140,7 @@ def test_training_without_its_extra_says_what_to_install(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "lightning_fabric", None)
-    config = Path(__file__).parents[2] / "configs" / "training" / "mini-1.1k.yaml"
-    error = refuses(capsys, 3, "train", config, "--data", tmp_path, "--run", tmp_path / "run")
+    error = refuses(capsys, 3, "train", "mini-1.1k", "--data", tmp_path, "--run", tmp_path / "run")
     assert error.endswith("pip install 'nanocodec-evalkit[train]'\n")
 
 
@@ -155,6 +152,48 @@ def test_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str])
     assert f"nanocodec {command} " in capsys.readouterr().out.split("example", 1)[1]
 
 
-def test_importing_the_package_does_not_import_torch() -> None:
-    code = "import sys, nanocodec; nanocodec.get_config('1.1k'); sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+def test_the_version_is_the_distributions(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"nanocodec {version('nanocodec-evalkit')}\n"
+
+
+def test_training_says_what_it_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    time = np.arange(RATE) / RATE
+    (tmp_path / "data").mkdir()
+    for index in range(40):
+        soundfile.write(tmp_path / "data" / f"{index}.wav", 0.1 * np.sin(2 * np.pi * (100 + index) * time), RATE)
+    config, run = tmp_path / "tiny.yaml", tmp_path / "run"
+    config.write_text(
+        """
+        extends: mini-1.1k
+        model: {name: tiny, levels: [8, 7, 6, 6], num_codebooks: 2, strides: [2, 2, 4], encoder: {base_channels: 2},
+                decoder: {base_channels: 24}}
+        phases: [{until: 9, batch: 1, frames: 50}]
+        auxiliary_heads: null
+        discriminators: null
+        losses: {spectral: 1.0}
+        n_ffts: [128]
+        n_mels: [0]
+        data: {loaders: 0}
+        scorer: null
+        log_every: 1
+        """
+    )
+    arguments = ["train", str(config), "--data", str(tmp_path / "data"), "--run", str(run)]
+    assert main([*arguments, "--steps", "2"]) == 0
+    out = capsys.readouterr().out
+    for part in (
+        "device     cpu, 1 process",
+        "40 found, 40 taken",
+        "0 done of 2",
+        "tensorboard --logdir",
+        "step 2 of 2",
+    ):
+        assert part in out
+    assert main([*arguments, "--steps", "3", "--resume"]) == 0
+    out = capsys.readouterr().out
+    assert "Resumed at step 2" in out
+    assert "2 done of 3" in out
+    assert "step 3 of 3" in out

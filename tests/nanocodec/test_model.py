@@ -4,17 +4,10 @@ import dataclasses
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch.nn import functional as F
 
 from nanocodec.config import DecoderConfig, EncoderConfig, get_config
 from nanocodec.layers import (
-    GroupedCausalUpsample,
-    HalfSnake,
-    fold_weight_norm,
     has_weight_norm,
-    pad_at_ends,
 )
 from nanocodec.model import NanoCodec
 
@@ -149,48 +142,3 @@ def test_audio_and_lengths_are_checked() -> None:
         model.encode(torch.zeros(2, 100), torch.tensor([100]))
     with pytest.raises(ValueError, match=r"lengths must lie in \[0, 100\] samples"):
         model.encode(torch.zeros(1, 100), torch.tensor([101]))
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    mode=st.sampled_from(["zeros", "replicate", "reflect"]),
-    total=st.integers(5, 20),
-    left=st.integers(0, 4),
-    right=st.integers(0, 4),
-    seed=st.integers(0, 1000),
-)
-def test_padding_at_an_items_own_end(mode: str, total: int, left: int, right: int, seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(3, 2, total, generator=generator)
-    lengths = torch.tensor([total, 5, (total + 5) // 2])
-    padded = pad_at_ends(x, left, right, mode, lengths)  # type: ignore[arg-type]
-    torch_mode = "constant" if mode == "zeros" else mode
-    for row, length in enumerate(lengths.tolist()):
-        alone = F.pad(x[row : row + 1, :, :length], (left, right), mode=torch_mode)[0]
-        torch.testing.assert_close(padded[row, :, : left + length + right], alone)
-
-
-def test_reflection_of_what_is_shorter_than_the_padding() -> None:
-    x = torch.tensor([[[1.0, 2.0, 3.0]]])
-    assert pad_at_ends(x, 5, 4, "reflect").tolist() == [[[2, 1, 2, 3, 2, 1, 2, 3, 2, 1, 2, 3]]]
-    assert pad_at_ends(x[..., :1], 2, 2, "reflect").tolist() == [[[1, 1, 1, 1, 1]]]
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("rate", [2, 3, 7])
-def test_upsampling_equals_the_grouped_transposed_convolution(rate: int) -> None:
-    torch.manual_seed(0)
-    layer = fold_weight_norm(GroupedCausalUpsample(6, rate))
-    torch.nn.init.normal_(layer.conv.bias)
-    x = torch.randn(2, 6, 5)
-    torch.testing.assert_close(layer(x), layer.conv(x)[..., : 5 * rate], atol=1e-5, rtol=1e-5)
-
-
-def test_half_snake_s_own_backward_equals_autograd_s() -> None:
-    layer = HalfSnake(5).double()  # odd: 2 snakes, 3 leaky ReLUs
-    torch.nn.init.uniform_(layer.snake_act.alpha, 0.3, 2.0)
-    x = torch.randn(2, 5, 7, dtype=torch.double, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda a, b: layer(a), (x, layer.snake_act.alpha))
-    with torch.no_grad():
-        plain = layer(x)
-    torch.testing.assert_close(layer(x), plain)

@@ -10,7 +10,6 @@ from typing import TypeVar
 
 import numpy as np
 import pytest
-import scipy.signal
 import torch
 import yaml
 from torch import Tensor, nn
@@ -36,7 +35,7 @@ from nanocodec.training.paper_losses import (
 RATE, SAMPLES, SLM_SAMPLES = 22_050, 3 * 1764, 1600
 NARROW = DiscriminatorConfig((2, 5), (3, 4, 5, 6, 6), (512, 128), ((0.0, 0.3), (0.3, 1.0)), 3)
 Module = TypeVar("Module", bound=nn.Module)
-GOLDEN = Path(__file__).parent / "golden" / "upstream-training.npz"
+GOLDEN = Path(__file__).parents[1] / "golden" / "upstream-training.npz"
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +76,7 @@ def spaced(tensor: Tensor, count: int = 48) -> np.ndarray:
     return flat[torch.linspace(0, len(flat) - 1, count).round().long()].numpy()
 
 
-def judged(discriminator: nn.Module, real: Tensor, generated: Tensor) -> dict[str, np.ndarray]:
+def described(discriminator: nn.Module, real: Tensor, generated: Tensor) -> dict[str, np.ndarray]:
     """What the oracle script writes of upstream's discriminator, said by ours."""
     generated = generated.clone().requires_grad_()
     scores_real, maps_real = discriminator(real)
@@ -109,26 +108,14 @@ def farthest(values: Mapping[str, np.ndarray], golden: Mapping[str, np.ndarray],
 def test_scores_maps_losses_and_gradients_are_upstreams(
     narrow: Discriminators, pair: tuple[Tensor, Tensor], golden: dict[str, np.ndarray]
 ) -> None:
-    assert farthest(judged(narrow, *pair), golden, "narrow.") <= 1e-5
+    assert farthest(described(narrow, *pair), golden, "narrow.") <= 1e-5
 
 
 def test_the_slm_discriminator_is_upstreams(
     slm: SLMDiscriminator, pair: tuple[Tensor, Tensor], golden: dict[str, np.ndarray]
 ) -> None:
     real, generated = (audio[:, :SLM_SAMPLES] for audio in pair)
-    assert farthest(judged(slm, real, generated), golden, "slm.") <= 1e-5
-
-
-@pytest.mark.parametrize("name", ["mel", "stft"])
-def test_reconstruction_losses_are_upstreams(
-    name: str, pair: tuple[Tensor, Tensor], golden: dict[str, np.ndarray]
-) -> None:
-    real, generated = pair[0], pair[1].clone().requires_grad_()
-    loss = mel_loss(generated, real, RATE) if name == "mel" else stft_loss(generated, real)
-    (gradient,) = torch.autograd.grad(loss, generated)
-    assert float(loss.detach()) == pytest.approx(float(golden[f"loss.{name}"]), abs=1e-5)
-    expected = golden[f"loss.{name}.gradient"]
-    assert np.abs(spaced(gradient) - expected).max() <= 1e-5 * expected.std()
+    assert farthest(described(slm, real, generated), golden, "slm.") <= 1e-5
 
 
 def test_the_defaults_have_upstreams_names_and_shapes(golden: dict[str, np.ndarray]) -> None:
@@ -149,7 +136,7 @@ def test_the_defaults_have_upstreams_names_and_shapes(golden: dict[str, np.ndarr
 def test_one_wrong_weight_is_noticed(name: str, pair: tuple[Tensor, Tensor], golden: dict[str, np.ndarray]) -> None:
     wrong = seeded(build_discriminators(NARROW, RATE))
     wrong.state_dict()[name].view(-1)[::3] *= 1.02
-    assert farthest(judged(wrong, *pair), golden, "narrow.") > 1e-3
+    assert farthest(described(wrong, *pair), golden, "narrow.") > 1e-3
 
 
 def test_every_loss_of_a_batch_is_the_mean_over_its_halves(narrow: Discriminators, pair: tuple[Tensor, Tensor]) -> None:
@@ -255,31 +242,11 @@ def test_wavlm_neither_learns_nor_is_saved_nor_drops_out(slm: SLMDiscriminator, 
     slm.zero_grad()
 
 
-def test_an_slm_built_from_a_config_hears_codec_frames(wavlm: Path, pair: tuple[Tensor, Tensor]) -> None:
+def test_an_slm_built_from_a_config_takes_codec_frames(wavlm: Path, pair: tuple[Tensor, Tensor]) -> None:
     config = DiscriminatorConfig.from_dict({"periods": [], "resolutions": [], "slm": str(wavlm), "slm_channels": 2})
     (score,), (maps,) = build_discriminators(config, RATE)(pair[0])
     assert score.shape == (2, 1, 383)  # 3 frames are 3840 samples at 16 kHz; (3840 - 10) // 5 + 1, halved
     assert [layer.shape[1] for layer in maps] == [4, 8, 8]
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "samples"),
-    [(22_050, 16_000, 1764), (22_050, 16_000, 441), (16_000, 22_050, 1280), (48_000, 16_000, 33), (16_000, 48_000, 33)],
-)
-def test_resampling_is_scipys(old: int, new: int, samples: int) -> None:
-    audio = torch.from_numpy(np.random.RandomState(0).standard_normal((2, samples)))
-    resampled = resample_fft(audio, old, new)
-    expected = scipy.signal.resample(audio.numpy(), samples * new // old, axis=1)
-    assert np.abs(resampled.numpy() - expected).max() <= 2e-6
-
-
-def test_resampling_keeps_a_tone_and_refuses_parts_of_samples() -> None:
-    seconds = torch.arange(1764, dtype=torch.float64) / 22_050
-    tone = torch.sin(2 * torch.pi * 1000 * seconds)  # 80 whole periods
-    expected = torch.sin(2 * torch.pi * 1000 * torch.arange(1280, dtype=torch.float64) / 16_000)
-    assert (resample_fft(tone, 22_050, 16_000) - expected).abs().max() <= 1e-5
-    with pytest.raises(ValueError, match="1765 samples at 22050 Hz are not a whole number of samples at 16000 Hz"):
-        resample_fft(torch.zeros(1765), 22_050, 16_000)
 
 
 @pytest.mark.parametrize(
@@ -306,12 +273,12 @@ def test_a_config_is_plain_yaml(config: DiscriminatorConfig) -> None:
     assert DiscriminatorConfig.from_dict(yaml.safe_load(yaml.safe_dump(lists))) == config
 
 
-def test_gain_is_how_much_louder_they_hear() -> None:
+def test_gain_amplifies_the_audio() -> None:
     quiet, loud = 0.05 * torch.randn(2, SAMPLES), DiscriminatorConfig(**asdict(NARROW) | {"gain": 16.0})
-    judge = build_discriminators(NARROW, RATE)
+    discriminators = build_discriminators(NARROW, RATE)
     amplified = build_discriminators(loud, RATE)
-    amplified.load_state_dict(judge.state_dict())
-    for score, expected in zip(amplified(quiet)[0], judge(16 * quiet)[0], strict=True):
+    amplified.load_state_dict(discriminators.state_dict())
+    for score, expected in zip(amplified(quiet)[0], discriminators(16 * quiet)[0], strict=True):
         torch.testing.assert_close(score, expected)
 
 

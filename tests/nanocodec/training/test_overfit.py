@@ -9,16 +9,15 @@ import soundfile
 from evalkit.datasets import load_dataset
 from nanocodec.training.config import DataConfig, Phase, load_config
 from nanocodec.training.loop import Trainer
-from nanocodec.training.validation import score
+from nanocodec.training.validation import load_scorer, score
 
-CONFIG = Path(__file__).parents[2] / "configs" / "training" / "mini-1.1k.yaml"
 STEPS = 1600
 
 
 @pytest.mark.slow
 def test_one_excerpt_is_learned_by_heart(tmp_path: Path) -> None:
     """1.12 s of speech through the quantizer, against the discriminators: PESQ-WB above 3.5 (about 15 minutes)."""
-    config = load_config(CONFIG)
+    config = load_config("mini-1.1k")
     rate = config.model.sample_rate
     excerpt = load_dataset("builtin").utterances[0].audio().at(rate).wav[rate : rate + 14 * config.model.hop]
     soundfile.write(tmp_path / "speech.wav", excerpt, rate, subtype="FLOAT")
@@ -31,5 +30,5 @@ def test_one_excerpt_is_learned_by_heart(tmp_path: Path) -> None:
     trainer = Trainer(config, [(str(tmp_path), 1.0)], tmp_path / "run", tmp_path / "cache")
     trainer.validate = dict  # type: ignore[method-assign]
     trainer.train()
-    scores, _ = score(trainer.averaged(), [excerpt])
+    scores, _ = score(trainer.averaged(), [excerpt], load_scorer("evalkit.metrics.validation:score"))
     assert scores["pesq_wb"] > 3.5

@@ -14,7 +14,7 @@ from nanocodec.errors import CheckpointError, MismatchError, MissingWeightsError
 from nanocodec.testing import seeded_audio, seeded_state
 from nanocodec.training.speaker import RATE, SpeakerConsistencyLoss, SpeakerEncoder
 
-GOLDEN = Path(__file__).parent / "golden" / "upstream-training.npz"
+GOLDEN = Path(__file__).parents[1] / "golden" / "upstream-training.npz"
 SAMPLES = 8000
 
 
