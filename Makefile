@@ -10,9 +10,10 @@ UPSTREAM := $(ORACLE_VENV)/upstream
 WAVTOKENIZER ?= $(UPSTREAM)/WavTokenizer
 STABLE_AUDIO_TOOLS ?= $(UPSTREAM)/stable-audio-tools
 STABLE_CODEC ?= $(UPSTREAM)/stable-codec
+LYRA ?= $(shell $(BIN)/evalkit fetch lyra | sed 's/.*: //')
 
 .PHONY: help demo test gate test-slow test-models lint format bench oracle oracle-nemo \
-	oracle-wavtokenizer oracle-taae oracle-training clean
+	oracle-wavtokenizer oracle-taae oracle-lyra oracle-training clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -58,6 +59,10 @@ oracle-wavtokenizer: $(ORACLE_VENV)/.ready $(WAVTOKENIZER) ## … WAVTOKENIZER=C
 
 oracle-taae: $(ORACLE_VENV)/.ready $(STABLE_AUDIO_TOOLS) $(STABLE_CODEC) ## … STABLE_AUDIO_TOOLS=, STABLE_CODEC=CHECKOUT
 	$(ORACLE_VENV)/bin/python tests/oracle/taae.py $(STABLE_AUDIO_TOOLS) $(STABLE_CODEC)
+
+oracle-lyra: $(ORACLE_VENV)/.ready ## LiteRT running Lyra's published files; LYRA=FOLDER with them
+	@$(ORACLE_PIP) ai-edge-litert==2.3.0
+	$(ORACLE_VENV)/bin/python tests/oracle/lyra.py $(LYRA)
 
 oracle-training: $(ORACLE_VENV)/.ready ## NeMo's losses and discriminators, written down for the tests
 	PYTHONPATH=. $(ORACLE_VENV)/bin/python tests/oracle/training.py tests/nanocodec/golden
