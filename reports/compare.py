@@ -50,7 +50,7 @@ def build_comparisons(
             f"low, high: {settings.describe()}; p adjusted: {settings.correction} over {len(answers)} comparisons "
             f"of the bootstrap; detectable: the difference that one comparison detects with {POWER:.0%} power.",
         )
-        tables.append(Table(str(dataset), COLUMNS, lines, notes))
+        tables.append(Table(str(dataset), COLUMNS, lines, notes, keys=3))
     return tables
 
 
