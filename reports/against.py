@@ -52,7 +52,9 @@ def build_against_paper(
             chosen = part[part["codec"].isin(codecs)] if codecs is not None else part
             lines = tuple(_lines(chosen, described, place, metrics, settings))
             if lines:
-                tables.append(Table(f"{dataset} beside the paper", COLUMNS, lines, tuple(_notes(place, lines, chosen))))
+                tables.append(
+                    Table(f"{dataset} beside the paper", COLUMNS, lines, tuple(_notes(place, lines, chosen)), 2)
+                )
     if not tables:
         raise UsageError(
             "no source states a number for these codecs, metrics and data. Codecs are recognised by the names "

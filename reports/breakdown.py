@@ -79,7 +79,7 @@ def _table(
         if groups:
             lines.append((Cell(codec), Cell(MACRO), *averages, *_counts(rows[rows["codec"] == codec])))
     note = f"{MACRO}: the mean of the means by {by}, each counting alike."
-    return Table(title, tuple(columns), tuple(lines), (note,))
+    return Table(title, tuple(columns), tuple(lines), (note,), keys=2)
 
 
 def _cell(mean: float, summary: Any, decimals: int) -> Cell:

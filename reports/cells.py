@@ -37,8 +37,8 @@ class Column:
     """Whether its cells are means of a metric, with intervals."""
     words: bool = False
     """Whether its cells are words, not numbers. Names, unless they are prose."""
-    prose: bool = False
-    """Whether its cells are sentences, which may break into lines between words; names and numbers never do."""
+    prose: int = 0
+    """Characters of a line that its sentences need to read well; 0 for names and numbers, which never break."""
 
     @property
     def head(self) -> str:
@@ -53,3 +53,5 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...] = ()
+    keys: int = 1
+    """Columns from the left that say what a row is about."""

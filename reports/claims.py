@@ -3,7 +3,7 @@ not measured."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from math import isnan
@@ -21,15 +21,15 @@ from .table import MISSING, Cell, Column, Table, interval_cell, join, on_ranks, 
 SUPPORTED, CONTRADICTED, UNDECIDED, UNMEASURED = "supported", "contradicted", "undecided", "not measured"
 
 COLUMNS = (
-    Column("claim", "Claim", words=True),
+    Column("claim", "Claim", words=True, prose=24),
     Column("verdict", "verdict", words=True),
     Column("effect", "effect", measured=True),
     Column("n", "n"),
     Column("p_adjusted", "p adjusted"),
     Column("p_wilcoxon", "p Wilcoxon"),
     Column("published", "published effect"),
-    Column("kind", "source", words=True),
-    Column("remark", "remark", words=True),
+    Column("kind", "source", words=True, prose=8),
+    Column("remark", "remark", words=True, prose=20),
 )
 
 
@@ -105,6 +105,19 @@ def build_claims(runs: Sequence[Run], settings: Settings = DEFAULTS) -> list[Tab
         lines = tuple(_unmeasured(claim, "no run has this data") for claim in rest)
         tables.append(Table(f"Claims on data that no run has: {sets}", COLUMNS, lines))
     return tables
+
+
+def collapse(tables: Sequence[Table]) -> list[Table]:
+    """`tables` for a terminal: claims that nobody measured are counted beneath, by what they lack; tables of nothing
+    else are one line."""
+    found = []
+    for table in tables:
+        measured = tuple(row for row in table.rows if row[1].text != UNMEASURED)
+        lacking = Counter(row[-1].text.partition(";")[0] for row in table.rows if row[1].text == UNMEASURED)
+        what = ", ".join(f"{reason} ({count})" for reason, count in lacking.most_common())
+        notes = (f"{UNMEASURED.capitalize()}: {what}. `--format markdown` lists them.",)
+        found.append(replace(table, rows=measured, notes=table.notes + (notes if lacking else ())))
+    return found
 
 
 def _compare(

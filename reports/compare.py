@@ -63,7 +63,7 @@ def build_comparisons(
             unfair = ", ".join(sorted(f"{codec} by {described[m]['label']}" for codec, m in trained if codec in names))
             notes.append(f"Not compared, since the codec was trained on the metric: {unfair}.")
         lines = tuple(_line(c, described[c.request.metric]) for c in comparisons)
-        tables.append(Table(str(dataset), COLUMNS, lines, tuple(notes)))
+        tables.append(Table(str(dataset), COLUMNS, lines, tuple(notes), keys=3))
     return tables
 
 

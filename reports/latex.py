@@ -91,7 +91,7 @@ def _tabular(table: Table, parts: Sequence[Table], width: int) -> str:
         if about:
             lines.append(rf"\multicolumn{{{len(columns)}}}{{@{{}}l}}{{\textit{{{escape.latex(about)}}}}} \\")
         for row in part.rows:
-            prose = [column.prose for column in columns]
+            prose = [bool(column.prose) for column in columns]
             lines.append(" & ".join(map(_show, row, prose)) + r" \\")
             if any(cell.interval for cell in row):
                 lines.append(" & ".join(map(_interval, row)) + r" \\")

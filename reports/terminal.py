@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 GAP = 2
 """Characters between columns."""
-PROSE = 24
-"""Characters of a line that a column of prose needs to read well."""
 
 
 def rich_table(table: Table) -> "RenderableType":
@@ -31,27 +29,32 @@ def fitting(table: Table, width: int) -> list[Table]:
     """`table` as tables of at most `width` characters, as far as its longest name allows."""
     if needs(table) <= width or not table.rows:
         return [table]
-    names = _leading_names(table)
-    if names > 1 and len(table.columns) > names:
-        return [part for group in _groups(table, names - 1) for part in fitting(group, width)]
-    parts = _split(table, width)
+    keys = list(range(table.keys))
+    if 1 < len(keys) < len(table.columns):
+        groups = list(_groups(table, len(keys) - 1))
+        if len(groups) <= len(table.rows) / 2 or _needs(*_only(table, keys)) > width / 2:
+            return [part for group in groups for part in fitting(group, width)]
+    parts = _split(table, keys, width)
     if any(_needs(*_only(table, part)) > width for part in parts):
         return [_record(table, row, first=row is table.rows[0]) for row in table.rows]
     # As many tables as it takes, and then all of them about as wide.
-    while len(narrower := _split(table, width - 1)) == len(parts):
-        parts, width = narrower, width - 1
+    while len(narrower := _split(table, keys, width - 1)) == len(parts):
+        width -= 1
+        if any(_needs(*_only(table, part)) > width for part in narrower):
+            break
+        parts = narrower
     split = [_only(table, part) for part in parts]
     titles = [table.title, *[""] * (len(parts) - 1)]
     return [replace(table, title=t, columns=c, rows=rows) for t, (c, rows) in zip(titles, split, strict=True)]
 
 
-def _split(table: Table, width: int) -> list[list[int]]:
-    """Positions of columns that stand beside each other, the first column with all of them."""
-    parts: list[list[int]] = [[0]]
-    for position in range(1, len(table.columns)):
+def _split(table: Table, keys: list[int], width: int) -> list[list[int]]:
+    """Positions of columns that stand beside each other, `keys` with all of them."""
+    parts = [keys]
+    for position in range(len(keys), len(table.columns)):
         wider = [*parts[-1], position]
-        if len(parts[-1]) > 1 and _needs(*_only(table, wider)) > width:
-            parts.append([0, position])
+        if len(parts[-1]) > len(keys) and _needs(*_only(table, wider)) > width:
+            parts.append([*keys, position])
         else:
             parts[-1] = wider
     return parts
@@ -71,12 +74,6 @@ def wrap(text: str, width: int) -> list[str]:
     return lines
 
 
-def _leading_names(table: Table) -> int:
-    """How many columns from the left name what a row is about."""
-    positions = (i for i, column in enumerate(table.columns) if not column.words or column.prose)
-    return next(positions, len(table.columns))
-
-
 def _groups(table: Table, keys: int) -> Iterator[Table]:
     """A table for all rows whose first `keys` cells are alike; those stand in its title, and their short labels in
     place of their names in its cells."""
@@ -93,7 +90,7 @@ def _groups(table: Table, keys: int) -> Iterator[Table]:
 
 def _record(table: Table, row: Sequence[Cell], first: bool) -> Table:
     """One row as a table of two columns: what, and its value. The `first` one has the title."""
-    columns = (Column("what", "", words=True), Column("value", "", words=True, prose=True))
+    columns = (Column("what", "", words=True), Column("value", "", words=True, prose=24))
     lines = [
         (Cell(column.head), replace(cell, text=" ".join(filter(None, [cell.text, cell.interval])), interval=""))
         for column, cell in zip(table.columns, row, strict=True)
@@ -125,7 +122,7 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> list[t
         whole = max((cell_len(line) for cell in cells for line in _lines(cell)), default=0)
         if column.prose:
             words = (cell_len(word) for cell in cells for word in terminal(cell.text).split(" "))
-            least = min(whole, max(PROSE, *words)) if cells else 0
+            least = min(whole, max(column.prose, *words)) if cells else 0
         else:
             least = whole
         head = terminal(column.head)
@@ -189,7 +186,7 @@ def shares(table: Table, width: int) -> list[int]:
     found = [low for low, _ in widths]
     for wants_prose in (False, True):
         for position, (low, high) in enumerate(widths):
-            if table.columns[position].prose == wants_prose and high > low and left > 0:
+            if bool(table.columns[position].prose) == wants_prose and high > low and left > 0:
                 more = min(high - low, left)
                 found[position] += more
                 left -= more

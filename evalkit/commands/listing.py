@@ -1,29 +1,126 @@
 """`evalkit list`."""
 
 import argparse
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from evalkit.commands.options import add_command
-from evalkit.commands.printing import print_json, print_listing
+from evalkit.commands.printing import print_commands, print_json, print_lines, print_tables
+
+if TYPE_CHECKING:
+    from evalkit.environment.listing import Listing
 
 
 def add(commands: Any) -> None:
     """Declare the command of this file."""
     command = add_command(commands, "list", show_list, "list codecs, metrics or datasets, and the state of each")
-    command.add_argument("what", choices=["codecs", "metrics", "datasets"])
+    command.add_argument("what", choices=list(SHOWN))
     command.add_argument("--json", action="store_true", help="for programs")
 
 
 def show_list(args: argparse.Namespace) -> int:
-    from evalkit.environment.listing import LISTINGS, show_codecs
+    from evalkit.environment.listing import LISTINGS
 
-    columns, rows = LISTINGS[args.what]()
+    listing = LISTINGS[args.what]()
     if args.json:
-        print_json(columns, rows)
+        print_json(*listing)
     else:
-        notes: list[str] = []
-        if args.what == "codecs":
-            columns, rows, notes = show_codecs((columns, rows))
-        print_listing(columns, rows)
-        print("\n".join(notes))
+        SHOWN[args.what](listing)
     return 0
+
+
+def _show_codecs(listing: "Listing") -> None:
+    from evalkit.reports.cells import Cell, Column, Table
+
+    columns = (
+        Column("codec", "codec", words=True),
+        Column("kbps", "kbit/s"),
+        Column("khz", "kHz"),
+        Column("frames", "frames /s"),
+        Column("codebooks", "codebooks"),
+        Column("parameters", "params"),
+        Column("license", "license of weights", words=True, prose=12),
+        Column("causal", "causal", words=True),
+        Column("needs", "needs", words=True),
+    )
+    rows = []
+    remedies: dict[str, str] = {}
+    hidden: dict[str, int] = {}
+    for line in listing[1]:
+        one = dict(zip(listing[0], line, strict=True))
+        name = one["codec"].partition("@")[0]
+        if not one["shown"]:
+            hidden[name] = hidden.get(name, 0) + 1
+            continue
+        if one["state"] == "needs download":
+            remedies["needs download"] = "`evalkit fetch CODEC`, or --weights PATH"
+        elif one["remedy"]:
+            remedies.setdefault(f"{name}: {one['state']}", one["remedy"].partition(". Run ")[0])
+        cells = (
+            one["codec"], _number(one["bit/s"], 1000), _number(one["sample_rate"], 1000), _number(one["frame_rate"]),
+            _codebooks(one["codebook_sizes"] or []), f"{one['parameters'] / 1e6:.1f}M" if one["parameters"] else "–",
+            one["weights_license"] or "–", {True: "yes", False: "no", None: "–"}[one["causal"]],
+            one["state"].removeprefix("needs ").replace("rendered only", "audio").replace("ready", ""),
+        )  # fmt: skip
+        rows.append(tuple(map(Cell, cells)))
+    notes = [f"{what}: {remedy}" for what, remedy in remedies.items()]
+    notes += [f"{name}: {count} more rates, with --json" for name, count in hidden.items()]
+    print_tables([Table("", columns, tuple(rows), tuple(notes))])
+    print_lines(["`evalkit list codecs --json` has the license of the code, and where the weights come from."])
+
+
+def _number(value: float | None, unit: int = 1) -> str:
+    return "–" if value is None else f"{value / unit:.4g}"
+
+
+def _codebooks(sizes: Sequence[int]) -> str:
+    """`8 x 2048`, or all sizes where they differ."""
+    if len(set(sizes)) == 1:
+        return f"{len(sizes)} x {sizes[0]}"
+    return ", ".join(map(str, sizes)) or "–"
+
+
+def _show_metrics(listing: "Listing") -> None:
+    from evalkit.environment.needs import commands, metric_need, total
+    from evalkit.errors import EvalkitError
+    from evalkit.metrics.load import load_metric
+    from evalkit.reports.cells import Cell, Column, Table
+
+    prose = {"label": 10, "sets": 9}
+    columns = [Column(name, name, words=True, prose=prose.get(name, 0)) for name in listing[0][:-1]]
+    columns += [Column("needs", "needs", words=True, prose=8), Column("size", "to download")]
+    rows, needs = [], []
+    for *about, state in listing[1]:
+        try:
+            need = metric_need(about[0], load_metric(about[0]))
+        except EvalkitError:
+            need = None
+        else:
+            state = need.state.removeprefix("needs ") if need else ""
+        needs += [need] if need else []
+        size = need.size_text.removeprefix("about ").replace("size not known", "?") if need else ""
+        rows.append(tuple(map(Cell, (*about, state, size))))
+    print_tables([Table("", tuple(columns), tuple(rows))])
+    if needs:
+        print_commands(f"To get the others ({total(needs)} to download):", commands(needs))
+
+
+def _show_datasets(listing: "Listing") -> None:
+    from evalkit.reports.cells import Cell, Column, Table
+
+    *about, _ = listing[0]
+    columns = [Column(name, name, words=name != "utterances", prose={"languages": 10}.get(name, 0)) for name in about]
+    columns.append(Column("here", "here", words=True))
+    rows, notes = [], []
+    for *cells, state in listing[1]:
+        ready = state == "ready"
+        rows.append(tuple(Cell("" if c is None else str(c)) for c in (*cells, "yes" if ready else "no")))
+        notes += [] if ready else [f"{cells[0]}: {state}"]
+    print_tables([Table("", tuple(columns), tuple(rows), tuple(notes))])
+
+
+SHOWN: "dict[str, Callable[[Listing], None]]" = {
+    "codecs": _show_codecs,
+    "metrics": _show_metrics,
+    "datasets": _show_datasets,
+}

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from evalkit.reports.cells import Table
 
 WIDE = 200
@@ -27,47 +29,58 @@ def show(tables: "Sequence[Table]", form: str) -> None:
 
 def print_tables(tables: "Sequence[Table]") -> None:
     """Print `tables` for people, as wide as the terminal."""
-    from rich.console import Console
-
     from evalkit.reports.terminal import fitting, needs, rich_table
 
-    # COLUMNS, which rich reads, stands for a terminal that is not there.
-    console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE)
+    console = _console()
     for table in tables:
-        for part in fitting(table, console.width):
+        if not table.rows:
+            print_lines([table.title])
+        for part in fitting(table, console.width) if table.rows else ():
             console.print(rich_table(part), width=max(console.width, needs(part)), crop=False)
-        print_lines(table.notes, console)
+        print_lines([*table.notes, *([""] if table.notes and table is not tables[-1] else [])])
 
 
-def print_lines(lines: Sequence[str], console: Any = None) -> None:
+def print_lines(lines: Sequence[str]) -> None:
     """Print sentences that break into lines at spaces only, so that what is in them can be copied."""
-    from rich.console import Console
     from rich.text import Text
 
     from evalkit.reports.escape import terminal
     from evalkit.reports.terminal import wrap
 
-    console = console or Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE)
+    console = _console()
     for line in lines:
         console.print(Text("\n".join(wrap(terminal(line), console.width)), style="dim"), soft_wrap=True)
 
 
-def print_listing(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print a plain listing for people."""
-    from evalkit.reports.cells import Cell, Column, Table
+def print_commands(about: str, commands: Sequence[str]) -> None:
+    """Print commands to copy, each in one line however long it is."""
+    from rich.text import Text
 
-    heads = tuple(Column(name, name, words=True) for name in columns)
-    cells = tuple(tuple(Cell("" if value is None else str(value)) for value in row) for row in rows)
-    print_tables([Table("", heads, cells)])
+    from evalkit.reports.escape import terminal
+
+    console = _console()
+    for line in (about, *(f"  {command}" for command in commands), ""):
+        console.print(Text(terminal(line)), soft_wrap=True)
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    # COLUMNS, which rich reads, stands for a terminal that is not there.
+    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE)
 
 
 def print_json(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print a listing for programs."""
+    print_dicts([dict(zip(columns, row, strict=True)) for row in rows])
+
+
+def print_dicts(rows: Sequence[dict[str, Any]]) -> None:
+    """Print `rows` as JSON: in ASCII, where the stream could not take all of it otherwise."""
     import json
 
-    # What JSON writes in ASCII any stream can take.
-    ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
-    print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2, ensure_ascii=ascii_only))
+    utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    print(json.dumps(rows, indent=2, ensure_ascii=not utf8))
 
 
 def write_text(path: Path, text: str) -> None:

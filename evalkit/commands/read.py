@@ -141,10 +141,11 @@ def _add_claims(commands: Any) -> None:
 
 
 def claims(args: argparse.Namespace) -> int:
-    from evalkit.reports.claims import build_claims
+    from evalkit.reports.claims import build_claims, collapse
     from evalkit.results.run import read_run
 
-    show(build_claims([read_run(path) for path in args.runs], settings(args)), args.format)
+    tables = build_claims([read_run(path) for path in args.runs], settings(args))
+    show(collapse(tables) if args.format == "terminal" else tables, args.format)
     return 0
 
 

@@ -3,6 +3,7 @@ and the disk that it takes."""
 
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,11 +15,11 @@ from evalkit.datasets.languages import NAMES
 from evalkit.environment.downloads import File, megabytes
 from evalkit.environment.extras import install
 from evalkit.environment.folders import cache_folder, data_folder, hub_folder, torch_hub
+from evalkit.environment.needs import Need, codec_need, dataset_need, metric_need
 from evalkit.errors import EvalkitError
 from evalkit.metrics.load import load_metric
 from evalkit.metrics.model import ModelMetric
 
-COLUMNS = ["what", "state", "license", "on disk", "to download", "remedy"]
 OPTIONAL = {
     "classical": ("av", "pycodec2"),
     "models": ("transformers", "torchaudio", "speechbrain", "datasets", "jiwer"),
@@ -29,21 +30,58 @@ OPTIONAL = {
 """Extra -> what it brings."""
 
 
-def examine() -> tuple[list[str], list[list[Any]]]:
-    """Columns and rows, for a table or JSON. Loads no model, asks no network and changes nothing."""
-    return COLUMNS, [*_metrics(), *_codecs(), *_datasets(), *_extras(), *_kernels(), *_folders()]
+ANYWHERE = ("folder", "hub")
+"""Datasets that are ready as soon as a command says where they are."""
+BROKEN = "cannot be loaded"
 
 
-def _metrics() -> Iterator[list[Any]]:
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: a metric, a codec at those of its rates that share a state, data, an extra, a
+    folder."""
+
+    kind: str
+    name: str
+    state: str
+    license: str = ""
+    on_disk: str = ""
+    to_download: str = ""
+    remedy: str = ""
+    need: Need | None = None
+    """What it lacks, where commands are known that bring it."""
+
+    @property
+    def health(self) -> str:
+        """ready, missing or broken; "" for a folder, which is neither."""
+        if not self.kind:
+            return ""
+        return {"ready": "ready", "give a place": "ready", BROKEN: "broken"}.get(self.state, "missing")
+
+    def as_dict(self) -> dict[str, Any]:
+        """For programs."""
+        what = f"{self.kind} {self.name}".strip()
+        return {
+            "what": what, "state": self.state, "license": self.license, "on disk": self.on_disk,
+            "to download": self.to_download, "remedy": self.remedy,
+        }  # fmt: skip
+
+
+def examine() -> list[Finding]:
+    """All that can be looked at. Loads no model, asks no network and changes nothing."""
+    return [*_metrics(), *_codecs(), *_datasets(), *_extras(), *_kernels(), *_folders()]
+
+
+def _metrics() -> Iterator[Finding]:
     for name in plugins.names("metric"):
         try:
             metric = load_metric(name)
         except EvalkitError as error:
-            yield [f"metric {name}", "cannot be loaded", "", "", "", str(error)]
+            yield Finding("metric", name, BROKEN, remedy=str(error))
             continue
         state = metric.availability(tuple(NAMES))
+        need = metric_need(name, metric, tuple(NAMES))
         if not isinstance(metric, ModelMetric):
-            yield [f"metric {name}", state.code, "", "", "", state.remedy]
+            yield Finding("metric", name, state.code, remedy=state.remedy, need=need)
             continue
         files = metric.files_for(tuple(NAMES))
         missing = metric.missing(tuple(NAMES))
@@ -51,10 +89,10 @@ def _metrics() -> Iterator[list[Any]]:
         licenses = ", ".join(dict.fromkeys(file.license for file in files))
         remedy = [line for line in state.remedy.splitlines() if "install" in line or "pinned" in line]
         remedy += [metric.fetch_command(tuple(NAMES))] if missing else []
-        yield [
-            f"metric {name}", state.code, licenses, megabytes(here) if here else "",
-            _together(missing), "; ".join(remedy),
-        ]  # fmt: skip
+        yield Finding(
+            "metric", name, state.code, licenses, megabytes(here) if here else "", _together(missing),
+            "; ".join(remedy), need,
+        )  # fmt: skip
 
 
 def _together(missing: Sequence[File]) -> str:
@@ -62,50 +100,58 @@ def _together(missing: Sequence[File]) -> str:
     return "" if not missing else f"about {megabytes(size)}" if size else "size not known"
 
 
-def _codecs() -> Iterator[list[Any]]:
+def _codecs() -> Iterator[Finding]:
     for name in plugins.names("codec"):
         try:
             family: CodecFamily = plugins.load("codec", name)
         except EvalkitError as error:
-            yield [f"codec {name}", "cannot be loaded", "", "", "", str(error)]
+            yield Finding("codec", name, BROKEN, remedy=str(error))
             continue
         states = {rate: family.availability(rate) for rate in family.rates}
         for code in dict.fromkeys(state.code for state in states.values()):
             rates = [rate for rate, state in states.items() if state.code == code]
             shown = ", ".join(rates) if len(rates) <= 4 else f"{len(rates)} rates"
-            yield [f"codec {name} ({shown})", code, family.license, "", "", states[rates[0]].remedy]
+            first = family.default_rate if family.default_rate in rates else rates[0]
+            yield Finding(
+                "codec", f"{name} ({shown})", code, family.license, remedy=states[rates[0]].remedy,
+                need=codec_need(family, first),
+            )  # fmt: skip
         if isinstance(family, Described) and any(family.info(rate).weights.endswith(UNPINNED) for rate in family.rates):
-            yield [f"codec {name}: weights", "unpinned", "", "", "", "the newest revision is taken: see run.json"]
+            yield Finding("codec", f"{name}: weights", "unpinned", remedy="the newest revision is taken: see run.json")
 
 
-def _datasets() -> Iterator[list[Any]]:
+def _datasets() -> Iterator[Finding]:
     for name in plugins.names("dataset"):
         try:
             dataset = datasets.loader(name)()
-            yield [f"data {name}", "ready", dataset.license, "", "", ""]
+            yield Finding("data", name, "ready", dataset.license)
         except EvalkitError as error:
-            yield [f"data {name}", "not here", "", "", "", str(error)]
+            if name in ANYWHERE:
+                yield Finding("data", name, "give a place", remedy=str(error))
+            else:
+                yield Finding("data", name, "not here", remedy=str(error), need=dataset_need(name, str(error)))
 
 
-def _extras() -> Iterator[list[Any]]:
+def _extras() -> Iterator[Finding]:
     for extra, packages in OPTIONAL.items():
         absent = [package for package in packages if not _installed(package)]
-        state = "ready" if not absent else f"lacks {', '.join(absent)}"
-        remedy = install(extra) if absent else ""
-        yield [f"extra {extra}", state, "", "", "", remedy]
+        state = f"lacks {', '.join(absent)}" if absent else "ready"
+        need = Need(f"extra {extra}", state, extra=extra) if absent else None
+        yield Finding("extra", extra, state, remedy=install(extra) if absent else "", need=need)
 
 
-def _kernels() -> Iterator[list[Any]]:
+def _kernels() -> Iterator[Finding]:
     compiled = find_spec("nanocodec._kernels") is not None
     remedy = "" if compiled else "decoding is slower without: install a C compiler, then this package again"
-    yield ["kernels of nanocodec", "ready" if compiled else "not compiled", "", "", "", remedy]
+    need = None if compiled else Need("kernels of nanocodec", "not compiled", advice=remedy)
+    yield Finding("kernels of", "nanocodec", "ready" if compiled else "not compiled", remedy=remedy, need=need)
 
 
-def _folders() -> Iterator[list[Any]]:
+def _folders() -> Iterator[Finding]:
     places = {"cache": cache_folder(), "data": data_folder(), "hub weights": hub_folder(), "torch weights": torch_hub()}
     for what, folder in places.items():
         free = shutil.disk_usage(_existing(folder)).free
-        yield [f"{what}: {folder}", f"{megabytes(free)} free", "", megabytes(_size(folder)), "", ""]
+        yield Finding("", f"{what}: {folder}", f"{megabytes(free)} free", on_disk=megabytes(_size(folder)))
 
 
 def _existing(folder: Path) -> Path:

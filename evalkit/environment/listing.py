@@ -1,6 +1,6 @@
 """What there is: codecs, metrics and datasets, each with its state."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import isfinite
 from typing import Any
 
@@ -40,46 +40,6 @@ def list_codecs() -> Listing:
                  card.listed]
             )  # fmt: skip
     return columns, rows
-
-
-def show_codecs(listing: Listing) -> tuple[list[str], list[list[str]], list[str]]:
-    """The listing for people: columns, cells and, below the table, what to do about codecs that are not ready."""
-    rows: list[list[str]] = []
-    remedies: dict[str, str] = {}
-    hidden: dict[str, int] = {}
-    for row in listing[1]:
-        one = dict(zip(listing[0], row, strict=True))
-        name = one["codec"].partition("@")[0]
-        if not one["shown"]:
-            hidden[name] = hidden.get(name, 0) + 1
-            continue
-        if one["state"] == "needs download":
-            remedies["needs download"] = (
-                "`evalkit fetch CODEC`, or --weights PATH; --json has files, revisions, licenses"
-            )
-        elif one["remedy"]:
-            remedies.setdefault(f"{name}: {one['state']}", one["remedy"])
-        rows.append(
-            [one["codec"], _number(one["bit/s"]), _number(one["sample_rate"] and one["sample_rate"] / 1000),
-             _number(one["frame_rate"]), _books(one["codebook_sizes"] or []),
-             f"{one['parameters'] / 1e6:.1f}M" if one["parameters"] else "–", one["code_license"] or "–",
-             one["weights_license"] or "–", {True: "yes", False: "no", None: "–"}[one["causal"]], one["state"]]
-        )  # fmt: skip
-    notes = [f"{what}: {remedy}" for what, remedy in remedies.items()]
-    notes += [f"{name}: {count} more rates, with --json" for name, count in hidden.items()]
-    columns = ["codec", "bit/s", "kHz", "frames/s", "codebooks", "params", "code", "weights", "causal", "state"]
-    return columns, rows, notes
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.5g}"
-
-
-def _books(sizes: Sequence[int]) -> str:
-    """`8 x 2048`, or all sizes where they differ."""
-    if len(set(sizes)) == 1:
-        return f"{len(sizes)} x {sizes[0]}"
-    return ", ".join(map(str, sizes)) or "–"
 
 
 def list_metrics() -> Listing:

@@ -101,33 +101,35 @@ class Suite:
         """Raises MissingError that lists all that the suite needs and this installation lacks: metrics, data, codecs;
         with `available`, metrics may be missing. `weights` and `rendered` are those of the command line."""
         from evalkit.datasets import load_dataset
+        from evalkit.environment.needs import Need, codec_need, dataset_need, metric_need, report
         from evalkit.pipeline.choice import assign, choose
 
-        lacking = []
+        absent = "not in this installation"
+        choices, codecs = [], []
+        for spec in self.codecs:
+            try:
+                choices.append(choose(spec))
+            except UsageError:
+                codecs.append(Need(f"codec {spec}", absent))
+            except MissingError as error:
+                codecs.append(Need(f"codec {spec}", "cannot be loaded", advice=str(error)))
+        for choice in assign(assign(choices, weights, "--weights"), rendered, "--rendered"):
+            if not choice.availability().ready and (need := codec_need(choice.family, choice.rate)):
+                codecs.append(need)
+        datasets, metrics = [], []
         languages: set[str] = set()
         for name in self.datasets:
             try:
                 languages |= set(load_dataset(name).languages)
             except EvalkitError as error:
-                lacking.append(f"dataset {name}: {error}")
+                datasets.append(dataset_need(name, str(error)))
         for name in () if available else self.metrics:
             if name.partition(":")[0] not in plugins.names("metric"):
-                lacking.append(f"metric {name}: not in this installation")
-            elif not (state := load_metric(name).availability(sorted(languages))).ready:
-                lacking.append(f"metric {name}: {state.code}: {state.remedy}")
-        choices = []
-        for spec in self.codecs:
-            try:
-                choices.append(choose(spec))
-            except UsageError:
-                lacking.append(f"codec {spec}: not in this installation")
-            except MissingError as error:
-                lacking.append(f"codec {spec}: {error}")
-        for choice in assign(assign(choices, weights, "--weights"), rendered, "--rendered"):
-            if not (state := choice.availability()).ready:
-                lacking.append(f"codec {choice.spec}: {state.code}: {state.remedy}")
-        if lacking:
-            raise MissingError(f"the suite {self.name} cannot run here yet:\n  " + "\n  ".join(lacking))
+                metrics.append(Need(f"metric {name}", absent))
+            elif need := metric_need(name, load_metric(name), sorted(languages)):
+                metrics.append(need)
+        if lacking := [*codecs, *metrics, *datasets]:
+            raise MissingError(f"the suite {self.name} cannot run here yet. It lacks:\n{report(lacking)}")
 
 
 def suites() -> dict[str, Suite]:

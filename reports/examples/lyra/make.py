@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from evalkit.cli import main as evalkit
-from evalkit.results.run_directory import read_run
+from evalkit.results.run import read_run
 
 HERE = Path(__file__).resolve().parent
 METRICS = ["pesq-wb", "estoi", "mel-2048-80-ln1p"]
