@@ -19,18 +19,18 @@ from evalkit.datasets import load_dataset
 from evalkit.datasets.base import Dataset
 from evalkit.environment.folders import cache_folder
 from evalkit.errors import MissingError, UsageError
+from evalkit.evaluation import Evaluation
 from evalkit.metrics.base import Metric, Score
-from evalkit.metrics.load import load_metric
+from evalkit.metrics.load import load_metric, model_metrics, pair_metrics
 from evalkit.pipeline.choice import SystemChoice, assign, choose_all
 from evalkit.pipeline.jobs import Candidate, Job, Source
 from evalkit.pipeline.known_scores import ScoreCache
 from evalkit.pipeline.plan import Plan, missing_metrics
 from evalkit.pipeline.run import ProgressReporter, execute
-from evalkit.pipeline.schedule import model_metrics, pair_metrics, score_all, scoring_processes
-from evalkit.pipeline.shards import parse_shard
+from evalkit.pipeline.schedule import score_all, scoring_processes
+from evalkit.pipeline.shard import parse_shard
 from evalkit.pipeline.suites import available_metrics, missing_lines, use_metric
 from evalkit.pipeline.workers import TIMEOUT, Executor
-from evalkit.results.run import Run, read_run
 from evalkit.results.run_directory import slug
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def run(
     rendered: Mapping[str, PathLike] | Sequence[str] = (),
     notes: Sequence[str] = (),
     **options: Any,
-) -> Run:
+) -> Evaluation:
     """Run codecs over a dataset and score what comes out.
 
     Args:
@@ -149,7 +149,7 @@ def score(
     name: str | None = None,
     match: str | None = None,
     **options: Any,
-) -> Run:
+) -> Evaluation:
     """Score audio that was decoded elsewhere: the same path as `run`, with files in place of codecs.
 
     Args:
@@ -224,13 +224,13 @@ def measure(
     return {row: found[row] for row in rows}
 
 
-def load_run(path: PathLike) -> Run:
+def load_run(path: PathLike) -> Evaluation:
     """The run in the directory `path`, finished or not.
 
     Raises:
         UsageError: There is none that can be read.
     """
-    return read_run(_path(path))
+    return Evaluation.load(_path(path))
 
 
 def load_codec(spec: object, device: str = "cpu", weights: PathLike | None = None) -> Codec:
@@ -284,7 +284,7 @@ def _execute(
     default: str,
     notes: Sequence[str],
     options: RunOptions,
-) -> Run:
+) -> Evaluation:
     plan = Plan(
         systems=tuple(systems),
         dataset=data,
@@ -307,7 +307,7 @@ def _execute(
     except KeyboardInterrupt as error:
         error.add_note(f"Rows so far: {plan.output}. The same command resumes from the cache.")
         raise
-    return read_run(plan.output)
+    return Evaluation.load(plan.output)
 
 
 def new_output(name: str) -> Path:

@@ -9,8 +9,9 @@ import traceback
 from collections.abc import Callable, Sequence
 from tempfile import NamedTemporaryFile
 
-from evalkit import __version__, interrupt, streams
+from evalkit import interrupt, streams
 from evalkit.commands import doctor, fetch, listing, measure, read
+from evalkit.environment.machine import DISTRIBUTION, package_version
 from evalkit.errors import EvalkitError
 
 EXAMPLES = """examples:
@@ -63,7 +64,7 @@ def _report_bug(error: Exception) -> int:
     """Say in one line that this should not have happened, and keep the traceback."""
     text = "".join(traceback.format_exception(error))
     with NamedTemporaryFile("w", prefix="evalkit-", suffix=".txt", delete=False, errors="backslashreplace") as file:
-        file.write(f"evalkit {__version__}, Python {sys.version}\n{sys.argv}\n\n{text}")
+        file.write(f"evalkit {package_version(DISTRIBUTION)}, Python {sys.version}\n{sys.argv}\n\n{text}")
     kind = streams.visible(f"{type(error).__name__}: {error}")[:300]
     print(f"evalkit: this is a bug: {kind}. Please report it, with {file.name}", file=sys.stderr)
     return BUG
@@ -76,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument("--version", action="version", version=f"evalkit {__version__}")
+    top.add_argument("--version", action="version", version=f"evalkit {package_version(DISTRIBUTION)}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     for group in (measure, read, listing, fetch, doctor):
         group.add(commands)

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.audio import Wave
+from evalkit.environment.availability import READY as READY
+from evalkit.environment.availability import Availability
 from evalkit.errors import CodecError
 from evalkit.results.record import Record
 
@@ -83,22 +85,6 @@ class Annotated(Protocol):
     """A clause that is printed beneath tables; "" for none."""
     trained_on_metrics: tuple[str, ...]
     """Metrics that took part in its training loss, so that they flatter it: never marked as best by those."""
-
-
-@dataclass(frozen=True)
-class Availability:
-    """Whether something can be used now. `code` is "ready", "needs download", "needs extra", "needs license", "needs
-    weights" (of one's own: none were released) or "rendered only"; `remedy` is what makes it ready."""
-
-    code: str
-    remedy: str = ""
-
-    @property
-    def ready(self) -> bool:
-        return self.code == "ready"
-
-
-READY = Availability("ready")
 
 
 UNPINNED = "(unpinned)"

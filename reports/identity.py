@@ -1,17 +1,20 @@
 """Whether runs measured the same audio under the same names: what differs is never compared, joined or gated."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from evalkit.errors import UsageError
-from evalkit.results.run import Run
+
+if TYPE_CHECKING:
+    from evalkit.results.run import Run
 
 
-def audio_of(run: Run) -> dict[str, str]:
+def audio_of(run: "Run") -> dict[str, str]:
     """sha256 of the samples by utterance; empty for runs of earlier versions."""
     return dict(run.references[["utterance", "pcm_sha256"]].itertuples(index=False, name=None))
 
 
-def check_runs(runs: Sequence[Run]) -> None:
+def check_runs(runs: Sequence["Run"]) -> None:
     """Raise UsageError where two runs call different data by one name."""
     known: dict[str, tuple[dict[str, str], Run]] = {}
     for run in runs:

@@ -154,7 +154,7 @@ def _add_merge(commands: Any) -> None:
 
 
 def merge(args: argparse.Namespace) -> int:
-    from evalkit.pipeline.shards import merge
+    from evalkit.pipeline.merge import merge
     from evalkit.results.run import read_run
 
     merge(args.runs, args.output, args.overwrite)

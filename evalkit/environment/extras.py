@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-from evalkit.codecs import READY, Availability
+from evalkit.environment.availability import READY, Availability
 from evalkit.errors import MissingError
 
 

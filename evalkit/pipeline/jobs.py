@@ -7,6 +7,10 @@ from pathlib import Path
 from evalkit.audio import Audio, AudioIdentity
 from evalkit.soundfiles import read
 
+LENGTH_TOLERANCE = 0.25
+"""Seconds by which a decoded file may differ in length from its reference; within it, the longer one is trimmed.
+Codecs add up to a frame (80 ms); more means that something else than the codec made the file."""
+
 
 @dataclass(frozen=True)
 class Source:

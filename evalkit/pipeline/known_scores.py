@@ -10,11 +10,7 @@ from evalkit.cache import Cache, content_key
 from evalkit.metrics.base import SCORE_RATE
 from evalkit.metrics.load import load_metric
 from evalkit.metrics.model import ModelMetric
-from evalkit.pipeline.jobs import Job, RowScore, Scored, Source
-
-LENGTH_TOLERANCE = 0.25
-"""Seconds by which a decoded file may differ in length from its reference; within it, the longer one is trimmed.
-Codecs add up to a frame (80 ms); more means that something else than the codec made the file."""
+from evalkit.pipeline.jobs import LENGTH_TOLERANCE, Job, RowScore, Scored, Source
 
 
 class ScoreCache:

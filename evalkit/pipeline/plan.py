@@ -1,19 +1,21 @@
 """What to run: decided, checked and complete before any work starts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from evalkit.datasets.base import Dataset, Utterance
 from evalkit.environment.machine import check_device
 from evalkit.errors import MissingError, UsageError
-from evalkit.metrics.load import load_metric
+from evalkit.metrics.load import load_metric, model_metrics, pair_metrics
 from evalkit.metrics.model import ModelMetric
 from evalkit.pipeline.choice import SystemChoice
-from evalkit.pipeline.schedule import model_metrics, pair_metrics, scoring_processes
-from evalkit.pipeline.shards import Shard
+from evalkit.pipeline.shard import Shard
 from evalkit.pipeline.suites import missing_lines
-from evalkit.pipeline.workers import Executor
+
+if TYPE_CHECKING:
+    from evalkit.pipeline.workers import Executor
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,12 @@ class Plan:
     dataset: Dataset
     metrics: tuple[str, ...]
     output: Path
+    workers: "Executor"
+    """Where waveforms are scored, and codecs run."""
     device: str = "cpu"
     seed: int = 0
     save_audio: bool = False
     overwrite: bool = False
-    workers: Executor = field(default_factory=scoring_processes)
-    """Where waveforms are scored, and codecs run."""
     batch: int = 1
     """Recordings that a metric's model takes at once."""
     shard: Shard | None = None

@@ -5,8 +5,7 @@ from math import fsum
 
 from evalkit.errors import UndefinedScore
 from evalkit.metrics.base import CodesMetric
-from evalkit.metrics.load import load_metric
-from evalkit.pipeline.schedule import model_metrics
+from evalkit.metrics.load import load_metric, model_metrics
 from evalkit.results.rows import CORPUS, Coded, Row
 
 

@@ -18,18 +18,18 @@ from typing import Protocol
 import numpy as np
 
 from evalkit.cache import Cache
-from evalkit.datasets.base import Dataset, Utterance
+from evalkit.datasets.base import Utterance
 from evalkit.errors import FailFastError
-from evalkit.metrics.load import load_metric
+from evalkit.metrics.load import load_metric, model_metrics, pair_metrics
+from evalkit.pipeline.describe import describe_dataset, describe_run
 from evalkit.pipeline.encode import Reconstruction, System
 from evalkit.pipeline.jobs import Candidate, Job, RowScore, Source
 from evalkit.pipeline.known_scores import ScoreCache
 from evalkit.pipeline.plan import Plan, rows_of, with_texts
 from evalkit.pipeline.pooled import corpus_rows, pooled_rows
-from evalkit.pipeline.schedule import model_metrics, pair_metrics, score_all
+from evalkit.pipeline.schedule import score_all
 from evalkit.pipeline.systems import open_systems
 from evalkit.pipeline.temporary import TemporaryAudio
-from evalkit.results.provenance import DatasetInfo, Provenance
 from evalkit.results.rows import Coded, Row
 from evalkit.results.run_directory import REFERENCE_FOLDER, RunWriter, slug
 from evalkit.soundfiles import duration, write
@@ -64,7 +64,7 @@ def execute(plan: Plan, cache: Cache, progress: ProgressReporter | None = None) 
     plan.check()
     seed_everything(plan.seed)
     systems = open_systems(plan, cache)
-    provenance = Provenance.of_this_machine(
+    provenance = describe_run(
         plan.metrics,
         codecs={system.name: system.info() for system in systems},
         dataset=describe_dataset(plan.dataset),
@@ -219,18 +219,6 @@ class RunLoop:
         if reference.identity is not None:
             return reference.identity.seconds
         return duration(reference.content) if isinstance(reference.content, Path) else 0.0
-
-
-def describe_dataset(dataset: Dataset) -> DatasetInfo:
-    """Which utterances these are, for the provenance; what names their audio follows when they were read."""
-    return DatasetInfo(
-        name=dataset.name,
-        revision=dataset.revision or None,
-        license=dataset.license,
-        n=len(dataset),
-        ids_sha256=dataset.ids_hash,
-        selection=dict(dataset.selection),
-    )
 
 
 def seed_everything(seed: int) -> None:

@@ -11,12 +11,10 @@ from pathlib import Path
 
 from evalkit.environment.machine import available_memory, default_workers
 from evalkit.errors import AudioError
-from evalkit.metrics.base import PairMetric
-from evalkit.metrics.load import load_metric
-from evalkit.metrics.model import ModelMetric
+from evalkit.metrics.load import model_metric, model_metrics, pair_metrics
 from evalkit.pipeline.jobs import Job, RowScore, Source
 from evalkit.pipeline.known_scores import ScoreCache
-from evalkit.pipeline.score import model_metric, score_jobs, without_value
+from evalkit.pipeline.score import score_jobs, without_value
 from evalkit.pipeline.workers import TIMEOUT, CrashedJob, Executor, Processes, Workers, run_isolated
 
 PRELOAD = ("evalkit.pipeline.score", "pesq", "pystoi", "scipy.fft", "scipy.signal")
@@ -136,13 +134,3 @@ def split_jobs(jobs: tuple[Job, ...]) -> list[tuple[Job, ...]]:
         return [(replace(job, candidates=(candidate,)),) for candidate in job.candidates]
     (candidate,) = job.candidates
     return [(replace(job, candidates=(replace(candidate, metrics=(metric,)),)),) for metric in candidate.metrics]
-
-
-def pair_metrics(names: Sequence[str]) -> tuple[str, ...]:
-    """Those of `names` that score pairs of waveforms and hold no model."""
-    return tuple(name for name in names if isinstance(load_metric(name), PairMetric))
-
-
-def model_metrics(names: Sequence[str]) -> tuple[str, ...]:
-    """Those of `names` that hold a model."""
-    return tuple(name for name in names if isinstance(load_metric(name), ModelMetric))

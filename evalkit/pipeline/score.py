@@ -18,8 +18,7 @@ from evalkit.errors import AudioError, DeadlineError, UndefinedScore
 from evalkit.metrics.base import SCORE_RATE, Pair, PairMetric
 from evalkit.metrics.load import load_metric
 from evalkit.metrics.model import ModelMetric, Scorer
-from evalkit.pipeline.jobs import Candidate, Job, RowScore, Scored, Source
-from evalkit.pipeline.known_scores import LENGTH_TOLERANCE
+from evalkit.pipeline.jobs import LENGTH_TOLERANCE, Candidate, Job, RowScore, Scored, Source
 
 
 def score_jobs(jobs: tuple[Job, ...]) -> Scored:
@@ -111,13 +110,6 @@ def _opened(metric: ModelMetric, job: Job) -> Scorer:
         _OPEN[which].device = job.device
         _OPEN[which].reference_features = None if job.cache is None else Cache(job.cache)
     return _OPEN[which]
-
-
-def model_metric(name: str) -> ModelMetric:
-    """The metric `name`, which holds a model."""
-    metric = load_metric(name)
-    assert isinstance(metric, ModelMetric)
-    return metric
 
 
 def without_value(key: int, metric: str, reason: str, settled: bool = True, trace: str | None = None) -> list[RowScore]:

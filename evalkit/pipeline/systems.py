@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from evalkit.audio_files import audio_files
 from evalkit.cache import Cache
@@ -12,10 +13,12 @@ from evalkit.errors import AudioError, EvalkitError, MissingError, UsageError
 from evalkit.files import nfc, shown
 from evalkit.pipeline.choice import CodecChoice, RenderedChoice
 from evalkit.pipeline.encode import RenderedAudio, RunningCodec, System, describe
-from evalkit.pipeline.plan import Plan
+
+if TYPE_CHECKING:
+    from evalkit.pipeline.plan import Plan
 
 
-def open_systems(plan: Plan, cache: Cache) -> list[System]:
+def open_systems(plan: "Plan", cache: Cache) -> list[System]:
     """The systems of `plan`, in its order.
 
     Raises:
@@ -30,7 +33,7 @@ def open_systems(plan: Plan, cache: Cache) -> list[System]:
     return systems
 
 
-def _open(choice: CodecChoice | RenderedChoice, plan: Plan, cache: Cache) -> System:
+def _open(choice: CodecChoice | RenderedChoice, plan: "Plan", cache: Cache) -> System:
     if isinstance(choice, RenderedChoice):
         return _listed(choice)
     if choice.rendered is not None:

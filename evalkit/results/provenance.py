@@ -1,23 +1,13 @@
 """Where a run's numbers come from: everything one needs to get them again, or to see why one does not."""
 
-import platform
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Self
 
-from evalkit import __version__
-from evalkit.audio import RESAMPLER
 from evalkit.codecs import CodecInfo
-from evalkit.environment.machine import default_workers, git_revision, package_versions, processor
-from evalkit.metrics.base import SCORE_RATE
-from evalkit.metrics.load import load_metric
-from evalkit.metrics.model import ModelMetric
 from evalkit.results.record import Record
-from evalkit.stats import DEFAULTS
 
-__all__ = ["CodecInfo", "DatasetInfo", "MetricInfo", "Provenance", "describe_metrics"]
+__all__ = ["CodecInfo", "DatasetInfo", "MetricInfo", "Provenance"]
 
 FORMAT = 1
 """Of the run directory; readers refuse a newer one."""
@@ -108,42 +98,7 @@ class Provenance(Record):
         }
         return super().from_json({**values, **parts})
 
-    @classmethod
-    def of_this_machine(cls, metrics: Iterable[str], **more: Any) -> "Provenance":
-        """Provenance of a run that starts now; `more` are the parts that only the caller knows."""
-        return cls(
-            evalkit=__version__,
-            git=git_revision(),
-            started=datetime.now(UTC).isoformat(timespec="seconds"),
-            command=tuple(sys.argv),
-            python=platform.python_version(),
-            packages=package_versions(),
-            platform=platform.platform(),
-            processor=processor(),
-            cores=default_workers(),
-            score_rate=SCORE_RATE,
-            resampler=RESAMPLER,
-            intervals=DEFAULTS.describe(),
-            metrics=describe_metrics(metrics),
-            **more,
-        )
-
 
 def _codec(about: Mapping[str, Any]) -> CodecInfo:
     """Earlier versions called `causal` `streaming`."""
     return CodecInfo.from_json({"causal": about.get("streaming"), **about})
-
-
-def describe_metrics(names: Iterable[str]) -> dict[str, MetricInfo]:
-    """What is said of each metric, and of the rows that it pools over a dataset."""
-    described: dict[str, MetricInfo] = {}
-    for name in names:
-        metric = load_metric(name)
-        said = ("label", "direction", "unit", "version", "decimals", "ranks", "skewed")
-        about: dict[str, Any] = {key: getattr(metric, key) for key in said}
-        if isinstance(metric, ModelMetric):
-            about |= {"settings": metric.choices, "weights": metric.identity()["weights"]}
-        described[name] = MetricInfo(**about)
-        for row in metric.pooled_names:
-            described[row] = MetricInfo(**about | {"label": f"{about['label']} corpus", "of": name})
-    return described

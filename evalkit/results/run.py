@@ -1,9 +1,8 @@
-"""A run that was read back, and what can be made of it."""
+"""A run that was read back."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -14,14 +13,10 @@ from evalkit.results.provenance import FORMAT, Provenance
 from evalkit.results.rows import COLUMNS, NUMBERS, UTTERANCES_SCHEMA, Coded, coded_from, typed
 from evalkit.stats import summarize
 
-if TYPE_CHECKING:
-    from evalkit.reports.gate import Verdict
-    from evalkit.reports.shown import Shown
-
 
 @dataclass(frozen=True)
 class Run:
-    """A run directory that was read back. What its methods return prints on a terminal and renders in a notebook."""
+    """A run directory that was read back."""
 
     path: Path
     rows: pd.DataFrame
@@ -48,49 +43,10 @@ class Run:
         path = self.path / "utterances.parquet"
         return pd.read_parquet(path) if path.is_file() else UTTERANCES_SCHEMA.empty_table().to_pandas()
 
-    def table(self, *others: "Run", metrics: list[str] | None = None, codecs: list[str] | None = None) -> "Shown":
-        """Means of this run and `others`, a table a dataset, as `evalkit table` makes it."""
-        from evalkit.reports.shown import Shown
-        from evalkit.reports.table import build_tables
-
-        return Shown(build_tables([self, *others], metrics, codecs=codecs))
-
-    def compare(self, *others: "Run", metrics: list[str] | None = None, codecs: list[str] | None = None) -> "Shown":
-        """Paired tests between every two codecs, as `evalkit compare` makes them."""
-        from evalkit.reports.compare import build_comparisons
-        from evalkit.reports.shown import Shown
-        from evalkit.stats import DEFAULTS
-
-        return Shown(build_comparisons([self, *others], codecs, metrics, DEFAULTS))
-
-    def plot(self, *others: "Run") -> dict[str, Any]:
-        """Figures of matplotlib by name, as `evalkit plot` saves them."""
-        from evalkit.reports.plots import all_plots
-
-        return dict(all_plots([self, *others]))
-
-    def report(self, output: str | Path, *others: "Run", title: str = "") -> Path:
-        """Write the HTML report to `output`; returns its path."""
-        from evalkit.reports.page import build_page
-
-        path = Path(output).expanduser()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(build_page([self, *others], title), encoding="utf-8")
-        return path
-
-    def gate(self, baseline: str | Path, config: str | Path | None = None, codec: str | None = None) -> "Verdict":
-        """Hold this run to a baseline, as `evalkit gate` does; its `passed` says whether it is good enough."""
-        from evalkit.reports import gate
-
-        rules = gate.read_rules(None if config is None else Path(config).expanduser())
-        return gate.check(self, gate.read_baseline(Path(baseline).expanduser()), rules, codec)
-
     def __repr__(self) -> str:
         about = self.provenance
-        return f"Run({str(self.path)!r}: {', '.join(about.codecs)} on {about.dataset.name}, {about.state})"
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
+        what = f"{', '.join(about.codecs)} on {about.dataset.name}, {about.state}"
+        return f"{type(self).__name__}({str(self.path)!r}: {what})"
 
 
 def is_run(path: Path) -> bool:

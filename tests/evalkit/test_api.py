@@ -17,7 +17,7 @@ from evalkit.cli import main
 from evalkit.codecs import Codes
 from evalkit.errors import UsageError
 from evalkit.metrics.base import Pair, PairMetric
-from evalkit.results.run import Run
+from evalkit.evaluation import Evaluation
 
 RATE = 16_000
 CHEAP = "si-sdr,mel-2048-80-ln1p"
@@ -61,7 +61,7 @@ def folder(tmp_path: Path, speech: np.ndarray) -> Path:
     return tmp_path / "data"
 
 
-def values(run: Run) -> dict[tuple[str, str], float]:
+def values(run: Evaluation) -> dict[tuple[str, str], float]:
     rows = run.rows[run.rows["utterance"] != "*"]
     return dict(zip(zip(rows["utterance"], rows["metric"], strict=True), rows["value"], strict=True))
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from evalkit.cli import main
 from evalkit.errors import UsageError
-from evalkit.pipeline.shards import Shard, parse_shard
+from evalkit.pipeline.shard import Shard, parse_shard
 from evalkit.results.rows import to_frame, to_rows
 from evalkit.results.run import read_run
 

@@ -3,49 +3,23 @@
 Parts are by utterance, and a merged run has the same rows.parquet, byte for byte, as one that did it all.
 """
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 from evalkit.errors import UsageError
 from evalkit.pipeline.pooled import corpus_rows, pooled_rows
+from evalkit.pipeline.shard import Shard, parse_shard
 from evalkit.results.provenance import DatasetInfo
 from evalkit.results.rows import CORPUS, Row, to_rows
 from evalkit.results.run import Run, read_codes, read_references, read_run
 from evalkit.results.run_directory import RunWriter
-
-Item = TypeVar("Item")
 
 SAME = ("evalkit", "score_rate", "resampler", "metrics", "codecs", "dataset", "seed", "device", "batch", "align")
 """Parts of the provenance in which the shards of one run agree."""
 
 PARTICULAR = ("shard", "started", "platform", "processor", "git")
 """Parts in which they need not."""
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Part `index` of `count`, counted from 1."""
-
-    index: int
-    count: int
-
-    def __str__(self) -> str:
-        return f"{self.index}/{self.count}"
-
-    def take(self, items: Sequence[Item], groups: Sequence[Hashable]) -> list[Item]:
-        """The items of this part; items of one group (`groups` has one for each item) stay together."""
-        number = {group: position for position, group in enumerate(dict.fromkeys(groups))}
-        return [item for item, group in zip(items, groups, strict=True) if number[group] % self.count == self.index - 1]
-
-
-def parse_shard(text: str) -> Shard:
-    """The shard that `i/n` names; raises UsageError for anything else."""
-    index, _, count = text.partition("/")
-    if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
-        raise UsageError(f"--shard {text!r} is not i/n with i from 1 to n: write 1/4, 2/4, 3/4 and 4/4")
-    return Shard(int(index), int(count))
 
 
 def merge(paths: Sequence[Path], output: Path, overwrite: bool = False) -> list[Row]:

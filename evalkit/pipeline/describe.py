@@ -1,0 +1,70 @@
+"""What a run's provenance says of this machine, its metrics and its data."""
+
+import platform
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from evalkit.audio import RESAMPLER
+from evalkit.datasets.base import Dataset
+from evalkit.environment.machine import (
+    DISTRIBUTION,
+    default_workers,
+    git_revision,
+    package_version,
+    package_versions,
+    processor,
+)
+from evalkit.metrics.base import SCORE_RATE
+from evalkit.metrics.load import load_metric
+from evalkit.metrics.model import ModelMetric
+from evalkit.results.provenance import DatasetInfo, MetricInfo, Provenance
+from evalkit.stats import DEFAULTS
+
+
+def describe_run(metrics: Iterable[str], **more: Any) -> Provenance:
+    """Provenance of a run that starts now; `more` are the fields that only the caller knows."""
+    return Provenance(
+        evalkit=package_version(DISTRIBUTION) or "",
+        git=git_revision(),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=tuple(sys.argv),
+        python=platform.python_version(),
+        packages=package_versions(),
+        platform=platform.platform(),
+        processor=processor(),
+        cores=default_workers(),
+        score_rate=SCORE_RATE,
+        resampler=RESAMPLER,
+        intervals=DEFAULTS.describe(),
+        metrics=describe_metrics(metrics),
+        **more,
+    )
+
+
+def describe_metrics(names: Iterable[str]) -> dict[str, MetricInfo]:
+    """What is said of each metric, and of the rows that it pools over a dataset."""
+    described: dict[str, MetricInfo] = {}
+    for name in names:
+        metric = load_metric(name)
+        said = ("label", "direction", "unit", "version", "decimals", "ranks", "skewed")
+        about: dict[str, Any] = {key: getattr(metric, key) for key in said}
+        if isinstance(metric, ModelMetric):
+            about |= {"settings": metric.choices, "weights": metric.identity()["weights"]}
+        described[name] = MetricInfo(**about)
+        for row in metric.pooled_names:
+            described[row] = MetricInfo(**about | {"label": f"{about['label']} corpus", "of": name})
+    return described
+
+
+def describe_dataset(dataset: Dataset) -> DatasetInfo:
+    """Which utterances these are, for the provenance; what names their audio follows when they were read."""
+    return DatasetInfo(
+        name=dataset.name,
+        revision=dataset.revision or None,
+        license=dataset.license,
+        n=len(dataset),
+        ids_sha256=dataset.ids_hash,
+        selection=dict(dataset.selection),
+    )
