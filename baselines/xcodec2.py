@@ -1,7 +1,7 @@
 """X-Codec2 (Ye et al., 2025, arXiv 2502.04128), and NeuCodec (2025, arXiv 2509.09550) which extends it.
 
 By transformers' Xcodec2Model and NeuCodecModel: one codebook of 65,536, 50 tokens/s. They code what a convolutional
-encoder and a speech model (w2v-BERT) hear. The feature extractors that transformers has for the two need torchaudio;
+encoder and a speech model (w2v-BERT) take in. The feature extractors that transformers has for the two need torchaudio;
 its SeamlessM4TFeatureExtractor does not, and computes the same: they agree within 2e-4, where features spread by 1.
 
 X-Codec2 decodes to 16 kHz, NeuCodec to 24. NeuCodec's input is resampled here to the 16 kHz that it hears, and, as
@@ -66,8 +66,8 @@ class XCodec2Codec(NetworkCodec):
         # As upstream, which fills up to whole frames with one zero at least. Features need 400 samples.
         frames = max(len(audio) // HOP + 1, 1 if self._edge else 2)
         audio = pad(audio, (0, frames * HOP - len(audio)))
-        heard = pad(audio, (self._edge, self._edge)).cpu().numpy()
-        features = self._extractor(heard, sampling_rate=INPUT_RATE, return_tensors="pt")["input_features"]
+        padded = pad(audio, (self._edge, self._edge)).cpu().numpy()
+        features = self._extractor(padded, sampling_rate=INPUT_RATE, return_tensors="pt")["input_features"]
         return self._model.encode(audio[None, None], features.to(self._device)).audio_codes[0]
 
     def audio(self, tokens: "Tensor") -> "Tensor":

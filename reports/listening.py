@@ -1,4 +1,4 @@
-"""Which utterances one should hear, and their audio as a page can carry it."""
+"""Which utterances to listen to, and their audio as a page can carry it."""
 
 import base64
 import io
@@ -32,7 +32,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Example:
-    """An utterance to hear. `clips` by codec, and the reference's where it was saved; `why` it was chosen."""
+    """An utterance to listen to. `clips` by codec, and the reference's where it was saved; `why` it was chosen."""
 
     utterance: str
     why: str

@@ -4,7 +4,7 @@ English from Common Voice, Chinese from DiDiSpeech-2. A folder for each language
 
     NAME|text of the prompt|prompt-wavs/FILE.wav|text of the utterance[|recording of the utterance]
 
-The recording is `wavs/NAME.wav` unless the line says otherwise. Made to judge synthesis; codecs are measured on the
+The recording is `wavs/NAME.wav` unless the line says otherwise. Made for synthesis; codecs are measured on the
 recordings themselves: either those of the utterances, or the prompts.
 """
 

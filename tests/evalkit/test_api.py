@@ -16,8 +16,8 @@ from evalkit.audio import Wave
 from evalkit.cli import main
 from evalkit.codecs import Codes
 from evalkit.errors import UsageError
-from evalkit.metrics.base import Pair, PairMetric
 from evalkit.evaluation import Evaluation
+from evalkit.metrics.base import Pair, PairMetric
 
 RATE = 16_000
 CHEAP = "si-sdr,mel-2048-80-ln1p"

@@ -20,7 +20,7 @@ from evalkit.soundfiles import read
 SYSTEMS = ("GT", "wavtokenizer-0.9kbps", "wavtokenizer-0.5kbps")
 
 
-def heard(decoder: Decoder, path: Path) -> str:
+def transcribe(decoder: Decoder, path: Path) -> str:
     wav = read(path).at(16_000).wav
     decoder.start_utt()
     decoder.process_raw((np.clip(wav, -1, 1) * 32767).astype("<i2").tobytes(), full_utt=True)
@@ -35,7 +35,7 @@ def main(data: Path, *more: Path) -> None:
         counts = []
         for text in sorted((data / "text").glob("*.normalized.txt")):
             (path,) = system.glob(text.name.removesuffix(".normalized.txt") + ".*")
-            counts.append(character_errors(text.read_text(encoding="utf-8"), heard(decoder, path)))
+            counts.append(character_errors(text.read_text(encoding="utf-8"), transcribe(decoder, path)))
         errors, characters = np.array(counts).T
         pooled, mean = 100 * errors.sum() / characters.sum(), 100 * np.mean(errors / characters)
         print(f"| {system.name} | {len(counts)} | {pooled:.1f} | {mean:.1f} |", flush=True)

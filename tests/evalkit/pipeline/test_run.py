@@ -1,0 +1,339 @@
+"""One path for `run` and `score`: what holds for a run holds for decoded files, and one bad thing costs one row."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+import evalkit
+from evalkit.audio import Wave
+from evalkit.cli import main
+from evalkit.codecs import Codes
+from evalkit.errors import FailFastError, UndefinedScore, UsageError
+from evalkit.metrics.base import Pair, PairMetric
+from evalkit.results.run import read_run
+from evalkit.results.run_directory import slug
+
+RATE = 16_000
+CHEAP = "si-sdr,mel-2048-80-ln1p"
+
+
+def write(folder: Path, names: str, wav: Wave, gain: float = 1.0) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, name in enumerate(names):
+        soundfile.write(folder / f"{name}.wav", gain * wav[number * 4000 :][:RATE], RATE, subtype="FLOAT")
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path, speech: np.ndarray) -> Path:
+    return write(tmp_path / "data", "abc", speech)
+
+
+# --- decoded files are a run -------------------------------------------------------------------------------------
+
+
+def test_a_scored_run_says_what_a_run_says(folder: Path, tmp_path: Path, speech: np.ndarray) -> None:
+    decoded = write(tmp_path / "theirs", "abc", speech, 0.9)
+    run = evalkit.score(folder, decoded, metrics=CHEAP, output=tmp_path / "run", seed=3, batch=2)
+    about = run.provenance
+    assert (about.seed, about.device, about.batch) == (3, "cpu", 2) and about.dataset.n == 3
+    assert about.dataset.audio_sha256 and len(run.references) == 3
+    again = evalkit.score(folder, decoded, metrics=CHEAP, output=tmp_path / "again", cache=False)
+    assert again.provenance.dataset.audio_sha256 == about.dataset.audio_sha256
+    assert (tmp_path / "run" / "rows.parquet").read_bytes() == (tmp_path / "again" / "rows.parquet").read_bytes()
+
+
+def test_other_audio_under_the_same_names_is_refused_by_gate_and_table(tmp_path: Path, speech: np.ndarray) -> None:
+    for name, wav in (("one", speech), ("two", speech[::-1].copy())):
+        reference, decoded = (
+            write(tmp_path / name / "ref", "abcdef", wav),
+            write(tmp_path / name / "dec", "abcdef", wav, 0.5),
+        )
+        command = ["score", "--reference", str(reference), "--decoded", str(decoded), "--metrics", "mel-2048-80-ln1p"]
+        assert main([*command, "--output", str(tmp_path / f"run-{name}")]) == 0
+    baseline = str(tmp_path / "baseline.json")
+    assert main(["gate", str(tmp_path / "run-one"), "--update", "--baseline", baseline]) == 0
+    assert main(["gate", str(tmp_path / "run-two"), "--baseline", baseline]) == 2
+    with pytest.raises(UsageError, match="different audio under the same names"):
+        evalkit.load_run(tmp_path / "run-one").table(evalkit.load_run(tmp_path / "run-two"))
+
+
+def test_nan_in_a_baseline_is_refused(folder: Path, tmp_path: Path) -> None:
+    run = evalkit.run("pcm", f"folder:{folder}", "mel-2048-80-ln1p", tmp_path / "run")
+    baseline = tmp_path / "baseline.json"
+    assert main(["gate", str(run.path), "--update", "--baseline", str(baseline)]) == 0
+    about = json.loads(baseline.read_text())
+    about["values"]["pcm@float32"]["mel-2048-80-ln1p"]["a"] = float("nan")
+    baseline.write_text(json.dumps(about))
+    assert main(["gate", str(run.path), "--baseline", str(baseline)]) == 2
+
+
+def test_a_missing_decoded_file_has_a_row_for_each_metric(folder: Path, tmp_path: Path, speech: np.ndarray) -> None:
+    decoded = write(tmp_path / "theirs", "ab", speech)
+    run = evalkit.score(folder, decoded, metrics=CHEAP, output=tmp_path / "run")
+    lost = run.rows[run.rows["utterance"] == "c"]
+    assert sorted(lost["metric"]) == sorted(CHEAP.split(",")) and lost["value"].isna().all()
+    assert lost["reason"].str.contains("no decoded file has the name of").all()
+
+
+def test_shards_of_two_devices_are_not_one_run(folder: Path, tmp_path: Path) -> None:
+    for number in (1, 2):
+        output = tmp_path / str(number)
+        evalkit.run("pcm", f"folder:{folder}", "si-sdr", output, shard=f"{number}/2")
+        about = json.loads((output / "run.json").read_text())
+        (output / "run.json").write_text(json.dumps(about | {"device": "cuda" if number == 2 else "cpu"}))
+    assert main(["merge", str(tmp_path / "1"), str(tmp_path / "2"), "--output", str(tmp_path / "m")]) == 2
+
+
+def test_a_shard_without_its_codes_is_refused(folder: Path, tmp_path: Path) -> None:
+    for number in (1, 2):
+        evalkit.run("opus@6k", f"folder:{folder}", "bitrate,si-sdr", tmp_path / str(number), shard=f"{number}/2")
+    (tmp_path / "2" / "codes.parquet").unlink()
+    assert main(["merge", str(tmp_path / "1"), str(tmp_path / "2"), "--output", str(tmp_path / "m")]) == 2
+
+
+# --- codecs and metrics of others --------------------------------------------------------------------------------
+
+
+class Bad:
+    """A codec that does for each utterance what `does` says."""
+
+    sample_rate: int | None = RATE
+    frame_rate: float | None = None
+    codebook_sizes: tuple[int, ...] = (16,)
+    streaming = True
+    details: dict[str, object] = {}  # noqa: RUF012
+
+    def __init__(self, name: str, codes: Any = None, wav: Any = None) -> None:
+        self.name, self._codes, self._wav = name, codes, wav
+
+    def encode(self, wav: Wave) -> Codes:
+        return self._codes(wav) if self._codes else good(wav)
+
+    def decode(self, codes: Codes) -> Wave:
+        return self._wav(codes.length) if self._wav else np.zeros(codes.length, np.float32)
+
+
+def good(wav: Wave) -> Codes:
+    return Codes(len(wav), np.zeros((1, 4), np.int64), (16,))
+
+
+def codes_of(indices: Any, **more: Any) -> Any:
+    return lambda wav: Codes(len(wav), indices, (16,), **more)
+
+
+def leave(*_: object) -> None:
+    sys.exit(0)
+
+
+BAD = {
+    "no-codes": Bad("no-codes", lambda wav: None),
+    "float-indices": Bad("float-indices", codes_of(np.zeros((1, 4)))),
+    "beyond": Bad("beyond", codes_of(np.full((1, 4), 16))),
+    "below": Bad("below", codes_of(np.full((1, 4), -1))),
+    "flat": Bad("flat", lambda wav: Codes(len(wav), np.zeros(1, np.int64), (16,))),
+    "negative-bits": Bad("negative-bits", lambda wav: Codes(len(wav), payload=(b"",), payload_bits=-8)),
+    "wrong-length": Bad("wrong-length", lambda wav: Codes(5, np.zeros((1, 4), np.int64), (16,))),
+    "none": Bad("none", wav=lambda n: None),
+    "float64": Bad("float64", wav=lambda n: np.zeros(n)),
+    "float16": Bad("float16", wav=lambda n: np.zeros(n, np.float16)),
+    "two-d": Bad("two-d", wav=lambda n: np.zeros((n, 1), np.float32)),
+    "short": Bad("short", wav=lambda n: np.zeros(n - 1, np.float32)),
+    "nan": Bad("nan", wav=lambda n: np.full(n, np.nan, np.float32)),
+    "raises": Bad("raises", wav=lambda n: 1 / 0),
+    "leaves": Bad("leaves", leave),
+    "sleeps": Bad("sleeps", lambda wav: time.sleep(60)),
+}
+
+
+def test_what_a_codec_does_wrong_costs_its_own_rows(folder: Path, tmp_path: Path) -> None:
+    run = evalkit.run([*BAD.values(), "pcm"], f"folder:{folder}", "si-sdr", tmp_path / "run", timeout=0.5)
+    rows = run.rows[run.rows["utterance"] != "*"]
+    assert len(rows) == 3 * (len(BAD) + 1)
+    bad = rows[rows["codec"].isin(list(BAD))]
+    assert bad["value"].isna().all() and bad["reason"].str.match(r".+ failed: .+").all()
+    reasons = bad.drop_duplicates("codec").set_index("codec")["reason"]
+    for name, part in {
+        "no-codes": "encode returned None; it must be evalkit.codecs.Codes",
+        "beyond": "indices from 16 to 16 for codebook 1, which has 16 entries",
+        "negative-bits": "no indices, though the codec declares 1 codebook",
+        "float64": "decode returned a float64 array",
+        "short": "samples for 16000",
+        "leaves": "SystemExit: 0",
+        "sleeps": "took longer than 0.5 s",
+    }.items():
+        assert part in reasons[name], (name, reasons[name])
+    assert rows.loc[rows["codec"] == "pcm@float32", "value"].notna().all()
+    errors = (run.path / "errors.txt").read_text()
+    assert "ZeroDivisionError" in errors and errors.count("ZeroDivisionError: division by zero") == 1
+
+
+def test_a_codec_that_changes_its_input_changes_no_reference(folder: Path, tmp_path: Path) -> None:
+    def silence(wav: Wave) -> Codes:
+        wav[:] = 0
+        return good(wav)
+
+    run = evalkit.run(Bad("vandal", silence), f"folder:{folder}", "mel-2048-80-ln1p", tmp_path / "run")
+    assert (run.rows["value"] > 0.5).all(), "silence does not score as if nothing had been lost"
+
+
+@dataclass(frozen=True)
+class Odd(PairMetric):
+    """Returns, raises or does what `does` says."""
+
+    does: Any = None
+
+    def score(self, pair: Pair) -> float:
+        return self.does(pair)
+
+
+def odd(name: str, does: Any) -> Odd:
+    return Odd(name, name, "up", "", 0.0, 1.0, "1", 3, does)
+
+
+def undefined(pair: Pair) -> float:
+    raise UndefinedScore("")
+
+
+def change(pair: Pair) -> float:
+    pair.reference[:] = 0
+    return 1.0
+
+
+def test_what_a_metric_does_wrong_costs_its_own_rows(folder: Path, tmp_path: Path) -> None:
+    metrics = [
+        odd("odd-none", lambda pair: None), odd("odd-true", lambda pair: True), odd("odd-complex", lambda pair: 1j),
+        odd("odd-array", lambda pair: np.zeros(2)), odd("odd-nan", lambda pair: float("nan")),
+        odd("odd-undefined", undefined), odd("odd-change", change), odd("odd-leave", leave),
+        odd("odd-end", lambda pair: os._exit(0)), odd("odd-kill", lambda pair: os.kill(os.getpid(), signal.SIGKILL)),
+        odd("odd-sleep", lambda pair: time.sleep(60)), odd("odd-good", lambda pair: np.float32(0.5)), "si-sdr",
+    ]  # fmt: skip
+    run = evalkit.run("pcm", f"folder:{folder}", metrics, tmp_path / "run", timeout=2)
+    rows = run.rows.set_index(["metric", "utterance"])
+    assert len(rows) == 3 * len(metrics)
+    assert (rows.loc["odd-good", "value"] == 0.5).all() and (rows.loc["si-sdr", "value"] == 100).all()
+    for name, reason in {
+        "odd-none": "the metric returned a NoneType", "odd-true": "a bool", "odd-complex": "a complex",
+        "odd-array": "of shape (2,)", "odd-nan": "the metric returned nan", "odd-undefined": "no reason was given",
+        "odd-change": "read-only", "odd-leave": "SystemExit", "odd-end": "ended by os._exit", "odd-kill": "SIGKILL",
+        "odd-sleep": "took longer than 2 s",
+    }.items():  # fmt: skip
+        assert rows.loc[name, "value"].isna().all() and rows.loc[name, "reason"].str.contains(reason, regex=False).all()
+
+
+def test_fail_fast_stops_and_keeps_the_traceback(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(FailFastError, match=r"division by zero .*errors\.txt"):
+        evalkit.run(BAD["raises"], f"folder:{folder}", "si-sdr", tmp_path / "run", fail_fast=True)
+    assert "ZeroDivisionError" in (tmp_path / "run" / "errors.txt").read_text()
+
+
+# --- cache ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.001])
+def test_a_cached_decoding_that_was_cut_is_made_anew(
+    keep: float, folder: Path, tmp_path: Path, own_cache: Path
+) -> None:
+    expected = evalkit.run("opus@6k", f"folder:{folder}", "si-sdr", tmp_path / "one").rows
+    for path in own_cache.rglob("*.wav"):
+        content = path.read_bytes()
+        path.write_bytes(content[: int(keep * len(content))])
+    assert (
+        evalkit.run("opus@6k", f"folder:{folder}", CHEAP, tmp_path / "two")
+        .rows.query("metric == 'si-sdr'")["value"]
+        .tolist()
+        == expected["value"].tolist()
+    )
+
+
+def test_without_a_usable_cache_a_run_goes_on(folder: Path, tmp_path: Path, own_cache: Path, capsys: Any) -> None:
+    own_cache.mkdir()
+    (own_cache / "cache.sqlite").write_bytes(b"no database" * 500)
+    command = ["run", "--codec", "pcm", "--dataset", f"folder:{folder}", "--metrics", "si-sdr", "--output"]
+    assert main([*command, str(tmp_path / "one")]) == 0
+    assert "cannot be used" in capsys.readouterr().err
+    assert main(["cache", "clear"]) == 0
+    assert main([*command, str(tmp_path / "two")]) == 0 and "cannot be used" not in capsys.readouterr().err
+
+
+# --- two at once, and the ways to start ----------------------------------------------------------------------------
+
+
+def test_one_directory_has_one_writer(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    output.mkdir()
+    owner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    started = Path(f"/proc/{owner.pid}/stat").read_text().rpartition(")")[2].split()[19]
+    host = os.uname().nodename
+    lock = output / "writing.lock"
+    lock.write_text(json.dumps({"pid": owner.pid, "host": host, "started": started}))
+    with pytest.raises(UsageError, match=f"is being written by process {owner.pid}"):
+        evalkit.run("pcm", f"folder:{folder}", "si-sdr", output)
+    owner.kill()
+    owner.wait()
+    assert evalkit.run("pcm", f"folder:{folder}", "si-sdr", output).provenance.state == "finished"
+    assert not lock.exists()
+
+
+def test_names_of_files_are_one_to_one() -> None:
+    names = [
+        "a",
+        "A",
+        "x/1",
+        "x_1",
+        "x.1",
+        ".x",
+        "x.",
+        "é",
+        "e\u0301",
+        "a" * 300,
+        "a" * 301,
+        "con",
+        "../x",
+        "a b",
+        "a\nb",
+    ]
+    files = [slug(name).lower() for name in names]
+    assert len(set(files)) == len(names) and all("/" not in file and len(file) < 130 for file in files)
+    assert not any(file.startswith(".") for file in files) and slug("opus@6k") == "opus@6k"
+
+
+@pytest.mark.parametrize("how", ["file", "stdin"])
+def test_a_script_without_a_guard_runs(how: str, folder: Path, tmp_path: Path) -> None:
+    code = (
+        "import evalkit\n"
+        f"run = evalkit.run('pcm', 'folder:{folder}', 'si-sdr', {str(tmp_path / 'run')!r})\n"
+        "print(len(run.rows))\n"
+    )
+    (tmp_path / "script.py").write_text(code)
+    command = [sys.executable, "-" if how == "stdin" else str(tmp_path / "script.py")]
+    done = subprocess.run(command, input=code, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout == "3\n" and "Traceback" not in done.stderr, done.stderr
+
+
+def test_a_long_temporary_folder_is_no_obstacle(folder: Path, tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    command = ["run", "--codec", "pcm", "--dataset", f"folder:{folder}", "--metrics", "si-sdr", "--output"]
+    done = subprocess.run(
+        [sys.executable, "-m", "evalkit", *command, str(tmp_path / "run")],
+        env=os.environ | {"TMPDIR": str(long)}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert read_run(tmp_path / "run").rows["value"].notna().all()
+
+
+def test_seeds_that_numpy_does_not_take_are_refused(folder: Path, tmp_path: Path) -> None:
+    for seed in (-1, 2**32):
+        with pytest.raises(UsageError, match="the seed must be from 0"):
+            evalkit.run("pcm", f"folder:{folder}", "si-sdr", tmp_path / "run", seed=seed)

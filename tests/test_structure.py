@@ -1,0 +1,117 @@
+"""The rooms: who may import whom, how deep the imports go, and the words that product code does not use."""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = {"evalkit": "evalkit", "baselines": "evalkit.baselines", "reports": "evalkit.reports"}
+LONGEST = 10
+"""Files that one chain of imports may run through."""
+PICTURES = re.compile(r"\b(Course|Trip|Shelf|Passage|judge|Trainee|hear|heard)\b")
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for folder, package in FOLDERS.items():
+        for path in (ROOT / folder).rglob("*.py"):
+            if "examples" not in path.parts:
+                parts = path.relative_to(ROOT / folder).with_suffix("").parts
+                found[".".join([package, *(part for part in parts if part != "__init__")])] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports(name: str, lazy: bool) -> set[str]:
+    """Modules of evalkit that the module `name` imports; with `lazy` also inside functions, never for types alone."""
+    path = MODULES[name]
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                continue
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and not lazy:
+                continue
+            if isinstance(child, ast.Import):
+                found.update(alias.name for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                above = package.split(".")[: len(package.split(".")) - child.level + 1] if child.level else []
+                base = ".".join([*above, *([child.module] if child.module else [])])
+                names = (f"{base}.{alias.name}" for alias in child.names)
+                found.update(each if each in MODULES else base for each in names)
+            visit(child)
+
+    visit(ast.parse(path.read_text(encoding="utf-8")))
+    return {each for each in found if each in MODULES and each != name}
+
+
+def test_no_circle_between_files_not_even_inside_functions() -> None:
+    graph = {name: imports(name, lazy=True) for name in MODULES}
+    done: set[str] = set()
+
+    def follow(name: str, above: list[str]) -> None:
+        assert name not in above, " -> ".join([*above[above.index(name) :], name])
+        if name not in done:
+            for each in sorted(graph[name]):
+                follow(each, [*above, name])
+            done.add(name)
+
+    for name in graph:
+        follow(name, [])
+
+
+def test_chains_of_imports_stay_short() -> None:
+    graph = {name: imports(name, lazy=False) for name in MODULES}
+
+    @cache
+    def longest(name: str) -> tuple[str, ...]:
+        return max(((name, *longest(each)) for each in graph[name]), key=len, default=(name,))
+
+    chain = max(map(longest, graph), key=len)
+    assert len(chain) <= LONGEST, " -> ".join(chain)
+
+
+def test_nanocodec_knows_nothing_of_evalkit() -> None:
+    for path in (ROOT / "nanocodec").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not any(name.split(".")[0] == "evalkit" for name in names), path
+
+
+def test_metrics_know_no_codec_and_reports_no_model() -> None:
+    for name in MODULES:
+        known = imports(name, lazy=True)
+        if name.startswith("evalkit.metrics"):
+            assert not any(each.startswith(("evalkit.baselines", "evalkit.pipeline")) for each in known), name
+        if name.startswith("evalkit.reports"):
+            assert not any(each.startswith(("evalkit.baselines", "evalkit.metrics.model")) for each in known), name
+
+
+def test_names_are_the_fields() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for folder in ("nanocodec", *FOLDERS)
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1)
+        if PICTURES.search(line)
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_no_two_classes_share_a_name() -> None:
+    places: dict[str, list[str]] = {}
+    for folder in ("nanocodec", *FOLDERS):
+        for path in (ROOT / folder).rglob("*.py"):
+            if path.stem.endswith("_model"):  # the layers of one architecture, named as its authors name them
+                continue
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    shared = {name: where for name, where in places.items() if len(where) > 1}
+    assert not shared, shared
