@@ -36,9 +36,16 @@ def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to. It takes the place of `path` when the block ends, and is removed where it
     fails: a reader never sees half a file, and a full disk costs nothing that was there before.
 
+    A link stays, and the file behind it is replaced. What is no regular file, a device or a pipe, is written to as it
+    is: it must never be replaced.
+
     Raises:
         OSError: where the folder cannot be made or the file cannot be put there.
     """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        yield path
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{uuid4().hex}.partial")
     try:
