@@ -59,9 +59,10 @@ class Audio:
     sample_rate: int
 
     def __post_init__(self) -> None:
-        view = self.wav.view()
-        view.setflags(write=False)
-        object.__setattr__(self, "wav", view)
+        if isinstance(self.wav, np.ndarray):  # somebody else's codec may have returned anything
+            view = self.wav.view()
+            view.setflags(write=False)
+            object.__setattr__(self, "wav", view)
 
     def __reduce__(self) -> tuple[type["Audio"], tuple[Wave, int]]:
         return Audio, (self.wav, self.sample_rate)  # numpy's own pickles can be written to
@@ -204,7 +205,7 @@ def _check_header(file: soundfile.SoundFile, size: int) -> None:
     if not LOWEST_RATE <= file.samplerate <= HIGHEST_RATE:
         raise AudioError(f"its header claims {file.samplerate} Hz: not within {LOWEST_RATE} to {HIGHEST_RATE} Hz")
     if not _length_unknown(file) and file.frames * file.channels > _most(size):
-        raise AudioError(f"its header claims {file.frames} x {file.channels} samples in {size} bytes: it is damaged")
+        raise AudioError(f"its header claims {file.frames} x {file.channels} samples in {size} bytes: no speech does")
     for claimed, there in _BYTES.findall(file.extra_info):
         if int(claimed) < STREAMED and int(claimed) - int(there) > SLOPPY:
             raise AudioError(f"its header claims {claimed} bytes of audio, and {there} are there: it is cut short")
@@ -228,7 +229,7 @@ def _read_mono(file: soundfile.SoundFile, size: int) -> Wave:
         block = file.read(step, dtype="float32", always_2d=True)
         total += len(block)
         if total * file.channels > _most(size):
-            raise AudioError(f"it unpacks to more than {_most(size)} samples from {size} bytes: it is damaged")
+            raise AudioError(f"it unpacks to more than {_most(size)} samples from {size} bytes: no speech does")
         blocks.append(np.ascontiguousarray(block[:, 0]) if file.channels == 1 else block.mean(axis=1))
         if len(block) < step:
             break

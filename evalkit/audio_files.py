@@ -107,13 +107,15 @@ def audio_files(folder: Path | str, known: Sequence[str] = ()) -> AudioFiles:
             stem, suffix = os.path.splitext(path)
             if any(fnmatchcase(path, pattern) for pattern in known):
                 continue
+            linked = entry.is_symlink()
+            is_folder = os.path.isdir(entry.path) if linked else entry.is_dir()
             if entry.name.startswith("."):
-                leave("hidden", f"{path}/" if os.path.isdir(entry.path) else path)
-            elif os.path.isdir(entry.path):
-                (links if entry.is_symlink() else folders).append(f"{path}/")
+                leave("hidden", f"{path}/" if is_folder else path)
+            elif is_folder:
+                (links if linked else folders).append(f"{path}/")
             elif suffix.lower() in SUFFIXES:
                 found.append((nfc(shown(stem)).split("/"), root / path))
-            elif not os.path.exists(entry.path):
+            elif linked and not os.path.exists(entry.path):
                 leave("link(s) to nothing", path)
             else:
                 leave(NOT_AUDIO, path)
