@@ -36,7 +36,9 @@ class AudioFiles:
         """
         if not self.files:
             left = "".join(f" {note}" for note in self.notes)
-            raise UsageError(f"{shown(self.folder)} holds no audio ({', '.join(SUFFIXES)}).{left}")
+            raise UsageError(
+                f"{shown(self.folder)} holds no audio (.wav, .flac and others that soundfile reads).{left}"
+            )
         for first, *others in self.files.values():
             if others:
                 raise UsageError(f"{shown(first)} and {shown(others[0])} have the same name: keep one of them")
