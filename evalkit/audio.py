@@ -38,9 +38,10 @@ class Audio:
     sample_rate: int
 
     def __post_init__(self) -> None:
-        view = self.wav.view()
-        view.setflags(write=False)
-        object.__setattr__(self, "wav", view)
+        if isinstance(self.wav, np.ndarray):  # somebody else's codec may have returned anything
+            view = self.wav.view()
+            view.setflags(write=False)
+            object.__setattr__(self, "wav", view)
 
     def __reduce__(self) -> tuple[type["Audio"], tuple[Wave, int]]:
         return Audio, (self.wav, self.sample_rate)  # numpy's own pickles can be written to

@@ -36,7 +36,9 @@ class AudioFiles:
         """
         if not self.files:
             left = "".join(f" {note}" for note in self.notes)
-            raise UsageError(f"{shown(self.folder)} holds no audio ({', '.join(SUFFIXES)}).{left}")
+            raise UsageError(
+                f"{shown(self.folder)} holds no audio (.wav, .flac and others that soundfile reads).{left}"
+            )
         for first, *others in self.files.values():
             if others:
                 raise UsageError(f"{shown(first)} and {shown(others[0])} have the same name: keep one of them")
@@ -107,13 +109,15 @@ def audio_files(folder: Path | str, known: Sequence[str] = ()) -> AudioFiles:
             stem, suffix = os.path.splitext(path)
             if any(fnmatchcase(path, pattern) for pattern in known):
                 continue
+            linked = entry.is_symlink()
+            is_folder = os.path.isdir(entry.path) if linked else entry.is_dir()
             if entry.name.startswith("."):
-                leave("hidden", f"{path}/" if os.path.isdir(entry.path) else path)
-            elif os.path.isdir(entry.path):
-                (links if entry.is_symlink() else folders).append(f"{path}/")
+                leave("hidden", f"{path}/" if is_folder else path)
+            elif is_folder:
+                (links if linked else folders).append(f"{path}/")
             elif suffix.lower() in SUFFIXES:
                 found.append((nfc(shown(stem)).split("/"), root / path))
-            elif not os.path.exists(entry.path):
+            elif linked and not os.path.exists(entry.path):
                 leave("link(s) to nothing", path)
             else:
                 leave(NOT_AUDIO, path)

@@ -150,7 +150,7 @@ def _check_header(file: soundfile.SoundFile, size: int) -> None:
     if not LOWEST_RATE <= file.samplerate <= HIGHEST_RATE:
         raise AudioError(f"its header claims {file.samplerate} Hz: not within {LOWEST_RATE} to {HIGHEST_RATE} Hz")
     if not _length_unknown(file) and file.frames * file.channels > _most(size):
-        raise AudioError(f"its header claims {file.frames} x {file.channels} samples in {size} bytes: it is damaged")
+        raise AudioError(f"its header claims {file.frames} x {file.channels} samples in {size} bytes: no speech does")
     for claimed, there in _BYTES.findall(file.extra_info):
         if int(claimed) < STREAMED and int(claimed) - int(there) > SLOPPY:
             raise AudioError(f"its header claims {claimed} bytes of audio, and {there} are there: it is cut short")
@@ -174,7 +174,7 @@ def _read_mono(file: soundfile.SoundFile, size: int) -> Wave:
         block = file.read(step, dtype="float32", always_2d=True)
         total += len(block)
         if total * file.channels > _most(size):
-            raise AudioError(f"it unpacks to more than {_most(size)} samples from {size} bytes: it is damaged")
+            raise AudioError(f"it unpacks to more than {_most(size)} samples from {size} bytes: no speech does")
         blocks.append(np.ascontiguousarray(block[:, 0]) if file.channels == 1 else block.mean(axis=1))
         if len(block) < step:
             break

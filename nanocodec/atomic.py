@@ -16,6 +16,9 @@ def replacing(path: Path) -> Iterator[Path]:
     Whoever reads `path` finds the old file or the new one, never a part, whenever the writer is killed. Two writers do
     not share a temporary file; the last one to finish wins.
 
+    A link stays, and the file behind it is replaced. What is no regular file, a device or a pipe, is written to as it is:
+    it must never be replaced.
+
     Args:
         path: the file to write or replace; its folder is made.
 
@@ -23,6 +26,10 @@ def replacing(path: Path) -> Iterator[Path]:
         A path in the same folder with the same suffix, which nothing occupies yet.
     """
     temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}{path.suffix}")
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        yield path
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield temporary

@@ -12,6 +12,7 @@ FETCH_EXAMPLES = """examples:
   evalkit fetch sqmos cer-mms --languages de+pl
   evalkit fetch secs-ecapa2 --sha256 HEX       its model is code: pin the sha256 that you trust
   evalkit fetch mls44                          the paper's test set (2.1 GB), into the folder EVALKIT_DATA
+  evalkit fetch librispeech                    LibriSpeech test-clean (347 MB), unpacked there
 
 several weights are for non-commercial use only: `evalkit doctor` says which.
 """

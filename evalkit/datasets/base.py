@@ -6,6 +6,7 @@ the data are not here.
 """
 
 import hashlib
+import os.path
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,7 +117,7 @@ def place(source: str | None, default: str, remedy: str) -> Path:
     """The file or folder `source`, or else `default` in `data_folder()`; raises MissingError with `remedy` where there
     is no such thing."""
     path = expanded(source) if source is not None else data_folder() / default
-    if not path.exists():
+    if not os.path.exists(path):
         raise MissingError(f"{shown(path)} is not there. {remedy}")
     return path
 

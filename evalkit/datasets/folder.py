@@ -34,7 +34,7 @@ def load(source: str | None = None, *, language: str = "", license: str = "unkno
     if source is None:
         raise MissingError("give a folder with audio: --dataset folder:DIR, or folder:DIR,language=en")
     root = expanded(source)
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise MissingError(f"{shown(root)} is not a folder")
     files = audio_files(root, known=(METADATA,))
     if os.path.lexists(root / METADATA):

@@ -3,6 +3,7 @@
 Read as parquet through the package `datasets`, which leaves the audio to soundfile: nothing here needs torchcodec.
 """
 
+import os.path
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -109,7 +110,7 @@ def open_table(source: str, files: str, split: str, revision: str | None) -> tup
     """The rows of `files` with undecoded audio, and the commit that they are of ("local" for a folder); raises
     MissingError as `load` does."""
     datasets = extras.load("datasets", "models")
-    local = expanded(source).is_dir()
+    local = os.path.isdir(expanded(source))
     source = str(expanded(source)) if local else source
     try:
         if not local and revision is None:

@@ -111,8 +111,8 @@ class File:
     def fetch(self, advance: Advance) -> Path:
         """The file, downloaded where it is not here, and verified as `open` does.
 
-        Raises MissingError where it cannot be had now: what has come stays, and the next try goes on from there; and
-        where what came is not what was pinned: that is not kept.
+        Raises MissingError where it cannot be had now; what has come of a file whose sha256 is known stays, and the
+        next try goes on from there. Raises it, too, where what came is not what was pinned, which is deleted.
         """
         if self.find() is not None:
             return self.open()
@@ -135,7 +135,7 @@ class File:
 
     def _download(self, advance: Advance) -> None:
         if not self.repository:
-            _download(self.url, self._kept_at(), lambda count: advance(self.name, count))
+            _download(self.url, self._kept_at(), lambda count: advance(self.name, count), resume=self.pin is not None)
             return
         try:
             from huggingface_hub import hf_hub_download
@@ -190,8 +190,9 @@ def describe(files: Iterable[File]) -> list[str]:
     return [f"{file.name}  {file.size_text}  {file.license}  from {file.origin}" for file in files]
 
 
-def _download(url: str, path: Path, advance: Callable[[int], None]) -> None:
-    """Bring `url` to `path`. What has come is kept beside it, and the next try asks for the rest alone."""
+def _download(url: str, path: Path, advance: Callable[[int], None], resume: bool) -> None:
+    """Bring `url` to `path`. What has come is kept beside it; with `resume`, the next try asks for the rest alone. Only
+    for a file whose sha256 is known: the rest may be that of another file by then."""
     import fcntl
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -201,6 +202,9 @@ def _download(url: str, path: Path, advance: Callable[[int], None]) -> None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise MissingError(f"another process is downloading {path}: try again when it is done") from error
+        if not resume:
+            file.truncate(0)
+            file.seek(0)
         try:
             _receive(url, file, advance)
         except BaseException:

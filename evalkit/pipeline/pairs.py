@@ -116,7 +116,7 @@ def _systems(decoded: Path | str | Sequence[Path | str] | Mapping[str, Path | st
     named: dict[str, Path | str] = {}
     for folder in [decoded] if isinstance(decoded, (str, Path)) else decoded:
         name, equals, given = str(folder).partition("=")
-        if equals and name and not expanded(folder).exists():
+        if equals and name and not os.path.exists(expanded(folder)):
             folder = given
         else:
             path = expanded(folder).resolve()
@@ -130,7 +130,7 @@ def _systems(decoded: Path | str | Sequence[Path | str] | Mapping[str, Path | st
 
 
 def _is_list(path: Path | str) -> bool:
-    return expanded(path).suffix.lower() == ".scp" and not expanded(path).is_dir()
+    return expanded(path).suffix.lower() == ".scp" and not os.path.isdir(expanded(path))
 
 
 def _named_files(place: Path | str) -> tuple[dict[str, Path], list[str]]:

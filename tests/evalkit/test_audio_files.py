@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from evalkit.audio_files import audio_files
-from evalkit.errors import UsageError
+from evalkit.errors import AudioError, UsageError
 from evalkit.files import locate
+from evalkit.pipeline.choice import Rendered
 
 
 def touch(*paths: Path) -> None:
@@ -78,6 +79,15 @@ def test_a_file_is_located_whatever_form_its_accents_have(tmp_path: Path) -> Non
         assert locate(tmp_path / form, unicodedata.normalize(other, "zażółć") + ".wav") == there
     assert locate(tmp_path, "gone.wav") == tmp_path / "gone.wav"
     assert locate(tmp_path, "~/x.wav") == Path.home() / "x.wav"
+
+
+def test_rendered_audio_is_found_by_id_and_never_outside_its_folder(tmp_path: Path) -> None:
+    touch(tmp_path / "secret.wav", tmp_path / "theirs" / "en" / "été.wav", tmp_path / "theirs" / "a.caf")
+    rendered = Rendered("x", tmp_path / "theirs", None)
+    assert rendered.file("a").name == "a.caf" and rendered.file(unicodedata.normalize("NFD", "en/été")).is_file()
+    for id in ("../secret", str(tmp_path / "secret"), "en/../../secret", "en/../a", "", "a\0b"):
+        with pytest.raises(AudioError, match="has no audio file named"):
+            rendered.file(id)
 
 
 def test_no_folder_and_no_audio_are_errors(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from evalkit import datasets, plugins
 from evalkit.audio import Audio
+from evalkit.cli import main
 from evalkit.datasets import Dataset, DatasetLoader, Utterance
 from evalkit.errors import AudioError, MissingError
 from evalkit.soundfiles import write
@@ -36,6 +37,14 @@ def test_every_loader_declares_itself_and_says_how_to_get_its_data(
     if name != "builtin":
         with pytest.raises(MissingError, match=f"--dataset {name}:"):
             check_dataset(loader)
+
+
+def test_the_help_of_run_names_every_kind_of_data(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    shown = capsys.readouterr().out
+    for name in plugins.names("dataset"):
+        assert f"  {datasets.loader(name).usage or name} " in shown and datasets.loader(name).about in shown
 
 
 def test_a_folder_keeps_it_with_files_that_cannot_be_read(tmp_path: Path) -> None:

@@ -439,6 +439,13 @@ def test_a_folder_says_what_it_passed_over(tmp_path: Path) -> None:
         load_dataset(f"folder:{tmp_path / 'mine'}")
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "nul\0", "gone"])
+def test_a_place_that_cannot_be_is_missing(name: str, tmp_path: Path) -> None:
+    for kind in ("folder", "mls", "daps", "librispeech", "vctk"):
+        with pytest.raises(MissingError, match=r"is not (there|a folder)"):
+            load_dataset(f"{kind}:{tmp_path}/{name}")
+
+
 def test_a_folder_with_commas_or_a_home_in_its_name_can_be_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

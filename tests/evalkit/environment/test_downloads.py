@@ -141,8 +141,16 @@ def test_a_server_without_parts_is_asked_for_all_of_it(
     partial = own_places / "EVALKIT_DATA" / "served.bin.partial"
     partial.parent.mkdir()
     partial.write_bytes(BODY[:1000])
+    file = File("served.bin", "CC0-1.0", len(BODY), url=server, kept="served.bin", sha256=sha256(BODY).hexdigest())
+    assert file.fetch(lambda name, count: None).read_bytes() == BODY and Server.asked == ["bytes=1000-"]
+
+
+def test_a_file_whose_sha256_is_not_known_is_never_pieced_together(own_places: Path, server: str) -> None:
+    partial = own_places / "EVALKIT_DATA" / "served.bin.partial"
+    partial.parent.mkdir()
+    partial.write_bytes(b"of an older file")
     path = File("served.bin", "CC0-1.0", len(BODY), url=server, kept="served.bin").fetch(lambda name, count: None)
-    assert path.read_bytes() == BODY
+    assert path.read_bytes() == BODY and Server.asked == [None]
 
 
 def test_two_downloads_of_one_file_do_not_mix(own_places: Path, server: str) -> None:
