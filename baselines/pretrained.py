@@ -11,11 +11,19 @@ FILES = ("config.json", "model.safetensors")
 """What `save_pretrained` writes and these codecs need."""
 
 
-def load(kind: str, model_type: str, folder: Path, device: str, spec: str) -> Any:
-    """The model class `kind` of transformers with the weights in `folder`, in evaluation mode and float32.
+def load(kind: Any, model_type: str, folder: Path, device: str, spec: str) -> Any:
+    """A model with the weights in `folder`, in evaluation mode and float32.
 
-    Raises MissingError where transformers cannot be used, and where the folder holds another model, damaged files,
-    or tensors that are not exactly the model's (transformers itself would fill gaps with random numbers).
+    Args:
+        kind: name of its class in transformers, or a class that extends one.
+        model_type: what the folder's `config.json` must say it is.
+        folder: where `save_pretrained` wrote it.
+        device: torch's name of the device to put it on.
+        spec: what the codec is called, for messages.
+
+    Raises:
+        MissingError: transformers cannot be used, or the folder holds another model, damaged files, or tensors that
+            are not exactly the model's (transformers itself would fill gaps with random numbers).
     """
     transformers = extras.load_transformers()
     try:
@@ -28,7 +36,7 @@ def load(kind: str, model_type: str, folder: Path, device: str, spec: str) -> An
     shown = bars.is_progress_bar_enabled()
     bars.disable_progress_bar()
     try:
-        model, report = getattr(transformers, kind).from_pretrained(
+        model, report = (getattr(transformers, kind) if isinstance(kind, str) else kind).from_pretrained(
             folder, local_files_only=True, use_safetensors=True, output_loading_info=True, dtype="float32"
         )
     except Exception as error:  # safetensors, json and torch each raise their own
@@ -37,6 +45,7 @@ def load(kind: str, model_type: str, folder: Path, device: str, spec: str) -> An
         if shown:
             bars.enable_progress_bar()
     if wrong := {what: sorted(map(str, names)) for what, names in report.items() if names}:
+        name = kind if isinstance(kind, str) else kind.__name__
         shown_wrong = "; ".join(f"{what}: {', '.join(names[:5])}" for what, names in wrong.items())
-        raise MissingError(f"{spec}: the tensors in {folder} are not those of a {kind}: {shown_wrong}")
+        raise MissingError(f"{spec}: the tensors in {folder} are not those of a {name}: {shown_wrong}")
     return model.to(device).eval()

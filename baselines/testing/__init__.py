@@ -8,7 +8,7 @@ from zlib import crc32
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def write(family: str, rate: str, folder: Path) -> Path:
@@ -16,6 +16,27 @@ def write(family: str, rate: str, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     import_module(f"{__name__}.{family}").write(folder, rate)
     return folder
+
+
+@torch.no_grad()
+def fill(model: nn.Module, gain: float = 1.0) -> None:
+    """Give every tensor of `model` numbers that depend on its name and shape alone, so that every part counts:
+    matrices of `gain` over the square root of their inputs, biases of 0.1, norms and scales about 1, codebooks of 1."""
+    for name, tensor in model.state_dict().items():
+        if not tensor.is_floating_point() or name.endswith(("cluster_size", "inited")):
+            continue
+        numbers = seeded(name, tuple(tensor.shape), 0)
+        if name.endswith(("embed", "embed_avg", "codebook.weight")):
+            pass
+        elif name.endswith(("alpha", "beta", "original0", "weight_g")):
+            numbers = (0.3 * numbers).exp()
+        elif tensor.dim() > 1:
+            numbers *= gain / tensor[0].numel() ** 0.5
+        elif name.endswith("bias"):
+            numbers *= 0.1
+        else:
+            numbers = 1 + 0.2 * numbers
+        tensor.copy_(numbers)
 
 
 def seeded(name: str, size: tuple[int, ...], seed: int) -> Tensor:

@@ -1,0 +1,106 @@
+"""The tokenizer of Higgs Audio v2 (Boson AI, 2025): 24 kHz, 25 frames/s, 2, 4, 6 or 8 codebooks of 1024.
+
+transformers' X-codec with what Higgs adds (higgs_model.py): HuBERT hears the audio at 16 kHz, and the codebooks have 64
+dimensions. transformers' own class for it needs torchaudio, for a resampler. As in X-codec, the tokens depend on the
+whole utterance, silence around it included: one utterance at a time.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evalkit.codecs import CodecInfo
+from evalkit.environment import extras
+from evalkit.errors import MissingError
+
+from . import pretrained
+from .network import NetworkCodec
+from .weights import Release, ReleasedFamily, details, locate
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SAMPLE_RATE = 24_000
+HOP = 960
+FRAME_RATE = SAMPLE_RATE / HOP
+CODEBOOK = 1024
+DIMENSION = 64
+"""Of a codebook's entries."""
+BITS = 10 * FRAME_RATE
+"""Bit/s of one codebook."""
+COUNTS = (2, 4, 6, 8)
+"""Of codebooks, for which the model was trained."""
+LEAST = 120
+"""Samples without which HuBERT has not one frame."""
+RELEASE = Release(
+    "bosonai/higgs-audio-v2-tokenizer", pretrained.FILES, "terms of its own (LICENSE in the repository)",
+    size=806_000_000,
+)  # fmt: skip
+PARAMETERS = 183_039_969
+"""Without what serves training only, and the codebooks, which transformers counts as buffers."""
+
+
+class HiggsCodec(NetworkCodec):
+    """The first codebooks of a `Higgs`, N = floor((T + 841) / 960) but at least 1: up to 118 samples at the end come
+    back as silence."""
+
+    def tokens(self, audio: "Tensor") -> "Tensor":
+        from torch.nn.functional import pad
+
+        audio = pad(audio, (0, max(0, LEAST - len(audio))))
+        return self._model.encode(audio[None, None], bandwidth=len(self.codebook_sizes) * BITS / 1000).audio_codes[0]
+
+    def audio(self, tokens: "Tensor") -> "Tensor":
+        return self._model.decode(tokens[None]).audio_values[0, 0]
+
+
+class HiggsFamily(ReleasedFamily):
+    """The released model at its bandwidths."""
+
+    name = "higgs"
+    rates: Mapping[str, float] = {f"{n * BITS / 1000:g}k": n * BITS for n in COUNTS}
+    default_rate = "2k"
+    license = "Apache-2.0 (transformers, and what is added here); terms of their own (weights)"
+    package = "transformers"
+
+    def release(self, rate: str) -> Release:
+        """The same weights at every rate; no revision is pinned yet."""
+        return RELEASE
+
+    def info(self, rate: str) -> CodecInfo:
+        """What is known of the model at `rate`."""
+        count = round(self.rates[rate] / BITS)
+        return CodecInfo(
+            SAMPLE_RATE, FRAME_RATE, (CODEBOOK,) * count, PARAMETERS + count * CODEBOOK * DIMENSION,
+            "Apache-2.0", "own terms", str(RELEASE), causal=False,
+        )  # fmt: skip
+
+    def open(self, weights: Path, rate: str, device: str) -> NetworkCodec:
+        """The model with the weights that transformers' `save_pretrained` wrote to the folder `weights`.
+
+        Raises:
+            MissingError: they are not there, or are another model's.
+        """
+        spec = self.spec(rate)
+        files = locate(weights, pretrained.FILES, spec)
+        extras.load_transformers()
+        from .higgs_model import Higgs
+
+        model = pretrained.load(Higgs, "higgs_audio_v2_tokenizer", weights, device, spec)
+        config = model.config
+        found = (
+            config.sample_rate,
+            config.hop_length,
+            config.codebook_size,
+            config.codebook_dim,
+            config.num_quantizers,
+        )
+        if found != (SAMPLE_RATE, HOP, CODEBOOK, DIMENSION, COUNTS[-1]):
+            raise MissingError(
+                f"{spec} takes {SAMPLE_RATE} Hz, hop {HOP} and {COUNTS[-1]} codebooks of {CODEBOOK} x {DIMENSION}; "
+                f"{weights} has {found[0]} Hz, hop {found[1]} and {found[4]} codebooks of {found[2]} x {found[3]}"
+            )
+        return HiggsCodec(spec, model, self.info(rate), details(files, "transformers"))
+
+
+FAMILY = HiggsFamily()
