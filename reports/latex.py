@@ -1,62 +1,81 @@
-"""A Table as LaTeX for a paper: a float with caption and label that needs the package booktabs and nothing else."""
+r"""A Table as LaTeX for a paper: floats with caption and label that need the package booktabs and nothing else.
+
+They fit the text of `article`, and with it any two-column page: a table that is too wide is grouped by its first
+columns, then split into tables below each other; one that is too long goes on in the next float.
+"""
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from dataclasses import replace
+from math import ceil
 
 from . import escape
-from .cells import TIE, Cell, Table
-from .terminal import fitting, needs, shares, wrap
+from .cells import TIE, Cell, Column, Table
+from .terminal import groups, needs, shares, split, wrap
 
-PAGE = 74
-"""Characters at \\footnotesize across the text of `article` (345 pt), and so across any two-column page."""
-COLUMN = 48
-"""Across one column of a two-column page, which is 229 pt or more wide."""
-ROWS = 40
-"""Rows that a page has room for, with an interval below each."""
-POINTS = 4.3
-"""Width of a character at \\footnotesize."""
+PAGE = 81
+r"""Digits at \footnotesize across the text of `article`, 345 pt; two-column pages are wider."""
+COLUMN = 53
+"""Across one column of a two-column page, 229 pt or more."""
+LINES = 46
+"""Lines of a float that leave room for its caption and notes on a page."""
+WAITING = 8
+"""Floats after which all that wait get pages of their own: LaTeX stops where too many wait."""
+DIGIT = 4.2
+r"""Points that a digit takes at \footnotesize."""
 
 
 def latex(table: Table) -> str:
-    """One float, or several where the rows exceed a page: as wide as the text, or as a column where `table` fits one.
+    """The float, or several one after the other."""
+    width = needs(_measured(table))
+    narrow = width <= COLUMN
+    sections = [table] if width <= PAGE or table.keys == 1 else groups(table)
+    whole = Table("", sections[0].columns, tuple(row for section in sections for row in section.rows))
+    tabulars = [
+        tabular
+        for positions in split(_measured(whole), COLUMN if narrow else PAGE)
+        for tabular in _tabulars(table, [_only(section, positions) for section in sections], narrow)
+    ]
+    floats = []
+    for position, content in enumerate(_pages(tabulars)):
+        floats.append(_float(table, content, narrow, position))
+        if position % WAITING == WAITING - 1:
+            floats.append("\\clearpage\n")
+    return "\n".join(floats)
 
-    A table that is too wide is laid out as on a terminal: grouped by its first columns, or split below each other.
-    """
-    parts = fitting(table, PAGE)
-    narrow = len(parts) == 1 and needs(parts[0]) <= COLUMN
-    blocks = [list(same) for _, same in groupby(parts, key=lambda part: part.columns)]
-    floats = [pages for block in blocks for pages in _pages(block)]
-    if len(parts) > 1 and sum(len(part.rows) for part in parts) <= ROWS:
-        floats = [[part for block in floats for part in block]]
-    return "\n".join(_float(table, block, narrow, position) for position, block in enumerate(floats))
+
+def _measured(table: Table) -> Table:
+    r"""`table` with intervals as wide as so many digits: at \scriptsize, and a third of them points and brackets."""
+    rows = (tuple(replace(cell, interval="0" * ceil(0.78 * len(cell.interval))) for cell in row) for row in table.rows)
+    return replace(table, rows=tuple(rows))
 
 
-def _pages(parts: Sequence[Table]) -> Iterator[list[Table]]:
-    """Tables with the same columns, as many at once as a page has room for; one that is too long is cut into pages."""
-    page: list[Table] = []
-    for part in parts:
-        for start in range(0, len(part.rows), ROWS):
-            piece = Table(part.title, part.columns, part.rows[start : start + ROWS])
-            if page and sum(len(one.rows) + 1 for one in page) + len(piece.rows) > ROWS:
-                yield page
-                page = []
-            page.append(piece)
+def _only(table: Table, positions: Sequence[int]) -> Table:
+    rows = tuple(tuple(row[position] for position in positions) for row in table.rows)
+    return Table(table.title, tuple(table.columns[position] for position in positions), rows)
+
+
+def _pages(tabulars: Sequence[tuple[str, int]]) -> Iterator[list[str]]:
+    """As many of `tabulars` (text, lines) at once as a float has room for."""
+    page: list[str] = []
+    filled = 0
+    for text, lines in tabulars:
+        if page and filled + lines > LINES:
+            yield page
+            page, filled = [], 0
+        page.append(text)
+        filled += lines
     yield page
 
 
-def _float(table: Table, parts: Sequence[Table], narrow: bool, position: int) -> str:
+def _float(table: Table, tabulars: Sequence[str], narrow: bool, position: int) -> str:
     kind = "table" if narrow else "table*"
-    continued = " (continued)" if position else ""
-    tabulars = []
-    for _, same in groupby(parts, key=lambda part: part.columns):
-        tabulars.append(_tabular(table, list(same), COLUMN if narrow else PAGE))
-    label = re.sub(r"[^a-z0-9]+", "-", table.title.lower()).strip("-") or "table"
+    label = re.sub(r"[^a-z0-9]+", "-", table.title.lower()).strip("-") or "results"
     lines = [
-        r"% Needs \usepackage{booktabs}." + ("" if narrow else " The star makes it as wide as a two-column page."),
+        r"% Needs \usepackage{booktabs}." + ("" if narrow else " The star: as wide as both columns of a page."),
         rf"\begin{{{kind}}}[t]",
         r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
-        rf"\caption{{{escape.latex(table.title)}{continued}}}",
+        rf"\caption{{{escape.latex(table.title)}{' (continued)' if position else ''}}}",
         rf"\label{{tab:{label}{f'-{position + 1}' if position else ''}}}",
         "\n\\par\\medskip\n".join(tabulars),
         *([] if position else _notes(table.notes)),
@@ -72,49 +91,82 @@ def _notes(notes: Sequence[str]) -> Iterator[str]:
         yield r"\end{minipage}"
 
 
-def _tabular(table: Table, parts: Sequence[Table], width: int) -> str:
-    """Tables with the same columns below one head; where there are several, each has a line that says what it is of."""
-    columns = parts[0].columns
-    widths = [max(widths) for widths in zip(*(shares(part, width) for part in parts), strict=True)]
-    form = "".join(
-        f"p{{{share * POINTS:.0f}pt}}" if column.prose else "l" if column.words else "r"
-        for column, share in zip(columns, widths, strict=True)
-    )
-    lines = [rf"\begin{{tabular}}{{@{{}}{form}@{{}}}}", r"\toprule"]
-    if any(column.head for column in columns):
-        heads = (_head(c.head, w, c.words) for c, w in zip(columns, widths, strict=True))
-        lines += [" & ".join(heads) + r" \\", r"\midrule"]
-    for position, part in enumerate(parts):
-        about = part.title.removeprefix(table.title).lstrip(": ")
-        if position:
-            lines.append(r"\midrule" if not about else r"\addlinespace")
+def _tabulars(table: Table, sections: Sequence[Table], narrow: bool) -> Iterator[tuple[str, int]]:
+    """`sections`, which have the same columns, below one head; a new one begins where a page is full. Each with the
+    lines that it takes."""
+    columns = sections[0].columns
+    room = (COLUMN if narrow else PAGE) - 4  # heads and prose are letters, which are wider than digits
+    found = [shares(_measured(section), room) for section in sections]
+    widths = [max(share) for share in zip(*found, strict=True)]
+    body: list[str] = []
+    filled = 0
+    for section in sections:
+        about = section.title.removeprefix(table.title).lstrip(": ")
         if about:
-            lines.append(rf"\multicolumn{{{len(columns)}}}{{@{{}}l}}{{\textit{{{escape.latex(about)}}}}} \\")
-        for row in part.rows:
-            prose = [bool(column.prose) for column in columns]
-            lines.append(" & ".join(map(_show, row, prose)) + r" \\")
-            if any(cell.interval for cell in row):
-                lines.append(" & ".join(map(_interval, row)) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
+            title = rf"\multicolumn{{{len(columns)}}}{{@{{}}l}}{{\textit{{{escape.latex(about)}}}}} \\"
+            body += [rf"\addlinespace {title}" if body else title]
+            filled += 1
+        for row in section.rows:
+            if body and filled >= LINES - 4:
+                yield _tabular(columns, widths, body), filled + 4
+                body, filled = [], 0
+            body += _row(row, columns)
+            filled += _height(row, columns, widths)
+    yield _tabular(columns, widths, body), filled + 4
 
 
-def _head(text: str, width: int, words: bool) -> str:
-    lines = [escape.latex(line) for line in wrap(text, width)]
-    if len(lines) == 1:
-        return lines[0]
-    return rf"\begin{{tabular}}[b]{{@{{}}{'l' if words else 'r'}@{{}}}}" + r"\\".join(lines) + r"\end{tabular}"
+def _height(row: Sequence[Cell], columns: Sequence[Column], widths: Sequence[int]) -> int:
+    """Lines that `row` takes."""
+    prose = [ceil(len(c.text) / w * 1.1) for c, column, w in zip(row, columns, widths, strict=True) if column.prose]
+    return max([1, *prose, *(2 for cell in row if cell.interval)])
+
+
+def _tabular(columns: Sequence[Column], widths: Sequence[int], body: Sequence[str]) -> str:
+    form = "".join(
+        f"p{{{width * DIGIT:.0f}pt}}" if column.prose else "l" if column.words else "r"
+        for column, width in zip(columns, widths, strict=True)
+    )
+    heads = (_head(column, width) for column, width in zip(columns, widths, strict=True))
+    lines = [
+        rf"\begin{{tabular}}{{@{{}}{form}@{{}}}}",
+        r"\toprule",
+        " & ".join(heads) + r" \\",
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    return "\n".join(lines)
+
+
+def _head(column: Column, width: int) -> str:
+    lines = [escape.latex(line) for line in wrap(column.head, width)]
+    return lines[0] if len(lines) == 1 else _stack(lines, "l" if column.words else "r", "b")
+
+
+def _stack(lines: Sequence[str], align: str, baseline: str) -> str:
+    return rf"\begin{{tabular}}[{baseline}]{{@{{}}{align}@{{}}}}" + r"\\".join(lines) + r"\end{tabular}"
+
+
+def _row(row: Sequence[Cell], columns: Sequence[Column]) -> Iterator[str]:
+    """A row of a tabular, and one of its intervals; beside prose, which has several lines, in its cells."""
+    prose = any(column.prose for column in columns)
+    end = r" \tabularnewline" if prose else r" \\"
+    intervals = [rf"{{\scriptsize {number(cell.interval)}}}" if cell.interval else "" for cell in row]
+    cells = [_show(cell, bool(column.prose)) for cell, column in zip(row, columns, strict=True)]
+    if prose:
+        cells = [_stack([c, i], "r", "t") if i else c for c, i in zip(cells, intervals, strict=True)]
+    yield " & ".join(cells) + end
+    if any(intervals) and not prose:
+        yield " & ".join(intervals) + end
 
 
 def _show(cell: Cell, prose: bool) -> str:
     text = number(cell.text) if cell.value is not None else escape.latex(cell.text)
     if prose:
-        return rf"{{\raggedright {text}\par}}" if text else ""
+        return rf"\raggedright\hspace{{0pt}}{text}"
     text = rf"\textbf{{{text}}}" if cell.best else rf"\underline{{{text}}}" if cell.second else text
     return text + (f" {escape.latex(TIE)}" if cell.tied else "")
-
-
-def _interval(cell: Cell) -> str:
-    return rf"{{\scriptsize {number(cell.interval)}}}" if cell.interval else ""
 
 
 def number(text: str) -> str:

@@ -5,7 +5,7 @@ tables that stand below each other; where even that does not fit, each row becom
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -29,35 +29,57 @@ def fitting(table: Table, width: int) -> list[Table]:
     """`table` as tables of at most `width` characters, as far as its longest name allows."""
     if needs(table) <= width or not table.rows:
         return [table]
-    keys = list(range(table.keys))
-    if 1 < len(keys) < len(table.columns):
-        groups = list(_groups(table, len(keys) - 1))
-        if len(groups) <= len(table.rows) / 2 or _needs(*_only(table, keys)) > width / 2:
-            return [part for group in groups for part in fitting(group, width)]
-    parts = _split(table, keys, width)
-    if any(_needs(*_only(table, part)) > width for part in parts):
+    if 1 < table.keys < len(table.columns):
+        parts = groups(table)
+        names = _only(table, range(table.keys))
+        if len(parts) <= len(table.rows) / 2 or _needs(*names) > width / 2:
+            return [part for group in parts for part in fitting(group, width)]
+    found = [_only(table, positions) for positions in split(table, width)]
+    if any(_needs(*part) > width for part in found):
         return [_record(table, row, first=row is table.rows[0]) for row in table.rows]
-    # As many tables as it takes, and then all of them about as wide.
-    while len(narrower := _split(table, keys, width - 1)) == len(parts):
-        width -= 1
-        if any(_needs(*_only(table, part)) > width for part in narrower):
+    titles = [table.title, *[""] * (len(found) - 1)]
+    return [replace(table, title=t, columns=c, rows=rows) for t, (c, rows) in zip(titles, found, strict=True)]
+
+
+def groups(table: Table) -> list[Table]:
+    """A table for all rows that are alike in all keys but the last; those stand in its title, and their short labels in
+    place of their names in its cells."""
+    keys = table.keys - 1
+    heads = [column.label for column in table.columns[:keys]]
+    found: dict[tuple[str, ...], list[tuple[Cell, ...]]] = {}
+    for row in table.rows:
+        found.setdefault(tuple(cell.text for cell in row[:keys]), []).append(row)
+    tables = []
+    for names, rows in found.items():
+        title = f"{table.title}: " + ", ".join(f"{head} {name}" for head, name in zip(heads, names, strict=True))
+        short = {name: head for head, name in zip(heads, names, strict=True) if len(head) == 1}
+        cells = tuple(tuple(replace(cell, text=short.get(cell.text, cell.text)) for cell in row[keys:]) for row in rows)
+        tables.append(Table(title, table.columns[keys:], cells))
+    return tables
+
+
+def split(table: Table, width: int) -> list[list[int]]:
+    """Positions of the columns of tables that fit `width`, the keys in each: as many tables as it takes, and all of
+    them about as wide. A column that does not fit beside the keys stands alone with them."""
+    keys = list(range(table.keys))
+
+    def parts(width: int) -> list[list[int]]:
+        found = [keys]
+        for position in range(len(keys), len(table.columns)):
+            wider = [*found[-1], position]
+            if len(found[-1]) > len(keys) and _needs(*_only(table, wider)) > width:
+                found.append([*keys, position])
+            else:
+                found[-1] = wider
+        return found
+
+    best = parts(width)
+    for narrower in range(width - 1, 0, -1):
+        found = parts(narrower)
+        if len(found) > len(best) or any(_needs(*_only(table, part)) > narrower for part in found):
             break
-        parts = narrower
-    split = [_only(table, part) for part in parts]
-    titles = [table.title, *[""] * (len(parts) - 1)]
-    return [replace(table, title=t, columns=c, rows=rows) for t, (c, rows) in zip(titles, split, strict=True)]
-
-
-def _split(table: Table, keys: list[int], width: int) -> list[list[int]]:
-    """Positions of columns that stand beside each other, `keys` with all of them."""
-    parts = [keys]
-    for position in range(len(keys), len(table.columns)):
-        wider = [*parts[-1], position]
-        if len(parts[-1]) > len(keys) and _needs(*_only(table, wider)) > width:
-            parts.append([*keys, position])
-        else:
-            parts[-1] = wider
-    return parts
+        best = found
+    return best
 
 
 def wrap(text: str, width: int) -> list[str]:
@@ -72,20 +94,6 @@ def wrap(text: str, width: int) -> list[str]:
         else:
             lines.append(word)
     return lines
-
-
-def _groups(table: Table, keys: int) -> Iterator[Table]:
-    """A table for all rows whose first `keys` cells are alike; those stand in its title, and their short labels in
-    place of their names in its cells."""
-    heads = [column.label for column in table.columns[:keys]]
-    groups: dict[tuple[str, ...], list[tuple[Cell, ...]]] = {}
-    for row in table.rows:
-        groups.setdefault(tuple(cell.text for cell in row[:keys]), []).append(row)
-    for names, rows in groups.items():
-        title = f"{table.title}: " + ", ".join(f"{head} {name}" for head, name in zip(heads, names, strict=True))
-        short = {name: head for head, name in zip(heads, names, strict=True) if len(head) == 1}
-        cells = tuple(tuple(replace(cell, text=short.get(cell.text, cell.text)) for cell in row[keys:]) for row in rows)
-        yield Table(title, table.columns[keys:], cells)
 
 
 def _record(table: Table, row: Sequence[Cell], first: bool) -> Table:

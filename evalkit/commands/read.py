@@ -15,6 +15,7 @@ TABLE_EXAMPLES = """examples:
   evalkit table runs/first runs/second --metrics pesq-wb,estoi --format markdown > table.md
   evalkit table runs/first --cluster speaker --ci none
   evalkit table runs/first --by language
+  evalkit table runs/first --format latex --highlight best,second > table.tex
   evalkit table runs/high/* --suite paper-high --format latex    a table of the paper, from your runs
   evalkit table runs/high/* --against paper                      measured beside published
 """
@@ -70,6 +71,10 @@ def _add_table(commands: Any) -> None:
     command.add_argument("--suite", metavar="NAME", help="the rows and columns of a comparison of the paper")
     command.add_argument("--by", metavar="COLUMN", help="means by language (or another column) and macro average")
     command.add_argument("--against", choices=["paper"], help="each mean beside what is published of it")
+    command.add_argument(
+        "--highlight", type=words, default=["best"], metavar="best,second",
+        help="best of each metric in bold, second underlined; `none` marks nothing; default: best",
+    )  # fmt: skip
     add_statistics(command)
 
 
@@ -77,10 +82,13 @@ def table(args: argparse.Namespace) -> int:
     from evalkit.pipeline.suites import load_suite
     from evalkit.reports.against import build_against_paper
     from evalkit.reports.breakdown import build_breakdown
+    from evalkit.reports.render import HIGHLIGHTS, highlight
     from evalkit.reports.suite import build_suite_tables
     from evalkit.reports.table import build_tables
     from evalkit.results.run import read_run
 
+    if unknown := set(args.highlight) - {*HIGHLIGHTS, "none"}:
+        raise UsageError(f"--highlight {','.join(sorted(unknown))}: choose from {', '.join(HIGHLIGHTS)} and none")
     runs = [read_run(path) for path in args.runs]
     chosen = settings(args)
     if args.suite and (args.metrics or args.codecs or args.against):
@@ -93,7 +101,7 @@ def table(args: argparse.Namespace) -> int:
         tables = build_against_paper(runs, args.metrics, chosen, args.codecs)
     else:
         tables = build_tables(runs, args.metrics, chosen, args.codecs)
-    show(tables, args.format)
+    show([highlight(one, args.highlight) for one in tables], args.format)
     return 0
 
 
