@@ -21,7 +21,7 @@ from evalkit.metrics.model import ModelMetric
 COLUMNS = ["what", "state", "license", "on disk", "to download", "remedy"]
 OPTIONAL = {
     "classical": ("av", "pycodec2"),
-    "models": ("transformers", "torchaudio", "speechbrain", "datasets", "jiwer"),
+    "models": ("transformers", "datasets", "jiwer"),
     "hub": ("huggingface_hub",),
     "dnsmos": ("speechmos", "onnxruntime"),
     "nisqa": ("torchmetrics", "librosa", "requests"),
