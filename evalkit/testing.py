@@ -1,9 +1,12 @@
-"""Checks that a codec keeps the protocol of `evalkit.codecs`, for the tests of those who write one.
+"""Checks that a codec or a metric keeps its contract, for the tests of those who write one.
 
-from evalkit.testing import check_codec
+from evalkit.testing import check_codec, check_metric
 
 def test_my_codec() -> None:
     check_codec(MyCodec(), bitrate=1100)
+
+def test_my_metric() -> None:
+    check_metric(MY_METRIC)
 """
 
 import json
@@ -16,8 +19,9 @@ from evalkit.audio import Wave, resample
 from evalkit.codecs import Codec, Codes
 from evalkit.datasets import builtin
 from evalkit.datasets.checks import check_dataset
+from evalkit.metrics.contract import check_metric, example_pair
 
-__all__ = ["check_codec", "check_dataset"]
+__all__ = ["check_codec", "check_dataset", "check_metric", "example_pair"]
 
 ANY_RATE = 16_000
 """Hz at which a codec is checked that takes any rate."""

@@ -16,8 +16,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Whoever reads `path` finds the old file or the new one, never a part, whenever the writer is killed. Two writers do
     not share a temporary file; the last one to finish wins.
 
-    A link stays, and the file behind it is replaced. What is no regular file, a device or a pipe, is written to as it is:
-    it must never be replaced.
+    A link stays, and the file behind it is replaced. A device or a pipe is written to as it is, and never replaced.
 
     Args:
         path: the file to write or replace; its folder is made.

@@ -22,7 +22,7 @@ from evalkit.metrics.model import ModelMetric
 
 OPTIONAL = {
     "classical": ("av", "pycodec2"),
-    "models": ("transformers", "torchaudio", "speechbrain", "datasets", "jiwer"),
+    "models": ("transformers", "datasets", "jiwer"),
     "hub": ("huggingface_hub",),
     "dnsmos": ("speechmos", "onnxruntime"),
     "nisqa": ("torchmetrics", "librosa", "requests"),

@@ -8,6 +8,8 @@ loads it, which says that there is no library. Then resampling, features and mod
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -48,6 +50,33 @@ def load_transformers() -> Any:
     if find_spec("torchaudio"):
         load_torchaudio()
     return load("transformers", "models")
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[Any]:
+    """transformers, whose progress bars stay away while a model is opened."""
+    transformers = load_transformers()
+    bars = transformers.utils.logging.is_progress_bar_enabled()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        yield transformers
+    finally:
+        if bars:
+            transformers.utils.logging.enable_progress_bar()
+
+
+@contextmanager
+def absent(name: str) -> Iterator[None]:
+    """Imports of the package `name` give an empty module: for what imports it and makes no use of it here."""
+    before = {key: module for key, module in sys.modules.items() if key.split(".")[0] == name}
+    for key in before:
+        del sys.modules[key]
+    sys.modules[name] = ModuleType(name)
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+        sys.modules.update(before)
 
 
 def load_torchaudio() -> Any:

@@ -7,8 +7,8 @@ Metrics that hold a trained model are in `model.py`.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 from evalkit.audio import Wave
 from evalkit.codecs import READY, Availability, Codes
@@ -22,7 +22,10 @@ Direction = Literal["up", "down", "none"]
 
 @dataclass(frozen=True)
 class Pair:
-    """One utterance and what a codec made of it: both [T] at SCORE_RATE, trimmed to the shorter, finite."""
+    """One utterance and what a codec made of it: both [T] at the metric's `rate`, trimmed to the shorter, finite.
+
+    The arrays may be read-only: a metric never changes them in place.
+    """
 
     reference: Wave
     decoded: Wave
@@ -42,6 +45,19 @@ class Score:
 class Metric(ABC):
     """What every metric says of itself."""
 
+    ranks: ClassVar[bool] = True
+    """Whether its mean says which codec is better. Where not, tables show it without rank, with `note`."""
+    skewed: ClassVar[bool] = False
+    """Whether its values are strongly skewed, as error rates are: differences are tested on ranks as well."""
+    note: ClassVar[str] = ""
+    """What a reader of a table has to know, in one sentence; empty where the number speaks for itself."""
+    uses_reference: ClassVar[bool] = True
+    """Whether the original plays a part in the value."""
+    rate: ClassVar[int] = SCORE_RATE
+    """Hz at which it takes its pairs."""
+    max_seconds: ClassVar[float] = 7_200.0
+    """Longest pair that it takes: longer ones get a reason instead of the memory or time that they would need."""
+
     name: str
     """Column name; carries the variant, for instance `pesq-wb`."""
     label: str
@@ -56,10 +72,6 @@ class Metric(ABC):
     """Changes whenever the same input could give another value."""
     decimals: int
     """Digits after the point in tables."""
-    ranks: bool = field(default=True, kw_only=True, repr=False)
-    """Whether codecs may be ranked by it: tables name no best where it says no."""
-    skewed: bool = field(default=False, kw_only=True, repr=False)
-    """Whether its values are strongly skewed, as error rates are: they are tested on ranks as well."""
 
     @property
     def rows(self) -> tuple[str, ...]:

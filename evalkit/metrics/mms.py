@@ -1,12 +1,13 @@
-"""CER with MMS: how much of what was said a recognizer still hears after the codec.
+"""CER with MMS: how much of what was said a recognizer of a thousand languages still writes down after the codec.
 
 The model is `facebook/mms-1b-all` (Pratap et al. 2023, arXiv 2305.13516), a wav2vec 2.0 with an adapter and a character
 set for each language, decoded greedily (the most probable character of each frame). Its weights are CC BY-NC 4.0.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,17 +16,13 @@ from evalkit.audio import Wave
 from evalkit.datasets.languages import NAMES, code
 from evalkit.environment import extras
 from evalkit.environment.downloads import File
-from evalkit.errors import UndefinedScore, UsageError
-from evalkit.metrics.base import SCORE_RATE, Pair
-from evalkit.metrics.checks import require_length
-from evalkit.metrics.model import ModelMetric, Scorer
-from evalkit.metrics.text import NORMALIZER, character_errors
+from evalkit.errors import UndefinedScore
+from evalkit.metrics.asr import ErrorRate, Recognizer, error_rate
+from evalkit.metrics.base import SCORE_RATE
 
 REPOSITORY = "facebook/mms-1b-all"
 REVISION = "3d33597edbdaaba14a8e858e2c8caa76e3cec0cd"
 LICENSE = "CC BY-NC 4.0 (non-commercial)"
-SHORTEST = 400
-"""Samples that the model needs for one frame: its convolutions see 25 ms."""
 
 
 def _file(name: str, size: int) -> File:
@@ -44,26 +41,19 @@ ADAPTERS = {iso: _file(f"adapter.{names[1]}.safetensors", 8_900_000) for iso, na
 """ISO 639-1 -> what the model needs for that language: those of MLS."""
 
 
-class Recognizer(Scorer):
+class MmsRecognizer(Recognizer):
     """MMS, open: one language at a time."""
 
     def __init__(self, folder: Path, device: str, dtype: str) -> None:
         super().__init__()
-        transformers = extras.load_transformers()
         import torch
 
-        quiet = transformers.utils.logging
-        bars = quiet.is_progress_bar_enabled()
-        quiet.disable_progress_bar()
-        try:
+        with extras.quiet_transformers() as transformers:
             self._tokenizer = transformers.Wav2Vec2CTCTokenizer.from_pretrained(folder, local_files_only=True)
             self._features = transformers.Wav2Vec2FeatureExtractor.from_pretrained(folder, local_files_only=True)
             self._model = transformers.Wav2Vec2ForCTC.from_pretrained(
                 folder, local_files_only=True, use_safetensors=True, dtype=getattr(torch, dtype)
             )
-        finally:
-            if bars:
-                quiet.enable_progress_bar()
         self._model = self._model.to(device).eval()
         self._device, self._dtype = device, dtype
         self._language = ""
@@ -91,61 +81,51 @@ class Recognizer(Scorer):
         frames = self._model._get_feat_extract_output_lengths(torch.tensor([len(wav) for wav in wavs]))
         return [np.array(self._tokenizer.decode(ids[:n])) for ids, n in zip(best, frames, strict=True)]
 
-    def reference(self, metric: "MmsCer", pair: Pair) -> Wave | None:
-        return None if metric.reference == "transcript" else pair.reference
-
-    def score(self, metric: "MmsCer", pair: Pair) -> Mapping[str, float]:
-        """The rows of `metric`."""
-        require_length(pair, SHORTEST, "MMS needs 25 ms")
-        language = pair.language or ""
-        if metric.reference == "transcript":
-            if pair.transcript is None:
-                raise UndefinedScore("there is no transcript (dcer-mms needs none)")
-            spoken = pair.transcript
-        else:
-            spoken = self.features(pair.reference, language).item()
-            if not NORMALIZER(spoken):
-                raise UndefinedScore("MMS hears no speech in the original")
-        errors, characters = character_errors(spoken, self.features(pair.decoded, language).item())
-        return {metric.name: 100 * errors / characters, metric.rows[1]: float(characters)}
-
 
 @dataclass(frozen=True)
-class MmsCer(ModelMetric):
-    """Character error rate in percent: 100 (S + D + I) / N, with S, D and I the substitutions, deletions and insertions
-    (Levenshtein, by jiwer) between the text and what MMS hears in the decoded audio, and N the characters of the text.
+class MmsCer(ErrorRate):
+    """Character error rate: 100 (S + D + I) / N, with S, D and I the substitutions, deletions and insertions
+    (Levenshtein, by jiwer) between the text and what MMS recognizes in the decoded audio, and N the characters of the
+    text.
 
-    `cer-mms` takes the transcript as the text; `dcer-mms` what MMS hears in the original, so that the recognizer's own
-    errors count for nothing: another number, never comparable. Both sides go through evalkit.metrics.text.NORMALIZER.
+    `cer-mms` takes the transcript as the text; `dcer-mms` what MMS recognizes in the original, so that the recognizer's
+    own errors count for nothing: another number, never comparable. Both sides go through the text rule `evalkit`.
 
-    Rows: the value of each utterance, from 0 on and over 100 where more is heard than was said; `-chars`, its N; and
-    `-corpus` over the whole dataset, with edits and N added up before dividing, which is what papers call CER. The mean
-    over utterances weighs a short one like a long one: the two differ.
+    Rows: the value of each utterance; `-chars`, its N; and `-corpus` over the whole dataset, with edits and N added up
+    before dividing, which is what papers call CER. The mean over utterances weighs a short one like a long one: the two
+    differ.
 
-    Undefined for speech in none of the eight languages of MLS, without text, or shorter than 25 ms.
+    Range:
+        Percent, 0 up; over 100 where more is recognized than was said. Lower is better.
 
-    Options: `dtype=bfloat16` (default float32) runs the model in half the memory and a third of the time on CPUs that
-    have it; it hears otherwise here and there, so its column has a name of its own.
+    Source:
+        `facebook/mms-1b-all` as its card says, greedy; the metric of the NanoCodec paper (arXiv 2508.05835).
+
+    Misses:
+        Everything that leaves the words intact: voice, noise, melody. The recognizer's own errors are in `cer-mms`.
+
+    Undefined:
+        For speech in none of the eight languages of MLS, without text, or shorter than 25 ms; above two minutes.
+
+    Options:
+        `dtype=bfloat16` (default float32) runs the model in half the memory and a third of the time on CPUs that have
+        it; it errs otherwise here and there, so its column has a name of its own.
+
+    Example:
+        >>> from evalkit.testing import example_pair
+        >>> model = CER.open("cpu")  # doctest: +SKIP
+        >>> model.score(CER, example_pair())  # doctest: +SKIP
+        {'cer-mms': 2.3, 'cer-mms-chars': 86.0}
     """
 
-    reference: str = "transcript"
-    """"transcript" or "original"."""
-    normalizer: str = NORMALIZER.version
+    recognizer: ClassVar[str] = "MMS"
+    rules: ClassVar[tuple[str, ...]] = ("evalkit",)
 
     pads = True
 
     @property
-    def rows(self) -> tuple[str, ...]:
-        return (self.name, f"{self.name}-chars")
-
-    @property
-    def without_text(self) -> str | None:
-        """The metric that measures the like where there are no transcripts."""
-        return "d" + self.name if self.reference == "transcript" else None
-
-    @property
     def choices(self) -> dict[str, str]:
-        return {"reference": self.reference, "normalizer": self.normalizer, "dtype": self.dtype}
+        return super().choices | {"dtype": self.dtype}
 
     @property
     def dtype(self) -> str:
@@ -163,27 +143,12 @@ class MmsCer(ModelMetric):
         some = f" --languages {'+'.join(known)}" if known and set(known) != set(ADAPTERS) else ""
         return super().fetch_command(languages) + some
 
-    def check_options(self, options: Mapping[str, str]) -> dict[str, str]:
-        for name, value in options.items():
-            if name != "dtype" or value not in ("float32", "bfloat16"):
-                raise UsageError(f"{self.name}: {name}={value} is no option of it. It takes dtype=float32|bfloat16")
-        return dict(options)
+    def option_values(self) -> dict[str, tuple[str, ...]]:
+        return {"dtype": ("float32", "bfloat16")}
 
-    def open(self, device: str) -> Recognizer:
+    def open(self, device: str) -> MmsRecognizer:
         paths = [file.open() for file in self.files]
-        return Recognizer(paths[0].parent, device, self.dtype)
-
-    @property
-    def pooled_names(self) -> tuple[str, ...]:
-        return (f"{self.name}-corpus",)
-
-    def pooled(self, values: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-        """The corpus row, from those of every utterance that has them."""
-        characters = sum(one[self.rows[1]] for one in values)
-        if not characters:
-            return {}
-        errors = sum(round(one[self.name] * one[self.rows[1]] / 100) for one in values)
-        return {self.pooled_names[0]: 100 * errors / characters}
+        return MmsRecognizer(paths[0].parent, device, self.dtype)
 
 
 def _known(languages: Sequence[str]) -> list[str]:
@@ -191,23 +156,5 @@ def _known(languages: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found for language in languages if (found := code(language)) is not None))
 
 
-def _metric(name: str, label: str, reference: str) -> MmsCer:
-    return MmsCer(
-        name=name,
-        label=label,
-        direction="down",
-        unit="%",
-        low=0.0,
-        high=float("inf"),
-        version="1",
-        decimals=2,
-        skewed=True,
-        files=BASE,
-        packages=("transformers", "jiwer"),
-        uses_text=True,
-        reference=reference,
-    )
-
-
-CER = _metric("cer-mms", "CER", "transcript")
-DCER = _metric("dcer-mms", "dCER", "original")
+CER = MmsCer(**error_rate("cer-mms", "CER", files=BASE, packages=("transformers", "jiwer"), counted="characters"))
+DCER = CER.differential()

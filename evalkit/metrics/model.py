@@ -111,6 +111,8 @@ class ModelMetric(Metric):
     and the last digits of a score may depend on what else is in its batch.
     """
 
+    max_seconds: ClassVar[float] = 120.0
+    """Attention over the whole recording, and features at several kHz before it, take gigabytes beyond that."""
     pads: ClassVar[bool] = False
     """Whether recordings of different length may share a batch: padding changes what most models infer."""
 

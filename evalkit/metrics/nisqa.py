@@ -1,12 +1,8 @@
-"""NISQA (Mittag et al. 2021, arXiv 2104.09494): opinion scores predicted from the decoded audio alone, by torchmetrics
-with the authors' weights (CC BY-NC-SA 4.0).
-
-Made for speech up to 20 kHz; here it hears 16 kHz, like every metric. Not SQMOS, and no stand-in for it.
-"""
+"""NISQA: opinion scores predicted from the decoded audio alone, by torchmetrics with the authors' weights."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +30,7 @@ WEIGHTS = File(
 """Kept where torchmetrics looks for it, which would download what is not there, and verify nothing."""
 
 
-class Listener(Scorer):
+class NisqaModel(Scorer):
     """NISQA, open."""
 
     def __init__(self) -> None:
@@ -54,7 +50,11 @@ class Listener(Scorer):
             raise
 
     def score(self, metric: "Nisqa", pair: Pair) -> Mapping[str, float]:
-        """One of the five ratings."""
+        """One of the five ratings.
+
+        Raises:
+            UndefinedScore: Too short, too long, silent, or not finite.
+        """
         require_length(pair, SHORTEST, "NISQA's window")
         require_sound(pair)
         return {metric.name: float(self.features(pair.decoded)[HEADS.index(metric.head)])}
@@ -62,20 +62,39 @@ class Listener(Scorer):
 
 @dataclass(frozen=True)
 class Nisqa(ModelMetric):
-    """Predicted mean opinion score, 1 to 5, by head: `mos` (overall), `noisiness`, `discontinuity`, `coloration` and
-    `loudness`, where 5 is free of the fault. The original plays no part. Runs on the CPU. Undefined for silence, for
-    less than 0.15 s and for more than 52 s.
+    """Predicted mean opinion score, by head: `mos` (overall), `noisiness`, `discontinuity`, `coloration`, `loudness`,
+    where 5 is free of the fault. The original plays no part. Runs on the CPU.
+
+    Range:
+        MOS, 1 to 5. Higher is better.
+
+    Source:
+        Mittag et al. 2021 (arXiv 2104.09494), by torchmetrics with the authors' weights (CC BY-NC-SA 4.0).
+
+    Misses:
+        What the codec changed. Made for speech up to 20 kHz, it gets 16 kHz here, like every metric. Not SQMOS, and no
+        stand-in for it.
+
+    Undefined:
+        For silence, for less than 0.15 s and for more than 52 s.
+
+    Example:
+        >>> from evalkit.testing import example_pair
+        >>> model = MOS.open("cpu")  # doctest: +SKIP
+        >>> model.score(MOS, example_pair())  # doctest: +SKIP
+        {'nisqa-mos': 3.2}
     """
 
+    uses_reference: ClassVar[bool] = False
     head: str = "mos"
 
     @property
     def model(self) -> str:
         return "nisqa"
 
-    def open(self, device: str) -> Listener:
+    def open(self, device: str) -> NisqaModel:
         self.files[0].open()
-        return Listener()
+        return NisqaModel()
 
 
 def _metric(head: str) -> Nisqa:

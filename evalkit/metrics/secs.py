@@ -1,9 +1,14 @@
-"""SECS: whether the decoded voice is still the speaker's, as a speaker recognition model sees it."""
+"""Speaker similarity: whether the decoded voice is still the speaker's, as a speaker verification model has it.
 
+`secs-ecapa2` is the metric of the NanoCodec paper, `sim-wavlm-large-sv` that of most other papers on codecs. What a
+value means depends on the model: one codec has 0.84 by WavLM-large and 0.985 by WavLM-base. The column says which.
+"""
+
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,16 +17,14 @@ from evalkit.audio import Wave
 from evalkit.environment import extras
 from evalkit.environment.downloads import File
 from evalkit.errors import MissingError, UndefinedScore
-from evalkit.metrics.base import Pair
+from evalkit.metrics.base import SCORE_RATE, Pair
 from evalkit.metrics.checks import require_length, require_sound
 from evalkit.metrics.model import ModelMetric, Scorer
 
-SHORTEST = 1_600
-"""Samples: a tenth of a second, below which there is no voice to recognise."""
 Embed = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 
 
-class Voices(Scorer):
+class SpeakerModel(Scorer):
     """A speaker model, open: `embed` gives the embeddings [B, D] of audio [B, T] at 16 kHz."""
 
     def __init__(self, embed: Embed) -> None:
@@ -36,8 +39,12 @@ class Voices(Scorer):
         return pair.reference
 
     def score(self, metric: "SpeakerSimilarity", pair: Pair) -> Mapping[str, float]:
-        """The cosine of the two embeddings."""
-        require_length(pair, SHORTEST)
+        """The cosine of the two embeddings.
+
+        Raises:
+            UndefinedScore: Too short, silent, not finite, or without an embedding.
+        """
+        require_length(pair, metric.shortest, "there is no voice to recognize")
         require_sound(pair)
         a, b = self.features(pair.reference), self.features(pair.decoded)
         lengths = float(np.linalg.norm(a) * np.linalg.norm(b))
@@ -48,36 +55,59 @@ class Voices(Scorer):
 
 @dataclass(frozen=True)
 class SpeakerSimilarity(ModelMetric):
-    """Speaker embedding cosine similarity, <a, b> / (|a| |b|), of the embeddings a of the original and b of the decoded
-    audio: 1 for the same, around 0 for strangers, from -1 to 1.
+    """Cosine of speaker embeddings, <a, b> / (|a| |b|), with a of the original and b of the decoded audio."""
 
-    What a value means depends on the model: SECS of two models do not compare, and the column says which it is.
-
-    Undefined for silence and for less than 0.1 s.
-    """
+    shortest: ClassVar[int] = 1_600
+    """Samples: a tenth of a second."""
 
     @property
     def model(self) -> str:
         return self.name
 
     @abstractmethod
-    def open(self, device: str) -> Voices: ...
+    def open(self, device: str) -> SpeakerModel: ...
 
 
 @dataclass(frozen=True)
 class Ecapa2(SpeakerSimilarity):
-    """SECS by ECAPA2 (Thienpondt and Demuynck 2023, arXiv 2401.08342), as in the NanoCodec paper.
+    """Cosine of the speaker embeddings of original and decoded audio, <a, b> / (|a| |b|), by ECAPA2.
 
-    The public model is TorchScript, which is code: it is opened only if its sha256 is the one that was pinned.
+    The public model is TorchScript, which is code. It is opened only if its sha256 is the pinned one, and in the
+    process that scores with models. torch calls TorchScript deprecated; docs/decisions/0047-torchscript.md says what
+    becomes of it.
+
+    Range:
+        -1 to 1: 1 for the same, around 0 for strangers. Higher is better.
+
+    Source:
+        Thienpondt and Demuynck 2023 (arXiv 2401.08342), `Jenthe/ECAPA2` (CC BY-NC 4.0), 192 dimensions; the metric of
+        the NanoCodec paper (arXiv 2508.05835).
+
+    Misses:
+        Words and quality. SECS of two models do not compare.
+
+    Undefined:
+        For silence, for less than 0.1 s and above five minutes.
+
+    Example:
+        >>> from evalkit.testing import example_pair
+        >>> model = SECS_ECAPA2.open("cpu")  # doctest: +SKIP
+        >>> model.score(SECS_ECAPA2, example_pair())  # doctest: +SKIP
+        {'secs-ecapa2': 0.93}
     """
 
-    def open(self, device: str) -> Voices:
+    max_seconds: ClassVar[float] = 300.0
+
+    def open(self, device: str) -> SpeakerModel:
         """The model, run without TorchScript's optimizer: that one recompiles for every new length."""
         import torch
 
         path = self.files[0].open()
         try:
-            model = torch.jit.load(str(path), map_location="cpu").to(device).eval()
+            with warnings.catch_warnings():  # the weights are published in no other form; see the class
+                warnings.filterwarnings("ignore", r".*torch\.jit\.load.*", DeprecationWarning)
+                warnings.filterwarnings("ignore", r".*torch\.jit\.load.*", FutureWarning)
+                model = torch.jit.load(str(path), map_location="cpu").to(device).eval()
         except RuntimeError as error:
             raise MissingError(f"{path} cannot be opened as TorchScript: {str(error).splitlines()[0]}") from error
 
@@ -85,66 +115,158 @@ class Ecapa2(SpeakerSimilarity):
             with torch.inference_mode(), torch.jit.optimized_execution(False):
                 return model(torch.from_numpy(wavs).to(device)).reshape(len(wavs), -1).double().cpu().numpy()
 
-        return Voices(embed)
+        return SpeakerModel(embed)
 
 
 @dataclass(frozen=True)
 class EcapaTdnn(SpeakerSimilarity):
-    """SECS by ECAPA-TDNN (Desplanques et al. 2020, arXiv 2005.07143), the model of speechbrain trained on VoxCeleb.
+    """Cosine of the speaker embeddings of original and decoded audio, <a, b> / (|a| |b|), by ECAPA-TDNN.
 
-    Its folder is read as it is, but nothing is taken from its `hyperparams.yaml`: such a file can run code.
+    The weights are speechbrain's, the network our own (networks/ecapa_tdnn.py): torch is all it needs.
+
+    Range:
+        -1 to 1: 1 for the same, around 0 for strangers. Higher is better.
+
+    Source:
+        Desplanques et al. 2020 (arXiv 2005.07143), `speechbrain/spkrec-ecapa-voxceleb` (Apache-2.0), trained on
+        VoxCeleb, 192 dimensions.
+
+    Misses:
+        Words and quality. SECS of two models do not compare.
+
+    Undefined:
+        For silence, for less than 0.1 s and above ten minutes.
+
+    Example:
+        >>> from evalkit.testing import example_pair
+        >>> model = SECS_ECAPA.open("cpu")  # doctest: +SKIP
+        >>> model.score(SECS_ECAPA, example_pair())  # doctest: +SKIP
+        {'secs-ecapa': 0.91}
     """
 
-    def open(self, device: str) -> Voices:
-        """The model of speechbrain with its own filterbank (80 bands) and mean normalisation by utterance."""
+    max_seconds: ClassVar[float] = 600.0
+
+    def open(self, device: str) -> SpeakerModel:
+        from evalkit.metrics.networks import ecapa_tdnn, states
+
+        return network_model(ecapa_tdnn.EcapaTdnn.of(states.read_state(self.files[0].open())), device)
+
+
+@dataclass(frozen=True)
+class WavlmLargeSimilarity(SpeakerSimilarity):
+    """Cosine of the speaker embeddings of original and decoded audio, <a, b> / (|a| |b|), by UniSpeech's WavLM-large.
+
+    This is what papers on codecs call SIM. The weights are UniSpeech's, read into transformers' WavLM and an
+    ECAPA-TDNN of our own (networks/wavlm_sv.py): neither s3prl nor torchaudio is needed.
+
+    Range:
+        -1 to 1: 1 for the same; 0.5 to 0.85 for codecs around 1 kbit/s. Higher is better.
+
+    Source:
+        microsoft/UniSpeech, downstreams/speaker_verification, `wavlm_large_finetune.pth` (CC BY-SA 3.0), 256
+        dimensions; each recording is normalised to mean 0 and variance 1, as there.
+
+    Misses:
+        Words and quality. SIM of two models do not compare.
+
+    Undefined:
+        For silence, for less than 0.1 s and above two minutes.
+
+    Example:
+        >>> from evalkit.testing import example_pair
+        >>> model = SIM_WAVLM_LARGE.open("cpu")  # doctest: +SKIP
+        >>> model.score(SIM_WAVLM_LARGE, example_pair())  # doctest: +SKIP
+        {'sim-wavlm-large-sv': 0.87}
+    """
+
+    def open(self, device: str) -> SpeakerModel:
+        from evalkit.metrics.networks import states, wavlm_sv
+
+        return network_model(wavlm_sv.WavlmSpeaker.of(states.read_state(self.files[0].open(), "model")), device)
+
+
+@dataclass(frozen=True)
+class WavlmBaseSimilarity(SpeakerSimilarity):
+    """Cosine of the speaker embeddings of original and decoded audio, <a, b> / (|a| |b|), by WavLM-base-plus with an
+    x-vector head. Audio goes through the checkpoint's own feature extractor.
+
+    Range:
+        -1 to 1: 1 for the same; most codecs are above 0.9. Higher is better.
+
+    Source:
+        `microsoft/wavlm-base-plus-sv` (arXiv 2110.13900; CC BY-SA 3.0), 512 dimensions, by transformers.
+
+    Misses:
+        Words and quality. SIM of two models do not compare: values by WavLM-large are far lower.
+
+    Undefined:
+        For silence, for less than 0.4 s (the head sees 15 frames at once) and above two minutes.
+
+    Example:
+        >>> from evalkit.testing import example_pair
+        >>> model = SIM_WAVLM_BASE.open("cpu")  # doctest: +SKIP
+        >>> model.score(SIM_WAVLM_BASE, example_pair())  # doctest: +SKIP
+        {'sim-wavlm-base-plus-sv': 0.96}
+    """
+
+    shortest: ClassVar[int] = 6_400
+
+    def open(self, device: str) -> SpeakerModel:
         import torch
 
-        extras.load_torchaudio()
-        try:
-            from speechbrain.lobes.features import Fbank
-            from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
-            from speechbrain.processing.features import InputNormalization
-        except (ImportError, OSError) as error:
-            raise MissingError(f"speechbrain cannot be used ({error}): {extras.install('models')}") from error
-        features = Fbank(n_mels=80)
-        centre = InputNormalization(norm_type="sentence", std_norm=False)
-        model = ECAPA_TDNN(
-            80, channels=[1024, 1024, 1024, 1024, 3072], kernel_sizes=[5, 3, 3, 3, 1], dilations=[1, 2, 3, 4, 1],
-            attention_channels=128, lin_neurons=192,
-        )  # fmt: skip
-        model.load_state_dict(torch.load(self.files[0].open(), map_location="cpu", weights_only=True))
-        model = model.to(device).eval()
-        features = features.to(device).eval()
+        paths = [file.open() for file in self.files]
+        with extras.quiet_transformers() as transformers:
+            extractor = transformers.Wav2Vec2FeatureExtractor.from_pretrained(paths[0].parent, local_files_only=True)
+            model = (
+                transformers.WavLMForXVector.from_pretrained(paths[0].parent, local_files_only=True).to(device).eval()
+            )
 
         def embed(wavs: NDArray[np.float32]) -> NDArray[np.float64]:
-            whole = torch.ones(len(wavs), device=device)
+            given = extractor(list(wavs), sampling_rate=SCORE_RATE, return_tensors="pt").input_values.to(device)
             with torch.inference_mode():
-                bands = centre(features(torch.from_numpy(wavs).to(device)), whole)
-                return model(bands, whole)[:, 0].double().cpu().numpy()
+                return model(given).embeddings.double().cpu().numpy()
 
-        return Voices(embed)
+        return SpeakerModel(embed)
 
 
-def _about(name: str, label: str) -> dict[str, Any]:
+def network_model(network: Any, device: str) -> SpeakerModel:
+    """The torch module `network`, audio [B, T] to embeddings [B, D], on `device`."""
+    import torch
+
+    network = network.to(device)
+
+    def embed(wavs: NDArray[np.float32]) -> NDArray[np.float64]:
+        with torch.inference_mode():
+            return network(torch.from_numpy(wavs).to(device)).double().cpu().numpy()
+
+    return SpeakerModel(embed)
+
+
+def similarity(name: str, label: str) -> dict[str, Any]:
+    """What all speaker similarities say of themselves."""
     return {
-        "name": name,
-        "label": label,
-        "direction": "up",
-        "unit": "",
-        "low": -1.0,
-        "high": 1.0,
-        "version": "1",
+        "name": name, "label": label, "direction": "up", "unit": "", "low": -1.0, "high": 1.0, "version": "1",
         "decimals": 3,
-    }
+    }  # fmt: skip
 
 
 SECS_ECAPA2 = Ecapa2(
-    **_about("secs-ecapa2", "SECS"),
-    files=(File("ecapa2.pt", "CC BY-NC 4.0 (non-commercial)", 0, "Jenthe/ECAPA2", code=True),),
+    **similarity("secs-ecapa2", "SECS"),
+    files=(
+        File(
+            "ecapa2.pt",
+            "CC BY-NC 4.0 (non-commercial)",
+            108_895_613,
+            "Jenthe/ECAPA2",
+            "b06190b427c0d20a64c777e8b77597a4fc1889d6",
+            sha256="9b12f6bfdb641297eb7a8c04993d0a62944586e4a1db52cc2ba86aec08980570",
+            code=True,
+        ),
+    ),
     packages=(),
 )
 SECS_ECAPA = EcapaTdnn(
-    **_about("secs-ecapa", "SECS (ECAPA-TDNN)"),
+    **similarity("secs-ecapa", "SECS (ECAPA-TDNN)"),
     files=(
         File(
             "embedding_model.ckpt",
@@ -155,5 +277,29 @@ SECS_ECAPA = EcapaTdnn(
             sha256="0575cb64845e6b9a10db9bcb74d5ac32b326b8dc90352671d345e2ee3d0126a2",
         ),
     ),
-    packages=("speechbrain", "torchaudio"),
+    packages=(),
 )
+SIM_WAVLM_LARGE = WavlmLargeSimilarity(
+    **similarity("sim-wavlm-large-sv", "SIM (WavLM-large)"),
+    files=(
+        File(
+            "speaker_similarity/wavlm_large_finetune.pth",
+            "CC BY-SA 3.0",
+            1_300_000_000,
+            "k2-fsa/TTS_eval_models",
+            "e876de7154845cd668b599bd4866f1d354c723df",
+        ),
+    ),
+    packages=("transformers",),
+)
+_BASE = ("CC BY-SA 3.0", "microsoft/wavlm-base-plus-sv", "feb593a6c23c1cc3d9510425c29b0a14d2b07b1e")
+SIM_WAVLM_BASE = WavlmBaseSimilarity(
+    **similarity("sim-wavlm-base-plus-sv", "SIM (WavLM-base+)"),
+    files=tuple(
+        File(name, _BASE[0], size, *_BASE[1:])
+        for name, size in (
+            ("pytorch_model.bin", 405_000_000), ("config.json", 3_000), ("preprocessor_config.json", 300),
+        )
+    ),
+    packages=("transformers",),
+)  # fmt: skip

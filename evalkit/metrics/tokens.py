@@ -18,11 +18,40 @@ class Bitrate(CodesMetric):
     A token costs log2(codebook size) bits; a codec with a bitstream of its own costs the bits it counted. Frames that
     pad the end of an utterance are sent too, so short utterances measure above the declared bitrate.
 
-    Undefined where nothing was encoded.
+    Formula:
+        sum over utterances of (tokens x log2(size), or bits of the stream) / sum of seconds.
+
+    Range:
+        bit/s, 0 up. No direction: it is what the other columns are bought with.
+
+    Source:
+        The definition; tokens are counted as sent, without an entropy coder.
+
+    Misses:
+        What an entropy coder would save: that is `entropy`.
+
+    Undefined:
+        Where nothing was encoded.
+
+    Example:
+        >>> codes = Codes(16_000, np.zeros((2, 50), np.int64), (1024, 1024))  # one second: 50 frames of 2 x 10 bits
+        >>> BITRATE.score([codes], seconds=1.0)
+        {'bitrate': 1000.0}
     """
 
     def score(self, codes: Sequence[Codes], seconds: float) -> Mapping[str, float]:
-        """One row, `bitrate`."""
+        """The pooled bitrate.
+
+        Args:
+            codes: Of every utterance that was encoded.
+            seconds: Their duration in all.
+
+        Returns:
+            One row, `bitrate`, in bit/s.
+
+        Raises:
+            UndefinedScore: Nothing was encoded.
+        """
         if not codes or seconds <= 0:
             raise UndefinedScore("nothing was encoded")
         return {self.name: sum(one.bits for one in codes) / seconds}
@@ -32,29 +61,78 @@ class Bitrate(CodesMetric):
 class Entropy(CodesMetric):
     """Entropy of each codebook's tokens in bits a token: -sum_i p_i log2 p_i, with p_i the share of entry i.
 
-    Values lie in [0, log2(codebook size)]. Far below log2(size), the bitrate carries less than it could, and an entropy
-    coder would save the difference. This is the plug-in estimate (Shannon 1948): n tokens cannot show more than
-    log2(n) bits, and few tokens for each entry bias it downwards, so compare codecs on the same audio only.
+    Range:
+        bit/token, 0 to log2(codebook size). Far below log2(size), the bitrate carries less than it could, and an
+        entropy coder would save the difference.
 
-    Undefined where nothing was encoded and for codecs without codebooks.
+    Source:
+        The plug-in estimate of Shannon 1948.
+
+    Misses:
+        Dependence between tokens. n tokens cannot show more than log2(n) bits, and few tokens for each entry bias it
+        downwards: compare codecs on the same audio only.
+
+    Undefined:
+        Where nothing was encoded, and for codecs without codebooks.
+
+    Example:
+        >>> codes = Codes(4, np.array([[0, 1, 2, 3], [5, 5, 5, 5]]), (8, 8))
+        >>> ENTROPY.score([codes], seconds=1.0)
+        {'entropy': 1.0, 'entropy-cb1': 2.0, 'entropy-cb2': 0.0}
     """
 
     def score(self, codes: Sequence[Codes], seconds: float) -> Mapping[str, float]:
-        """Rows `entropy` (mean of the codebooks), `entropy-cb1`, `entropy-cb2`, …"""
+        """The entropy of each codebook and their mean.
+
+        Args:
+            codes: Of every utterance that was encoded.
+            seconds: Their duration in all; plays no part.
+
+        Returns:
+            Rows `entropy` (mean of the codebooks), `entropy-cb1`, `entropy-cb2`, …, in bit/token.
+
+        Raises:
+            UndefinedScore: Nothing was encoded, or there are no codebooks.
+        """
         return _rows(self.name, [_entropy(counts) for counts in _counts(codes)])
 
 
 @dataclass(frozen=True)
 class Utilisation(CodesMetric):
-    """Share of each codebook's entries that occur at least once, in [0, 1].
+    """Share of each codebook's entries that occur at least once: |{i : p_i > 0}| / size.
 
-    n tokens cannot use more than n / size of a codebook: below 1, a small dataset may be the reason.
+    Range:
+        0 to 1, without unit. Higher is better.
 
-    Undefined where nothing was encoded and for codecs without codebooks.
+    Source:
+        The definition; papers also call it codebook usage.
+
+    Misses:
+        How evenly entries are used: that is `entropy`. n tokens cannot use more than n / size of a codebook: below 1,
+        a small dataset may be the reason.
+
+    Undefined:
+        Where nothing was encoded, and for codecs without codebooks.
+
+    Example:
+        >>> codes = Codes(4, np.array([[0, 1, 2, 3], [5, 5, 5, 5]]), (8, 8))
+        >>> UTILISATION.score([codes], seconds=1.0)
+        {'utilisation': 0.3125, 'utilisation-cb1': 0.5, 'utilisation-cb2': 0.125}
     """
 
     def score(self, codes: Sequence[Codes], seconds: float) -> Mapping[str, float]:
-        """Rows `utilisation` (mean of the codebooks), `utilisation-cb1`, `utilisation-cb2`, …"""
+        """The use of each codebook and their mean.
+
+        Args:
+            codes: Of every utterance that was encoded.
+            seconds: Their duration in all; plays no part.
+
+        Returns:
+            Rows `utilisation` (mean of the codebooks), `utilisation-cb1`, `utilisation-cb2`, …
+
+        Raises:
+            UndefinedScore: Nothing was encoded, or there are no codebooks.
+        """
         return _rows(self.name, [np.count_nonzero(counts) / len(counts) for counts in _counts(codes)])
 
 

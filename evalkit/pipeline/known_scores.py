@@ -7,7 +7,6 @@ from typing import Any
 
 from evalkit.audio import RESAMPLER, Audio, AudioIdentity
 from evalkit.cache import Cache, content_key
-from evalkit.metrics.base import SCORE_RATE
 from evalkit.metrics.load import load_metric
 from evalkit.metrics.model import ModelMetric
 from evalkit.pipeline.jobs import LENGTH_TOLERANCE, Job, RowScore, Scored, Source
@@ -117,6 +116,6 @@ def score_key(
         reference=reference,
         decoded=decoded,
         resampler=RESAMPLER,
-        rate=SCORE_RATE,
+        rate=known.rate,
         tolerance=LENGTH_TOLERANCE,
     )

@@ -2,7 +2,7 @@
 
 import gc
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from math import isfinite
 from numbers import Real
@@ -15,7 +15,8 @@ from evalkit.cache import Cache
 from evalkit.environment.deadline import deadline
 from evalkit.environment.machine import default_workers
 from evalkit.errors import AudioError, DeadlineError, UndefinedScore
-from evalkit.metrics.base import SCORE_RATE, Pair, PairMetric
+from evalkit.metrics.base import Pair, PairMetric
+from evalkit.metrics.checks import require_at_most, too_long
 from evalkit.metrics.load import load_metric
 from evalkit.metrics.model import ModelMetric, Scorer
 from evalkit.pipeline.jobs import LENGTH_TOLERANCE, Candidate, Job, RowScore, Scored, Source
@@ -26,17 +27,20 @@ def score_jobs(jobs: tuple[Job, ...]) -> Scored:
     scored = Scored()
     pairs = [(candidate, pair) for job in jobs for candidate, pair in _pairs(job, scored)]
     for name in dict.fromkeys(name for candidate, _ in pairs for name in candidate.metrics):
-        mine = [(candidate.key, pair) for candidate, pair in pairs if name in candidate.metrics]
+        rate = load_metric(name).rate
+        mine = [(candidate.key, at[rate]) for candidate, at in pairs if name in candidate.metrics]
         score = _score_function(name, [pair for _, pair in mine], jobs[0])
         for key, pair in mine:
             scored.scores.extend(_score(key, name, score, pair, jobs[0].timeout))
     return scored
 
 
-def _pairs(job: Job, scored: Scored) -> Iterator[tuple[Candidate, Pair]]:
-    """The candidates of `job` that can be read, each with its pair; the others get their reasons in `scored`."""
+def _pairs(job: Job, scored: Scored) -> Iterator[tuple[Candidate, dict[int, Pair]]]:
+    """The candidates of `job` that can be read, each with its pair at every rate that its metrics take; the others get
+    their reasons in `scored`."""
+    rates = {load_metric(name).rate for candidate in job.candidates for name in candidate.metrics}
     try:
-        reference = _load(job.reference, "reference", scored)
+        reference = _load(job.reference, "reference", rates, scored)
     except AudioError as error:
         for candidate in job.candidates:
             scored.scores.extend(_unreadable(candidate, error))
@@ -45,8 +49,9 @@ def _pairs(job: Job, scored: Scored) -> Iterator[tuple[Candidate, Pair]]:
         scored.references[job.utterance] = scored.files[job.reference.content]
     for candidate in job.candidates:
         try:
-            decoded = _load(candidate.source, "decoded audio", scored)
-            yield candidate, Pair(*_same_length(reference, decoded), job.transcript, job.language)
+            decoded = _load(candidate.source, "decoded audio", rates, scored)
+            both = {rate: _same_length(reference[rate], decoded[rate], rate) for rate in rates}
+            yield candidate, {rate: Pair(*pair, job.transcript, job.language) for rate, pair in both.items()}
         except AudioError as error:
             scored.scores.extend(_unreadable(candidate, error))
 
@@ -54,13 +59,19 @@ def _pairs(job: Job, scored: Scored) -> Iterator[tuple[Candidate, Pair]]:
 def _score_function(name: str, pairs: Sequence[Pair], job: Job) -> Callable[[Pair], Mapping[str, float]]:
     """What scores each of `pairs` by the metric `name`."""
     metric = load_metric(name)
-    if isinstance(metric, PairMetric):
-        return lambda pair: {name: metric.score(pair)}
-    assert isinstance(metric, ModelMetric)
-    # An error comes again where it costs a row: too little memory for the batch may do for one.
-    with suppress(Exception, SystemExit), deadline(job.timeout * len(pairs)):
-        _opened(metric, job).prepare(metric, pairs, job.batch)
-    return lambda pair: _opened(metric, job).score(metric, pair)
+
+    def score(pair: Pair) -> Mapping[str, float]:
+        require_at_most(pair, metric)
+        if isinstance(metric, PairMetric):
+            return {name: metric.score(pair)}
+        assert isinstance(metric, ModelMetric)
+        return _opened(metric, job).score(metric, pair)
+
+    if isinstance(metric, ModelMetric) and (short := [pair for pair in pairs if not too_long(pair, metric)]):
+        # An error comes again where it costs a row: too little memory for the batch may do for one.
+        with suppress(Exception, SystemExit), deadline(job.timeout * len(short)):
+            _opened(metric, job).prepare(metric, short, job.batch)
+    return score
 
 
 def _score(
@@ -123,23 +134,21 @@ def _unreadable(candidate: Candidate, error: AudioError) -> list[RowScore]:
     return [one for m in candidate.metrics for one in without_value(candidate.key, m, str(error), settled=False)]
 
 
-def _load(source: Source, what: str, scored: Scored) -> Wave:
-    """Samples at SCORE_RATE, read-only: what a metric does to them would change the scores of the next."""
+def _load(source: Source, what: str, rates: Collection[int], scored: Scored) -> dict[int, Wave]:
+    """Samples at each of `rates`, read-only: what a metric does to them would change the scores of the next."""
     audio = source.audio()
     if isinstance(source.content, Path):
         scored.files[source.content] = source.identity or audio.identity()
     if not np.isfinite(audio.wav).all():
         raise AudioError(f"{what} holds NaN or infinite samples")
-    wav = audio.at(SCORE_RATE).wav
-    wav.setflags(write=False)
-    return wav
+    return {rate: audio.at(rate).wav for rate in rates}
 
 
-def _same_length(reference: Wave, decoded: Wave) -> tuple[Wave, Wave]:
-    if abs(len(reference) - len(decoded)) > LENGTH_TOLERANCE * SCORE_RATE:
+def _same_length(reference: Wave, decoded: Wave, rate: int) -> tuple[Wave, Wave]:
+    if abs(len(reference) - len(decoded)) > LENGTH_TOLERANCE * rate:
         raise AudioError(
-            f"lengths differ by more than {LENGTH_TOLERANCE} s: reference {len(reference) / SCORE_RATE:.3f} s, "
-            f"decoded {len(decoded) / SCORE_RATE:.3f} s"
+            f"lengths differ by more than {LENGTH_TOLERANCE} s: reference {len(reference) / rate:.3f} s, "
+            f"decoded {len(decoded) / rate:.3f} s"
         )
     length = min(len(reference), len(decoded))
     return reference[:length], decoded[:length]

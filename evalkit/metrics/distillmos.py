@@ -1,0 +1,100 @@
+"""DistillMOS: the mean opinion score of decoded audio, predicted by a small model whose weights are in its package."""
+
+import contextlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from numpy.typing import NDArray
+
+from evalkit.audio import Wave
+from evalkit.environment import extras
+from evalkit.metrics.base import Pair
+from evalkit.metrics.checks import require_length, require_sound
+from evalkit.metrics.model import ModelMetric, Scorer
+
+SHORTEST = 16_000
+"""Samples: a second. The package fills up to 7.68 s with zeros, and rates what is shorter as if it broke off."""
+
+
+class DistillmosModel(Scorer):
+    """DistillMOS, open."""
+
+    def __init__(self, device: str) -> None:
+        super().__init__()
+        with extras.absent("torchaudio"):  # only its command line reads audio with it
+            package = extras.load("distillmos", "distillmos")
+        with contextlib.redirect_stdout(io.StringIO()):  # it says which weights it has loaded
+            self._network = package.ConvTransformerSQAModel().to(device).eval()
+        self._device = device
+
+    def infer(self, wavs: Sequence[Wave], language: str) -> Sequence[NDArray[Any]]:
+        """The scores, each of shape []."""
+        import torch
+
+        with torch.inference_mode():
+            return [self._network(torch.from_numpy(wav[None].copy()).to(self._device)).cpu().numpy()[0] for wav in wavs]
+
+    def score(self, metric: "Distillmos", pair: Pair) -> Mapping[str, float]:
+        """The predicted opinion of the decoded audio.
+
+        Raises:
+            UndefinedScore: Too short, silent, or not finite.
+        """
+        require_length(pair, SHORTEST)
+        require_sound(pair)
+        return {metric.name: float(self.features(pair.decoded).reshape(()))}
+
+
+@dataclass(frozen=True)
+class Distillmos(ModelMetric):
+    """Predicted mean opinion score of the decoded audio: windows of 7.68 s, a second or less apart, each scaled to its
+    peak, are rated and averaged. The original plays no part, and neither does the level.
+
+    Range:
+        MOS, 1 to 5. Higher is better.
+
+    Source:
+        Stahl and Gamper 2025 (arXiv 2502.05356), Microsoft's package `distillmos` 0.9.1 (MIT), whose weights are in it.
+
+    Misses:
+        What the codec changed: it does not rank codecs (over eleven systems its rank correlation with PESQ-WB is 0.16,
+        and some are above the original). Short audio scores low: 4.61 becomes 4.03 at a second.
+
+    Undefined:
+        For silence, below a second and above ten minutes.
+
+    Example:
+        >>> from evalkit.testing import example_pair
+        >>> model = DISTILLMOS.open("cpu")
+        >>> round(model.score(DISTILLMOS, example_pair())["distillmos"], 1)
+        0
+    """
+
+    ranks: ClassVar[bool] = False
+    note: ClassVar[str] = "DistillMOS finds breakage; it does not rank codecs and puts some above the original."
+    uses_reference: ClassVar[bool] = False
+    max_seconds: ClassVar[float] = 600.0
+
+    @property
+    def model(self) -> str:
+        return "distillmos"
+
+    def open(self, device: str) -> DistillmosModel:
+        return DistillmosModel(device)
+
+
+DISTILLMOS = Distillmos(
+    name="distillmos",
+    label="DistillMOS",
+    direction="up",
+    unit="MOS",
+    low=1.0,
+    high=5.0,
+    version="1 (distillmos 0.9.1)",
+    decimals=2,
+    files=(),
+    packages=("distillmos", "xls_r_sqa"),
+    extra="distillmos",
+)
