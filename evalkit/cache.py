@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from evalkit.audio import Audio, AudioIdentity
 from evalkit.codecs import Codes
-from evalkit.errors import MissingError
+from evalkit.errors import MissingError, UsageError
 from evalkit.soundfiles import read, write
 
 SCHEMA = """
@@ -70,6 +70,8 @@ class Cache:
         self.folder = folder
         self._in_use: IO[bytes] | None = None
         if folder is not None:
+            if not folder.is_dir() and folder.exists():
+                raise UsageError(f"the cache folder {folder} is a file: set EVALKIT_CACHE to a folder, or use --no-cache")
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 self._in_use = _share(folder)
