@@ -11,7 +11,7 @@ WAVTOKENIZER ?= $(UPSTREAM)/WavTokenizer
 STABLE_AUDIO_TOOLS ?= $(UPSTREAM)/stable-audio-tools
 STABLE_CODEC ?= $(UPSTREAM)/stable-codec
 
-.PHONY: help demo test gate test-slow test-models lint format bench oracle oracle-nemo \
+.PHONY: help demo test gate calibration test-slow test-models lint format bench oracle oracle-nemo \
 	oracle-wavtokenizer oracle-taae oracle-training clean
 
 help: ## this list
@@ -28,6 +28,9 @@ gate: $(VENV)/.demo-ready ## hold the built-in codec to ci/baseline.json
 	$(BIN)/evalkit run --codec nanocodec@1.1k --metrics pesq-wb,estoi,mel-2048-80-ln1p,bitrate --no-cache \
 		--output runs/gate --overwrite
 	$(BIN)/evalkit gate runs/gate --baseline ci/baseline.json
+
+calibration: $(VENV)/.demo-ready ## how often intervals and tests err, simulated: a table, in minutes
+	$(BIN)/python -m evalkit.stats.calibration --rows reports/examples/authors-demo/rows.csv
 
 test-slow: $(VENV)/.slow-ready ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
