@@ -12,7 +12,7 @@ STABLE_AUDIO_TOOLS ?= $(UPSTREAM)/stable-audio-tools
 STABLE_CODEC ?= $(UPSTREAM)/stable-codec
 LYRA ?= $(shell $(BIN)/evalkit fetch lyra | sed 's/.*: //')
 
-.PHONY: help demo test gate test-slow test-models lint format bench oracle oracle-nemo \
+.PHONY: help demo test gate calibration test-slow test-models lint format bench oracle oracle-nemo \
 	oracle-wavtokenizer oracle-taae oracle-lyra oracle-training clean
 
 help: ## this list
@@ -29,6 +29,9 @@ gate: $(VENV)/.demo-ready ## hold the built-in codec to ci/baseline.json
 	$(BIN)/evalkit run --codec nanocodec@1.1k --metrics pesq-wb,estoi,mel-2048-80-ln1p,bitrate --no-cache \
 		--output runs/gate --overwrite
 	$(BIN)/evalkit gate runs/gate --baseline ci/baseline.json
+
+calibration: $(VENV)/.demo-ready ## how often intervals and tests err, simulated: a table, in minutes
+	$(BIN)/python -m evalkit.stats.calibration --rows reports/examples/authors-demo/rows.csv
 
 test-slow: $(VENV)/.slow-ready ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow

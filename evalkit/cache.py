@@ -71,7 +71,7 @@ class Cache:
         self._in_use: IO[bytes] | None = None
         if folder is not None:
             if not folder.is_dir() and folder.exists():
-                raise UsageError(f"the cache folder {folder} is a file: set EVALKIT_CACHE to a folder, or use --no-cache")
+                raise UsageError(f"the cache folder {folder} is a file: set EVALKIT_CACHE, or use --no-cache")
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 self._in_use = _share(folder)

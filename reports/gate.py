@@ -249,12 +249,14 @@ def check(run: Run, baseline: Baseline, rules: Rules, codec: str | None = None) 
         notes.append(f"Resampled by {resamplers[1]}, the baseline by {resamplers[0]}: small differences may be theirs.")
     measured: list[_Measured] = []
     open_ends = []
-    for (name, metric), before in baseline.rows.groupby(["codec", "metric"], sort=False):
+    keys = ["codec", "metric", "utterance"]
+    kept = [column for column in (*keys, "value", "reason", rules.cluster) if column in rows]
+    pairs = baseline.rows.merge(rows[kept], on=keys, how="left", suffixes=("_before", "_now"), indicator="in_run")
+    for (name, metric), part in pairs.groupby(["codec", "metric"], sort=False):
         if metric in rules.margins:
             if metric not in baseline.metrics:
                 raise UsageError(f"{metric} cannot be gated: it is a by-product without a better end")
-            now = rows[(rows["codec"] == name) & (rows["metric"] == metric)]
-            measured.append(_measure(before, now, baseline.metrics[metric], rules))
+            measured.append(_measure(name, metric, part, baseline.metrics[metric], rules))
         elif metric in baseline.metrics:
             label = baseline.metrics[metric]["label"]
             open_ends.append(Gate(name, metric, label, "not gated", remark="no margin is set for it"))
@@ -313,13 +315,11 @@ class _Measured:
     losses: "pd.Series[float] | None" = None
 
 
-def _measure(before: pd.DataFrame, now: pd.DataFrame, about: Mapping[str, Any], rules: Rules) -> _Measured:
+def _measure(codec: str, metric: str, pairs: pd.DataFrame, about: Mapping[str, Any], rules: Rules) -> _Measured:
     """A gate without its test; "failed" already where it needs none."""
-    codec, metric = before["codec"].iloc[0], before["metric"].iloc[0]
     what = f"{codec}: {metric}"
-    if now.empty:
+    if (pairs["in_run"] == "left_only").all():
         raise GateError(f"{what} was not measured: the baseline has it and the run does not. That is not a pass.")
-    pairs = before.merge(now, on="utterance", how="left", suffixes=("_before", "_now"))
     lost = pairs[pairs["value_now"].isna()]
     if len(lost) > rules.max_failed:
         reasons = [f"{line.utterance} ({_reason(line.reason)})" for line in lost.head(3).itertuples()]

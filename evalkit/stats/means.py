@@ -97,17 +97,17 @@ class Means:
         """
         sums, counts = units.sums, units.counts
         n = np.count_nonzero(counts, axis=0)
-        total = counts.sum(0)
+        total = column_sums(counts)
         with np.errstate(divide="ignore", invalid="ignore"):
-            mean = sums.sum(0) / total
+            mean = column_sums(sums) / total
             pseudo = (n - 1) * (sums - mean * counts) / (total - counts)
-            pseudo -= np.where(counts > 0, pseudo.sum(0) / n, 0.0)
-            squares = np.sum(pseudo**2, 0)
+            pseudo -= np.where(counts > 0, column_sums(pseudo) / n, 0.0)
+            squares = column_sums(pseudo**2)
             error = np.sqrt(squares / (n - 1) / n)
             error = np.where(error > 1e-12 * np.abs(mean), error, 0.0)  # constant but for rounding
-            skew = np.sum(pseudo**3, 0) / n / (squares / n) ** 1.5
+            skew = column_sums(pseudo**3) / n / (squares / n) ** 1.5
             skew = skew * np.sqrt(n * (n - 1)) / (n - 2) * n / (n - 3) / np.sqrt(n)
-            freedom = total**2 / np.sum(counts**2, 0) - 1
+            freedom = total**2 / column_sums(counts**2) - 1
         few = n < MIN_UNITS
         skew = np.where(error > 0, skew, 0.0)
         error, skew, freedom = (np.where(few, nan, found) for found in (error, skew, freedom))
@@ -115,9 +115,9 @@ class Means:
 
     def limits(self, tail: float) -> tuple[Floats, Floats]:
         """Lower and upper limits [m], each of which the true mean lies beyond with probability `tail`."""
-        from scipy.stats import t
+        from scipy.special import stdtrit
 
-        quantile = t.isf(tail, self.freedom)
+        quantile = -stdtrit(self.freedom, tail)
         low = self.mean - np.maximum(quantile, _unskewed(self.skew, quantile)) * self.error
         high = self.mean - np.minimum(-quantile, _unskewed(self.skew, -quantile)) * self.error
         return low, high
@@ -128,18 +128,23 @@ class Means:
 
     def p_above(self, threshold: float) -> Floats:
         """P-values [m] against "the true mean is at most `threshold`"; the lower limit at tail p is the threshold."""
-        from scipy.stats import t
+        from scipy.special import stdtr
 
         with np.errstate(divide="ignore", invalid="ignore"):
             distance = (self.mean - threshold) / self.error
         distance = np.where(np.isnan(distance) & (self.error == 0), 0.0, distance)
         # A distance against which the skew speaks is shortened, and none is made longer.
-        return np.asarray(t.sf(np.minimum(distance, _skewed(self.skew, distance)), self.freedom))
+        return np.asarray(stdtr(self.freedom, -np.minimum(distance, _skewed(self.skew, distance))))
 
     def p_different(self) -> Floats:
         """Two-sided p-values [m] against "the true mean is 0"."""
         turned = Means(-self.mean, self.error, -self.skew, self.freedom, self.units)
         return np.minimum(1.0, 2 * np.minimum(self.p_above(0.0), turned.p_above(0.0)))
+
+
+def column_sums(table: Floats) -> Floats:
+    """Sums [m] of `table` [u, m], each to the last bit the same whatever other columns there are."""
+    return np.ascontiguousarray(table.T).sum(1)
 
 
 def mean_interval(values: ArrayLike, clusters: Sequence[str] | None = None, level: float = LEVEL) -> list[Interval]:

@@ -21,7 +21,7 @@ from math import ceil, floor, log2
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.stats.means import MIN_UNITS, Floats
+from evalkit.stats.means import MIN_UNITS, Floats, column_sums
 
 RESAMPLES = 10_000
 SEED = 0
@@ -47,8 +47,8 @@ def resamples_for(comparisons: int, level: float, at_least: int = RESAMPLES) -> 
 def sign_flip_p(sums: Floats, two_sided: bool, resamples: int = RESAMPLES, seed: int = SEED) -> Floats:
     """P-values [m] of the columns of `sums` [u, m], units less what the null hypothesis says that they sum to, against
     "the mean is 0" or, one-sided, "is at most 0"."""
-    observed = np.abs(sums.sum(0)) if two_sided else sums.sum(0)
-    energy = np.sum(sums**2, 0)
+    total, energy = column_sums(sums), column_sums(sums**2)
+    observed = np.abs(total) if two_sided else total
     with np.errstate(divide="ignore", invalid="ignore"):
         bound = (1 + two_sided) * np.exp(-(observed**2) / (2 * energy))
     p = np.where((observed > 0) & (energy > 0), np.minimum(bound, 1.0), 1.0)

@@ -88,5 +88,5 @@ def test_the_command_prints_every_format(form: str, tmp_path: Path, capsys: pyte
     printed = capsys.readouterr().out
     assert "supported" in printed
     if form != "csv":
-        assert "2 supported, 0 contradicted, 0 not separable, 25 not measured." in printed
+        assert "2 supported, 0 contradicted, 0 undecided, 25 not measured." in printed
         assert "Holm over 2 claims" in printed or "holm over 2 claims" in printed

@@ -48,8 +48,21 @@ def test_every_two_codecs_by_every_metric_with_a_better_end(run: Run) -> None:
     assert float(line["difference"]) == pytest.approx(-0.3 - NOISE.mean())
     assert float(line["p_wilcoxon"]) == pytest.approx(scipy.stats.wilcoxon(0.3 + NOISE).pvalue)
     assert line["better"] == "c" and found["a", "c", "Mel"]["better"] == "a"
-    assert found["a", "b", "PESQ-WB"]["better"] == "not separable"
+    assert found["a", "b", "PESQ-WB"]["better"] == "indistinguishable"
     assert found["a", "few", "PESQ-WB"]["better"] == "too few pairs" and found["a", "few", "PESQ-WB"]["n"] == "3"
+
+
+def test_what_does_not_rank_and_what_a_codec_was_trained_on_are_not_compared(run: Run) -> None:
+    run.provenance["codecs"] = {"c": {"trained_on_metrics": ["pesq-wb"]}}
+    run.provenance["metrics"]["mel"]["ranks"] = False
+    (table,) = build_comparisons([run])
+    assert {(line[0].text, line[1].text, line[2].text) for line in table.rows} == {
+        ("a", "b", "PESQ-WB"), ("a", "few", "PESQ-WB"), ("b", "few", "PESQ-WB"),
+    }  # fmt: skip
+    assert "Holm over 1 comparisons" in table.notes[0]
+    assert "Not compared, since the codec was trained on the metric: c by PESQ-WB." in table.notes
+    with pytest.raises(UsageError, match="no run has the metric mel with a better end to rank by"):
+        build_comparisons([run], metrics=["mel"])
 
 
 def test_codecs_and_metrics_are_chosen(run: Run) -> None:

@@ -11,7 +11,7 @@ import pytest
 from evalkit.cli import main
 from evalkit.errors import UsageError
 from evalkit.reports import gate_text as report
-from evalkit.reports.gate import GateError, Rules, Verdict, check, read_baseline, read_rules, write_baseline
+from evalkit.reports.gate import GateError, Margin, Rules, Verdict, check, read_baseline, read_rules, write_baseline
 from evalkit.results.rows import CORPUS, Row
 from evalkit.results.run import Run, read_run
 from evalkit.results.run_directory import RunWriter
@@ -154,6 +154,44 @@ def test_too_few_utterances_are_not_a_pass(tmp_path: Path) -> None:
     write_baseline(run, tmp_path / "b.json")
     with pytest.raises(GateError, match="4 utterances are too few to test"):
         judge(run, tmp_path / "b.json")
+
+
+def many_gates(path: Path, gates: int, n: int, loss: float, metric: int = 0) -> Run:
+    """A run with so many metrics over n utterances; the one numbered `metric` is worse by `loss`."""
+    about = {"label": "M", "direction": "up", "version": "1", "decimals": 3}
+    given = {"metrics": {f"m{i:03}": about for i in range(gates)}, "dataset": {"name": "set", "revision": "r1"}}
+    rng = np.random.default_rng(0)
+    with RunWriter(path, ["c"], given | {"git": "abc", "started": "t"}) as writer:
+        for i in range(gates):
+            level, noise = rng.standard_normal((2, n))
+            values = level + (0.2 * noise - loss if loss and i == metric else 0.0)
+            writer.add(Row("c", "set", f"u{u:02}", f"m{i:03}", float(v)) for u, v in enumerate(values))
+    return read_run(path)
+
+
+def test_one_of_six_hundred_gates_can_fail(tmp_path: Path) -> None:
+    write_baseline(many_gates(tmp_path / "good", 600, 30, 0), tmp_path / "b.json")
+    rules = Rules({f"m{i:03}": Margin(0.1) for i in range(600)})
+    verdict = judge(many_gates(tmp_path / "worse", 600, 30, 0.4, metric=500), tmp_path / "b.json", rules)
+    assert [gate.metric for gate in verdict.failed] == ["m500"] and verdict.failed[0].p < 0.05
+
+
+def test_gates_too_many_for_so_few_utterances_are_refused(tmp_path: Path) -> None:
+    """Eight utterances that are all worse say p = 1/256, which 20 gates make 0.08."""
+    write_baseline(many_gates(tmp_path / "good", 20, 8, 0), tmp_path / "b.json")
+    worse = many_gates(tmp_path / "worse", 20, 8, 5.0)
+    margins = {f"m{i:03}": Margin(0.1) for i in range(20)}
+    with pytest.raises(GateError, match=r"8 utterances are too few to test: with 20 gate.* It takes 9 utterances"):
+        judge(worse, tmp_path / "b.json", Rules(margins))
+    assert not judge(worse, tmp_path / "b.json", Rules(margins, correction="none")).passed
+    assert not judge(worse, tmp_path / "b.json", Rules(dict(list(margins.items())[:12]))).passed
+
+
+def test_speakers_too_few_to_test_are_refused(baseline: Path, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", mel=0.02)
+    rules = Rules({"mel-2048-80-ln1p": Margin(0.0)}, cluster="speaker", confidence=0.999)
+    with pytest.raises(GateError, match="8 speakers are too few to test"):
+        judge(run, baseline, rules)
 
 
 def test_nothing_is_not_a_pass(baseline: Path, tmp_path: Path) -> None:

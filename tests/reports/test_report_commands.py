@@ -36,12 +36,12 @@ def run(tmp_path: Path) -> str:
 
 def test_tables_take_the_statistics_asked_for(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["table", run, "--format", "markdown"]) == 0
-    assert "95% BCa bootstrap, 10,000 resamples, seed 0" in capsys.readouterr().out
-    assert main(["table", run, "--ci", "percentile", "--cluster", "speaker", "--correction", "bh"]) == 0
-    assert "percentile bootstrap, 10,000 resamples, clustered by speaker" in capsys.readouterr().out
+    assert "95% t interval, widened where values are skewed." in capsys.readouterr().out
+    assert main(["table", run, "--ci", "t", "--cluster", "speaker", "--correction", "bh"]) == 0
+    assert "95% t interval, widened where values are skewed, clustered by speaker." in capsys.readouterr().out
     assert main(["table", run, "--ci", "none", "--codecs", "mimi@1.1k"]) == 0
     printed = capsys.readouterr().out
-    assert "bootstrap" not in printed and "nanocodec" not in printed
+    assert "interval" not in printed and "nanocodec" not in printed
     assert main(["table", run, "--cluster", "town"]) == 2
     assert "say nothing in the column 'town'" in capsys.readouterr().err
 

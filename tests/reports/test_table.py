@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from evalkit.errors import UsageError
+from evalkit.metrics.si_sdr import SI_SDR
 from evalkit.reports.render import FORMATS
-from evalkit.reports.table import build_tables
+from evalkit.reports.table import build_tables, ranks
 from evalkit.reports.terminal import fitting, rich_table
 from evalkit.results.rows import CORPUS, Row
 from evalkit.results.run import Run, read_run
@@ -58,7 +59,8 @@ def test_markdown(run: Run) -> None:
         "| Codec | kbit/s | PESQ-WB ↑ | Mel ↓ | n | failed |\n"
         "| --- | ---: | ---: | ---: | ---: | ---: |\n"
         "| good_codec | 1.098 | **3.50** | **0.100** | 2 | 0 |\n"
-        "| poor_codec | – | 1.50 (n=1) | **0.100** | 2 | 1 |\n"
+        "| poor_codec | – | 1.50 (n=1) | **0.100** | 2 | 1 |\n\n"
+        "Fewer than 6 utterances have no interval and no test.\n"
     ), "what prints alike shares the bold; a mean over fewer utterances says so; nothing unknown is filled in"
 
 
@@ -159,8 +161,13 @@ def test_intervals_and_ties_stand_beside_the_means(contest: Run) -> None:
     assert not fourth.interval and not fourth.tied, "four utterances have no interval and no test"
     text = FORMATS["markdown"](table)
     assert f"| {second.text} {second.interval} ≈ |" in text and f"| **{first.text}** {first.interval} |" in text
-    assert "≈: not separable from the best of its column at this n (paired bootstrap, Holm over 2 comparisons)" in text
-    assert "95% BCa bootstrap, 10,000 resamples, seed 0" in text and "80% power, at the least: PESQ-WB 0." in text
+    assert (
+        "≈: statistically indistinguishable from the best of its column at this n (paired sign-flip and t tests; "
+        "Holm over 2 comparisons)."
+    ) in text
+    assert "Fewer than 6 utterances have no interval and no test." in text
+    assert "[low, high]: 95% t interval, widened where values are skewed." in text
+    assert "80% power, at the least: PESQ-WB 0." in text
     assert "only 4 are shared by all" in text
     assert r"$\approx$" in FORMATS["latex"](table) and r"{\scriptsize [" in FORMATS["latex"](table)
     (line,) = [line for line in csv.DictReader(io.StringIO(FORMATS["csv"](table))) if line["codec"] == "second"]
@@ -202,3 +209,69 @@ def test_another_resampler_is_named(tmp_path: Path) -> None:
     two = make_run(tmp_path / "two", [Row("d", "set", "a", "mel", 0.1)])
     two = replace(two, provenance=replace(two.provenance, resampler="soxr 9 HQ"))
     assert "soxr 9 HQ" in FORMATS["markdown"](build_tables([one, two])[0])
+
+
+def test_a_metric_that_does_not_rank_has_no_best_and_counts_for_nothing(contest: Run) -> None:
+    assert build_tables([contest])[0].rows[0][2].best
+    contest.provenance["metrics"]["pesq-wb"]["ranks"] = False
+    (table,) = build_tables([contest])
+    assert not any(cell.best or cell.tied for row in table.rows for cell in row)
+    assert table.rows[0][2].interval, "it is shown all the same"
+    text = FORMATS["markdown"](table)
+    assert "PESQ-WB: shown, but no measure by which codecs rank." in text
+    assert "comparisons" not in text and "power" not in text
+
+
+def test_si_sdr_of_older_runs_ranks_nothing() -> None:
+    about = {"label": "SI-SDR", "direction": "up", "version": "1", "decimals": 2}
+    assert not ranks("si-sdr", about) and not ranks("si-sdr:x=1", about) and ranks("squim-si-sdr", about)
+    assert ranks("si-sdr", about | {"ranks": True}) and not SI_SDR.ranks
+    assert not ranks("entropy", about | {"direction": "none"})
+
+
+def test_a_codec_is_never_the_best_by_what_it_was_trained_on(contest: Run) -> None:
+    contest.provenance["codecs"] = {"first": {"trained_on_metrics": ["pesq-wb"]}, "second": {}}
+    (table,) = build_tables([contest])
+    first, second, third, _ = (row[2] for row in table.rows)
+    assert first.value is not None and second.value is not None and first.value > second.value
+    assert first.text.endswith("†") and not first.best and not first.tied and first.interval
+    assert second.best and "†" not in second.text and not third.best
+    text = FORMATS["markdown"](table)
+    assert (
+        "†: the codec was trained on this metric, which overstates it beside others: not ranked, not compared." in text
+    )
+    assert "power, at the least: PESQ-WB" in text
+    csv_line = FORMATS["csv"](table).splitlines()[1]
+    assert "†" not in csv_line and repr(first.value) in csv_line
+    (alone,) = build_tables([contest], codecs=["first", "second"])
+    assert not any(row[2].best for row in alone.rows), "nobody is left to be better than"
+
+
+def test_utterances_too_few_for_so_many_comparisons_are_named(tmp_path: Path) -> None:
+    rows = [
+        Row(f"c{c}", "set", f"u{i}", "pesq-wb", 4.0 - 0.3 * c + 0.01 * i)
+        for c in range(4) for i in range(6)
+    ]  # fmt: skip
+    (table,) = build_tables([make_run(tmp_path / "run", rows)])
+    assert all(row[2].tied for row in table.rows[1:])
+    text = FORMATS["markdown"](table)
+    assert (
+        "6 utterances are too few for 3 comparisons: no difference could be significant, however large. It takes 7."
+    ) in text
+    assert "Intervals over fewer than 12 utterances hold where values are close to symmetric." in text
+    (uncorrected,) = build_tables([make_run(tmp_path / "again", rows)], settings=Settings(correction="none"))
+    assert not any(row[2].tied for row in uncorrected.rows)
+
+
+def test_error_rates_need_the_ranks_to_agree(tmp_path: Path) -> None:
+    """A few utterances carry the mean: most are better by the other codec."""
+    rng = np.random.default_rng(3)
+    level = rng.normal(5, 1, 40)
+    values = {"a": level, "b": level + np.concatenate([np.full(30, -0.3), rng.uniform(4, 9, 10)])}
+    rows = [Row(c, "set", f"u{i:02}", "mel", float(v)) for c, vs in values.items() for i, v in enumerate(vs)]
+    run = make_run(tmp_path / "run", rows)
+    assert not build_tables([run])[0].rows[1][2].tied
+    run.provenance["metrics"]["mel"]["skewed"] = True
+    (table,) = build_tables([run])
+    assert table.rows[1][2].tied
+    assert "Mel: strongly skewed, so a difference counts only where the signed-rank test finds it, too." in table.notes
