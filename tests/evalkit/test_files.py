@@ -6,7 +6,8 @@ from threading import Thread
 
 import pytest
 
-from evalkit.files import expanded, replacing, shown
+from evalkit.files import expanded, shown
+from nanocodec.atomic import replacing
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
