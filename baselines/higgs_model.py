@@ -33,8 +33,8 @@ class Higgs(XcodecModel):
 
     def _extract_semantic_features(self, input_values: Tensor) -> Tensor:
         """The mean of all hidden states of the speech model [B, N, D]: at 16 kHz, of every so many frames one."""
-        heard = resample(input_values[:, 0], self.config.sample_rate, self.config.semantic_sample_rate)
-        states = self.semantic_model(F.pad(heard, (EDGE, EDGE)), output_hidden_states=True).hidden_states
+        speech = resample(input_values[:, 0], self.config.sample_rate, self.config.semantic_sample_rate)
+        states = self.semantic_model(F.pad(speech, (EDGE, EDGE)), output_hidden_states=True).hidden_states
         return torch.stack(states, dim=1).mean(dim=1)[:, :: self.config.semantic_downsample_factor]
 
 

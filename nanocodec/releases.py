@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Release:
+class ReleasedFile:
     """One published file: where, at which revision, and its sha256 where that has been recorded."""
 
     repository: str
@@ -38,12 +38,12 @@ class Release:
 _OPEN_MODEL = "NVIDIA Open Model License"
 
 
-def _nano(rate: str, revision: str, sha256: str | None = None) -> Release:
+def _nano(rate: str, revision: str, sha256: str | None = None) -> ReleasedFile:
     name = f"nemo-nano-codec-22khz-{rate}"
-    return Release(f"nvidia/{name}", f"{name}.nemo", revision, _OPEN_MODEL, sha256)
+    return ReleasedFile(f"nvidia/{name}", f"{name}.nemo", revision, _OPEN_MODEL, sha256)
 
 
-RELEASES: dict[str, Release] = {
+RELEASES: dict[str, ReleasedFile] = {
     "0.6k": _nano(
         "0.6kbps-12.5fps",
         "5c8e22ed763c14d81337fbe6ca74062f3d10f7e5",
@@ -56,7 +56,7 @@ RELEASES: dict[str, Release] = {
         "fc00890b604aa2de298d2641ffc6c5f6caf8c4d7",
         "28c2518de3e3d5a2c7d9bca40a7ebc0644eb76c60b890970365325bdd8e9f099",
     ),
-    "lfsc": Release(
+    "lfsc": ReleasedFile(
         "nvidia/low-frame-rate-speech-codec-22khz",
         "low-frame-rate-speech-codec-22khz.nemo",
         "1d7c8f669f231249b7183c910726102d1c94e650",
@@ -105,7 +105,7 @@ def fetch(variant: str) -> Path:
     return path
 
 
-def _download(variant: str, release: Release) -> Path:
+def _download(variant: str, release: ReleasedFile) -> Path:
     what = f"weights of {variant!r}: {release.file} at revision {release.revision} of {release.repository}"
     if find_spec("huggingface_hub") is None:
         raise MissingWeightsError(f"{what} are not on this machine; get them with: {EXTRA} && {release.command}")

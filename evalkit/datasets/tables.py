@@ -53,7 +53,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Table:
+class TableFile:
     """The lines of a file, and the columns that its header names."""
 
     path: Path
@@ -119,7 +119,7 @@ def numbered(text: str) -> list[tuple[int, str]]:
     return [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
 
 
-def read_table(path: Path, required: Sequence[str] = ()) -> Table:
+def read_table(path: Path, required: Sequence[str] = ()) -> TableFile:
     """The table in `path`: CSV with a header, TSV with one where it is named `*.tsv`, or JSON lines (`*.jsonl`).
 
     Args:
@@ -138,7 +138,7 @@ def read_table(path: Path, required: Sequence[str] = ()) -> Table:
     return table
 
 
-def _csv(path: Path, text: str) -> Table:
+def _csv(path: Path, text: str) -> TableFile:
     delimiter, what = ("\t", "tab") if path.suffix.lower() == ".tsv" else (",", "comma")
     (_, columns), *rows = _rows(path, text, delimiter) or [(1, [])]
     if "" in columns:
@@ -159,7 +159,7 @@ def _csv(path: Path, text: str) -> Table:
         if len(cells) < len(columns):
             raise UsageError(f"{line.place}: no value for {', '.join(columns[len(cells) :])}: the line ends too early")
         lines.append(line)
-    return Table(path, text, tuple(columns), tuple(lines))
+    return TableFile(path, text, tuple(columns), tuple(lines))
 
 
 def _rows(path: Path, text: str, delimiter: str) -> list[tuple[int, list[str]]]:
@@ -183,7 +183,7 @@ def _rows(path: Path, text: str, delimiter: str) -> list[tuple[int, list[str]]]:
     return rows
 
 
-def _json_lines(path: Path, text: str) -> Table:
+def _json_lines(path: Path, text: str) -> TableFile:
     lines = []
     for number, line in numbered(text):
         place = f"{shown(path)}, line {number}"
@@ -195,7 +195,7 @@ def _json_lines(path: Path, text: str) -> Table:
             raise UsageError(f'{place}: not a JSON object: write {{"utterance": …}} on a line of its own')
         lines.append(Line(path, number, {key: _json_text(place, key, value) for key, value in record.items()}))
     columns = tuple(dict.fromkeys(key for line in lines for key in line.cells))
-    return Table(path, text, columns, tuple(lines))
+    return TableFile(path, text, columns, tuple(lines))
 
 
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

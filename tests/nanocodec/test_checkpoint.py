@@ -199,7 +199,7 @@ def test_a_release_is_read_from_the_cache_and_must_be_the_pinned_file(
     folder.mkdir(parents=True)
     path = write_nemo(folder / release.file, CONFIG, tensors)
     assert sound(NanoCodec.from_pretrained("1.89k")).shape == (1, 64)
-    pinned = releases.Release(
+    pinned = releases.ReleasedFile(
         release.repository, release.file, release.revision, release.license, releases.sha256(path)
     )
     monkeypatch.setitem(releases.RELEASES, "1.89k", pinned)
