@@ -76,6 +76,8 @@ class RunOptions:
     """Keep the decoded audio in the run directory."""
     overwrite: bool = False
     """Replace the run that the output holds."""
+    align: bool = False
+    """Compensate a constant lag of decoded audio before it is scored; the provenance says so."""
     debug: bool = False
     """Print the first traceback of each kind."""
     fail_fast: bool = False
@@ -297,6 +299,7 @@ def _execute(
         workers=options.workers(),
         batch=options.batch,
         shard=parse_shard(options.shard) if options.shard else None,
+        align=options.align,
         notes=tuple(notes),
         debug=options.debug,
         fail_fast=options.fail_fast,

@@ -38,6 +38,7 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS scores (key TEXT PRIMARY KEY, value REAL, reason TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS decoded (key TEXT PRIMARY KEY, pcm TEXT NOT NULL, codes BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS features (key TEXT PRIMARY KEY, features BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pairings (key TEXT PRIMARY KEY, found TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS recordings
     (digest TEXT PRIMARY KEY, pcm TEXT NOT NULL, sample_rate INTEGER NOT NULL, samples INTEGER NOT NULL) WITHOUT ROWID;
 """
@@ -113,6 +114,15 @@ class Cache:
     def store_files(self, files: Mapping[str, AudioIdentity]) -> None:
         """Keep what names the audio in files, by their sha256."""
         self._write("recordings", [(digest, one.pcm, one.sample_rate, one.samples) for digest, one in files.items()])
+
+    def pairing(self, key: str) -> dict[str, Any] | None:
+        """What was found of a pair of recordings; None where that is not in the cache."""
+        rows = self._read("SELECT found FROM pairings WHERE key = ?", (key,))
+        return json.loads(rows[0][0]) if rows else None
+
+    def store_pairings(self, pairings: Mapping[str, Mapping[str, Any]]) -> None:
+        """Keep what was found of pairs, by key."""
+        self._write("pairings", [(key, json.dumps(found)) for key, found in pairings.items()])
 
     def decoded(self, key: str) -> Decoded | None:
         """The output that is cached under `key`, if it is still there and, to the last sample, what was written."""

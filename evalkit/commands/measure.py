@@ -196,6 +196,7 @@ def _add_common(command: argparse.ArgumentParser) -> None:
         "--timeout", type=_seconds, default=600.0, metavar="S",
         help="seconds for one codec or metric on one utterance; 0: no limit; default: %(default)g",
     )  # fmt: skip
+    command.add_argument("--align", action="store_true", help="compensate a constant lag of decoded audio")
     command.add_argument("--debug", action="store_true", help="print the first traceback of each kind")
     command.add_argument("--fail-fast", action="store_true", help="stop at the first failure of a codec or metric")
     command.add_argument("--shard", metavar="i/n", help="do part i of n; `evalkit merge` joins the parts")

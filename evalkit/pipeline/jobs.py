@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from evalkit.audio import Audio, AudioIdentity
+from evalkit.results.pairing import Pairing
 from evalkit.soundfiles import read
 
 LENGTH_TOLERANCE = 0.25
@@ -59,6 +60,10 @@ class Job:
     """Folder of the cache, for the features of references."""
     timeout: float = 0.0
     """Seconds that one metric may take for one pair; 0 for no limit."""
+    check: bool = False
+    """Whether to check that decoded audio belongs to its reference (pairing.py)."""
+    align: bool = False
+    """Whether to compensate a constant lag of decoded audio before it is scored."""
 
 
 @dataclass(frozen=True)
@@ -83,3 +88,5 @@ class Scored:
     files: dict[Path, AudioIdentity] = field(default_factory=dict)
     references: dict[str, AudioIdentity] = field(default_factory=dict)
     """By utterance."""
+    pairings: dict[int, Pairing] = field(default_factory=dict)
+    """By key of the candidate."""

@@ -10,6 +10,7 @@ from evalkit.cache import Cache, content_key
 from evalkit.metrics.load import load_metric
 from evalkit.metrics.model import ModelMetric
 from evalkit.pipeline.jobs import LENGTH_TOLERANCE, Job, RowScore, Scored, Source
+from evalkit.results.pairing import VERSION, Pairing
 
 
 class ScoreCache:
@@ -21,8 +22,12 @@ class ScoreCache:
         """sha256 of files, by path."""
         self._unknown: dict[tuple[int, str], tuple[str, Source, Source, Job]] = {}
         """Metric, reference and candidate of every row that is being computed."""
+        self._unpaired: dict[int, tuple[Source, Source]] = {}
+        """Reference and decoded audio of the pairs that are being checked, by key."""
         self.references: dict[str, AudioIdentity] = {}
         """What names the reference of each utterance, as far as it is known by now."""
+        self.pairings: dict[int, Pairing] = {}
+        """By key of the candidate."""
         self.hits = 0
         """Rows that were in the cache."""
 
@@ -53,7 +58,8 @@ class ScoreCache:
         rest = []
         for candidate in candidates:
             metrics = tuple(m for m in candidate.metrics if (candidate.key, m) not in done)
-            if metrics:
+            unpaired = job.check and not self._know_pairing(candidate.key, reference, candidate.source)
+            if metrics or unpaired:
                 rest.append(replace(candidate, metrics=metrics))
                 for metric in metrics:
                     for row in load_metric(metric).rows:
@@ -63,6 +69,13 @@ class ScoreCache:
     def store(self, scored: Scored) -> None:
         """Keep the scores that another try could not change."""
         self.references |= scored.references
+        self.pairings |= scored.pairings
+        pairings = {}
+        for key, pairing in scored.pairings.items():
+            before, after = (_pcm(source, scored) for source in self._unpaired.pop(key))
+            if before and after:
+                pairings[_pairing_key(before, after)] = pairing.as_dict()
+        self._cache.store_pairings(pairings)
         files = {self._digests[path]: one for path, one in scored.files.items() if path in self._digests}
         self._cache.store_files(files)
         scores = {}
@@ -72,6 +85,14 @@ class ScoreCache:
             if score.settled and before and after:
                 scores[score_key(metric, before, after, job, score.metric)] = (score.value, score.reason)
         self._cache.store_scores(scores)
+
+    def _know_pairing(self, key: int, reference: Source, decoded: Source) -> bool:
+        """Whether it is in the cache how `decoded` belongs to `reference`."""
+        self._unpaired[key] = (reference, decoded)
+        found = self._cache.pairing(_pairing_key(reference.pcm, decoded.pcm)) if reference.pcm and decoded.pcm else None
+        if found is not None:
+            self.pairings[key] = Pairing.from_dict(found)
+        return found is not None
 
     def _identify(self, source: Source) -> Source:
         """`source` with what names it, where finding that takes no decoding."""
@@ -91,6 +112,10 @@ class ScoreCache:
             except (OSError, ValueError):  # the worker says what is wrong with it
                 return source
         return replace(source, identity=self._cache.file(self._digests[path]))
+
+
+def _pairing_key(reference: str, decoded: str) -> str:
+    return content_key(pairing=VERSION, reference=reference, decoded=decoded, resampler=RESAMPLER)
 
 
 def _pcm(source: Source, scored: Scored) -> str | None:
@@ -118,4 +143,5 @@ def score_key(
         resampler=RESAMPLER,
         rate=known.rate,
         tolerance=LENGTH_TOLERANCE,
+        **({"align": VERSION} if job is not None and job.align else {}),
     )

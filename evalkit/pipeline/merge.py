@@ -12,7 +12,7 @@ from evalkit.pipeline.pooled import corpus_rows, pooled_rows
 from evalkit.pipeline.shard import Shard, parse_shard
 from evalkit.results.provenance import DatasetInfo
 from evalkit.results.rows import CORPUS, Row, to_rows
-from evalkit.results.run import Run, read_codes, read_references, read_run
+from evalkit.results.run import Run, read_codes, read_pairings, read_references, read_run
 from evalkit.results.run_directory import RunWriter
 
 SAME = ("evalkit", "score_rate", "resampler", "metrics", "codecs", "dataset", "seed", "device", "batch", "align")
@@ -42,6 +42,7 @@ def merge(paths: Sequence[Path], output: Path, overwrite: bool = False) -> list[
         for run in runs:
             writer.add(to_rows(run.rows[run.rows["utterance"] != CORPUS]))
             writer.add_utterances(read_references(run.path))
+            writer.add_pairings(read_pairings(run.path))
             for one in read_codes(run.path):
                 writer.add_codes(one)
         writer.add(corpus_rows(metrics, codecs, dataset, writer.coded))

@@ -36,6 +36,8 @@ class Plan:
     """Recordings that a metric's model takes at once."""
     shard: Shard | None = None
     """The part of the dataset that this run does; None for all of it."""
+    align: bool = False
+    """Compensate a constant lag of decoded audio before it is scored."""
     notes: tuple[str, ...] = ()
     """What readers should know of how it was planned."""
     debug: bool = False

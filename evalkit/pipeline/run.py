@@ -30,6 +30,7 @@ from evalkit.pipeline.pooled import corpus_rows, pooled_rows
 from evalkit.pipeline.schedule import score_all
 from evalkit.pipeline.systems import open_systems
 from evalkit.pipeline.temporary import TemporaryAudio
+from evalkit.results.pairing import Pairing
 from evalkit.results.rows import Coded, Row
 from evalkit.results.run_directory import REFERENCE_FOLDER, RunWriter, slug
 from evalkit.soundfiles import duration, write
@@ -72,6 +73,7 @@ def execute(plan: Plan, cache: Cache, progress: ProgressReporter | None = None) 
         device=plan.device,
         seed=plan.seed,
         batch=plan.batch,
+        align=plan.align or None,
         shard=str(plan.shard) if plan.shard else None,
     )
     names = [system.name for system in systems]
@@ -90,10 +92,12 @@ def execute(plan: Plan, cache: Cache, progress: ProgressReporter | None = None) 
                 loop.record(scores)
         finally:
             writer.add_utterances(known.references)
+            writer.add_pairings(loop.pairings(known.pairings))
         writer.add(pooled_rows(plan.metrics, names, plan.dataset.name, writer.rows))
         writer.add(corpus_rows(plan.metrics, names, plan.dataset.name, writer.coded))
         if known.hits:
             progress.note(f"{known.hits} scores came from the cache.")
+        writer.add_notes(pairing_notes(writer.pairings))
         writer.add_notes(note for system in systems for note in system.notes(len(plan.utterances)))
         return writer.rows
 
@@ -157,7 +161,10 @@ class RunLoop:
                     later[utterance.id] = self._add(later.get(utterance.id), key, utterance, result)
                 elif self._metrics:
                     candidate = Candidate(key, result.decoded, self._metrics)
-                    yield Job(result.reference, (candidate,), utterance.transcript, utterance.language, utterance.id)
+                    yield Job(
+                        result.reference, (candidate,), utterance.transcript, utterance.language, utterance.id,
+                        align=self._plan.align,
+                    )  # fmt: skip
                 if system.runs or not self._metrics:
                     self._progress.advance(system.name, 1)
         yield from later.values()
@@ -175,6 +182,10 @@ class RunLoop:
                 self._progress.advance(pending.system, 1)
         if self._models and scores:
             self._progress.advance(scores[0].metric, 0)
+
+    def pairings(self, found: Mapping[int, Pairing]) -> dict[tuple[str, str], Pairing]:
+        """What was found of pairs, by system and utterance."""
+        return {(self._pending[key].system, self._pending[key].utterance.id): one for key, one in found.items()}
 
     def _fail(self, key: int, error: Exception) -> None:
         pending = self._pending[key]
@@ -211,7 +222,10 @@ class RunLoop:
         if job is None:
             reference = Source(utterance.source, result.reference.identity)
             seconds = self._seconds(reference) if self._models else 0.0
-            job = Job(reference, (), utterance.transcript, utterance.language, utterance.id, self._plan.device, seconds)
+            job = Job(
+                reference, (), utterance.transcript, utterance.language, utterance.id, self._plan.device, seconds,
+                align=self._plan.align,
+            )  # fmt: skip
         candidate = Candidate(key, self._temporary.store(result.decoded), self._metrics)
         return replace(job, candidates=(*job.candidates, candidate))
 
@@ -219,6 +233,17 @@ class RunLoop:
         if reference.identity is not None:
             return reference.identity.seconds
         return duration(reference.content) if isinstance(reference.content, Path) else 0.0
+
+
+def pairing_notes(pairings: Mapping[tuple[str, str], Pairing]) -> Iterator[str]:
+    """A sentence for each system whose audio does not seem to belong to its references."""
+    for system in dict.fromkeys(system for system, _ in pairings):
+        mine = {utterance: one.problems() for (name, utterance), one in pairings.items() if name == system}
+        wrong = {utterance: problems for utterance, problems in sorted(mine.items()) if problems}
+        if wrong:
+            some = "; ".join(f"{utterance}: {', '.join(found)}" for utterance, found in list(wrong.items())[:3])
+            more = "; …" if len(wrong) > 3 else ""
+            yield f"{system}: check {len(wrong)} of {len(mine)} recordings before you trust its scores ({some}{more})."
 
 
 def seed_everything(seed: int) -> None:

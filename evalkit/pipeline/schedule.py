@@ -40,7 +40,7 @@ def score_all(
             if rest is not None:
                 yield rest if workers.here else _carried(rest)
 
-    light = unknown(part for job in jobs for part in _only(job, pair_metrics))
+    light = unknown(replace(part, check=True) for job in jobs for part in _only(job, pair_metrics))
     lanes: list[tuple[Iterable[tuple[Job, ...]], Workers]] = [(((job,) for job in light), workers)]
     if isinstance(jobs, Sequence) and jobs:
         # The last digits of features depend on the batch that they are inferred in: only those of single runs are kept.
@@ -54,7 +54,8 @@ def score_all(
         if isinstance(result, CrashedJob):
             (job,) = result.job
             (candidate,) = job.candidates
-            yield without_value(candidate.key, candidate.metrics[0], result.reason, settled=False)
+            if candidate.metrics:  # else its pairing alone was to be checked
+                yield without_value(candidate.key, candidate.metrics[0], result.reason, settled=False)
         else:
             known.store(result)
             yield result.scores
@@ -71,7 +72,7 @@ def scoring_processes(count: int | None = None, timeout: float = TIMEOUT) -> Pro
 
 def _steps(jobs: tuple[Job, ...]) -> int:
     """Scores of `jobs`: each may take the whole timeout."""
-    return sum(len(candidate.metrics) for job in jobs for candidate in job.candidates)
+    return sum(1 + len(candidate.metrics) for job in jobs for candidate in job.candidates)
 
 
 def _by_model(jobs: Sequence[Job]) -> list[Iterator[Job]]:
@@ -133,4 +134,7 @@ def split_jobs(jobs: tuple[Job, ...]) -> list[tuple[Job, ...]]:
     if len(job.candidates) > 1:
         return [(replace(job, candidates=(candidate,)),) for candidate in job.candidates]
     (candidate,) = job.candidates
-    return [(replace(job, candidates=(replace(candidate, metrics=(metric,)),)),) for metric in candidate.metrics]
+    return [
+        (replace(job, check=False, candidates=(replace(candidate, metrics=(metric,)),)),)
+        for metric in candidate.metrics
+    ]

@@ -2,7 +2,7 @@
 
 import gc
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from math import isfinite
 from numbers import Real
@@ -10,16 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
-from evalkit.audio import Wave
+from evalkit.audio import Audio, Wave
 from evalkit.cache import Cache
 from evalkit.environment.deadline import deadline
 from evalkit.environment.machine import default_workers
 from evalkit.errors import AudioError, DeadlineError, UndefinedScore
-from evalkit.metrics.base import Pair, PairMetric
+from evalkit.metrics.base import SCORE_RATE, Pair, PairMetric
 from evalkit.metrics.checks import require_at_most, too_long
 from evalkit.metrics.load import load_metric
 from evalkit.metrics.model import ModelMetric, Scorer
 from evalkit.pipeline.jobs import LENGTH_TOLERANCE, Candidate, Job, RowScore, Scored, Source
+from evalkit.results.pairing import align, check_pair, flat_top
 
 
 def score_jobs(jobs: tuple[Job, ...]) -> Scored:
@@ -38,9 +39,10 @@ def score_jobs(jobs: tuple[Job, ...]) -> Scored:
 def _pairs(job: Job, scored: Scored) -> Iterator[tuple[Candidate, dict[int, Pair]]]:
     """The candidates of `job` that can be read, each with its pair at every rate that its metrics take; the others get
     their reasons in `scored`."""
-    rates = {load_metric(name).rate for candidate in job.candidates for name in candidate.metrics}
+    rates = {load_metric(name).rate for candidate in job.candidates for name in candidate.metrics} | {SCORE_RATE}
     try:
-        reference = _load(job.reference, "reference", rates, scored)
+        whole = _read(job.reference, "reference", scored)
+        reference = {rate: whole.at(rate).wav for rate in rates}
     except AudioError as error:
         for candidate in job.candidates:
             scored.scores.extend(_unreadable(candidate, error))
@@ -49,7 +51,13 @@ def _pairs(job: Job, scored: Scored) -> Iterator[tuple[Candidate, dict[int, Pair
         scored.references[job.utterance] = scored.files[job.reference.content]
     for candidate in job.candidates:
         try:
-            decoded = _load(candidate.source, "decoded audio", rates, scored)
+            audio = _read(candidate.source, "decoded audio", scored)
+            if job.check or job.align:
+                pairing = check_pair(reference[SCORE_RATE], audio.at(SCORE_RATE).wav, *flat_top(audio.wav))
+                scored.pairings[candidate.key] = pairing
+                if job.align and pairing.offset_ms:
+                    audio = Audio(align(audio.wav, audio.sample_rate, pairing.offset_ms), audio.sample_rate)
+            decoded = {rate: audio.at(rate).wav for rate in rates}
             both = {rate: _same_length(reference[rate], decoded[rate], rate) for rate in rates}
             yield candidate, {rate: Pair(*pair, job.transcript, job.language) for rate, pair in both.items()}
         except AudioError as error:
@@ -134,14 +142,13 @@ def _unreadable(candidate: Candidate, error: AudioError) -> list[RowScore]:
     return [one for m in candidate.metrics for one in without_value(candidate.key, m, str(error), settled=False)]
 
 
-def _load(source: Source, what: str, rates: Collection[int], scored: Scored) -> dict[int, Wave]:
-    """Samples at each of `rates`, read-only: what a metric does to them would change the scores of the next."""
+def _read(source: Source, what: str, scored: Scored) -> Audio:
     audio = source.audio()
     if isinstance(source.content, Path):
         scored.files[source.content] = source.identity or audio.identity()
     if not np.isfinite(audio.wav).all():
         raise AudioError(f"{what} holds NaN or infinite samples")
-    return {rate: audio.at(rate).wav for rate in rates}
+    return audio
 
 
 def _same_length(reference: Wave, decoded: Wave, rate: int) -> tuple[Wave, Wave]:

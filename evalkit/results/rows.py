@@ -1,7 +1,7 @@
 """Rows: what a run measured. Everything that reads a run reads these."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from evalkit.audio import AudioIdentity
 from evalkit.codecs import Codes
+from evalkit.results.pairing import Pairing
 
 COLUMNS = (
     "codec",
@@ -89,6 +90,13 @@ CODES_SCHEMA = pa.schema(
     ]
 )
 """Of codes.parquet; `indices` is the [K, N] array row by row, null for bitstreams without codebooks."""
+PAIRINGS_SCHEMA = pa.schema(
+    [(name, pa.string()) for name in ("codec", "dataset", "utterance")]
+    + [(name, pa.float64()) for name in ("lag_ms", "polarity", "gain_db", "correlation", "envelope_correlation")]
+    + [(name, pa.float64()) for name in ("clipped", "peak", "bandwidth_hz", "reference_bandwidth_hz")]
+    + [("problems", pa.string())]
+)
+"""Of pairing.parquet: the fields of Pairing, and what they say is wrong; "" for nothing."""
 UTTERANCES_SCHEMA = pa.schema(
     [
         ("dataset", pa.string()),
@@ -167,3 +175,26 @@ def references_table(dataset: str, references: Mapping[str, AudioIdentity]) -> p
         for utterance, identity in sorted(references.items())
     ]
     return pa.Table.from_pylist(rows, schema=UTTERANCES_SCHEMA)
+
+
+def pairings_table(dataset: str, pairings: Mapping[tuple[str, str], Pairing]) -> pa.Table:
+    """Of pairing.parquet."""
+    return pa.Table.from_pylist(
+        [
+            {"codec": codec, "dataset": dataset, "utterance": utterance, **one.as_dict()}
+            | {"problems": "; ".join(one.problems())}
+            for (codec, utterance), one in sorted(pairings.items())
+        ],
+        schema=PAIRINGS_SCHEMA,
+    )
+
+
+def with_problems(rows: Sequence[Row], pairings: Mapping[tuple[str, str], Pairing]) -> list[Row]:
+    """`rows`, where decoded audio does not seem to belong to its reference with a column `pairing` that says why."""
+    said = {key: "; ".join(found) for key, one in pairings.items() if (found := one.problems())}
+    return [
+        replace(row, extra={**row.extra, "pairing": said[row.codec, row.utterance]})
+        if (row.codec, row.utterance) in said
+        else row
+        for row in rows
+    ]

@@ -1,7 +1,7 @@
 """A run that was read back."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pandas as pd
@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 
 from evalkit.audio import AudioIdentity
 from evalkit.errors import UsageError
+from evalkit.results.pairing import Pairing
 from evalkit.results.provenance import FORMAT, Provenance
-from evalkit.results.rows import COLUMNS, NUMBERS, UTTERANCES_SCHEMA, Coded, coded_from, typed
+from evalkit.results.rows import COLUMNS, NUMBERS, PAIRINGS_SCHEMA, UTTERANCES_SCHEMA, Coded, coded_from, typed
 from evalkit.stats import summarize
 
 
@@ -36,6 +37,12 @@ class Run:
     def codes(self) -> pd.DataFrame:
         """What codecs would transmit, one row an utterance: bits and, where there are codebooks, indices [K, N]."""
         return pd.DataFrame([one.as_dict() | {"indices": one.codes.indices} for one in read_codes(self.path)])
+
+    @property
+    def pairing(self) -> pd.DataFrame:
+        """How decoded audio belongs to its reference, and what is wrong with it; empty where it was not checked."""
+        path = self.path / "pairing.parquet"
+        return pd.read_parquet(path) if path.is_file() else PAIRINGS_SCHEMA.empty_table().to_pandas()
 
     @property
     def references(self) -> pd.DataFrame:
@@ -112,3 +119,16 @@ def _read_journal(path: Path) -> pd.DataFrame:
             except ValueError:  # the line that was being written when the run was killed
                 break
     return typed(records)
+
+
+def read_pairings(path: Path) -> dict[tuple[str, str], Pairing]:
+    """What pairing.parquet of the run in `path` holds, by system and utterance; nothing where there is no such file."""
+    if not (path / "pairing.parquet").is_file():
+        return {}
+    names = [item.name for item in fields(Pairing)]
+    return {
+        (row["codec"], row["utterance"]): Pairing(
+            **{name: row[name] for name in names} | {"polarity": int(row["polarity"])}
+        )
+        for row in pq.read_table(path / "pairing.parquet").to_pylist()
+    }

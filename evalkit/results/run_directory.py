@@ -6,6 +6,7 @@ RUN/
   run.json        provenance: versions, hashes, command, hardware, times
   codes.parquet   what codecs would transmit, utterance by utterance
   utterances.parquet  the references: duration, sampling rate and the hash of their samples
+  pairing.parquet  how decoded audio belongs to its reference: lag, polarity, gain, correlation, what is wrong
   audio/          decoded audio and the originals, where it was asked for: CODEC/UTTERANCE.wav, reference/UTTERANCE.wav
   errors.txt      the first traceback of each kind, where somebody else's code failed
   rows.jsonl      while the run goes on: every row as soon as it is known
@@ -27,8 +28,9 @@ from evalkit.audio import AudioIdentity
 from evalkit.errors import UsageError
 from evalkit.results.lock import NAME as LOCK
 from evalkit.results.lock import Lock
+from evalkit.results.pairing import Pairing
 from evalkit.results.provenance import FORMAT, Provenance
-from evalkit.results.rows import Coded, Row, codes_table, references_table, to_frame
+from evalkit.results.rows import Coded, Row, codes_table, pairings_table, references_table, to_frame, with_problems
 from evalkit.results.run import is_run, read_run
 from evalkit.stats import summarize
 from nanocodec.atomic import replacing
@@ -58,6 +60,7 @@ class RunWriter:
         self.provenance = replace(known, state="running", format=FORMAT)
         self.rows: list[Row] = []
         self.coded: list[Coded] = []
+        self.pairings: dict[tuple[str, str], Pairing] = {}
         self._utterances: dict[str, AudioIdentity] = {}
         self._errors: set[str] = set()
         self._journal: IO[str] | None = None
@@ -96,6 +99,10 @@ class RunWriter:
         """Record which audio stands behind the ids of utterances."""
         self._utterances |= references
 
+    def add_pairings(self, pairings: Mapping[tuple[str, str], Pairing]) -> None:
+        """Record how decoded audio belongs to its references, by system and utterance."""
+        self.pairings |= pairings
+
     def add_error(self, kind: str, text: str) -> bool:
         """Keep the traceback `text` in errors.txt, if it is the first of its `kind`; whether it is."""
         if kind in self._errors:
@@ -115,13 +122,16 @@ class RunWriter:
         assert self._journal is not None
         try:
             self._journal.close()
-            frame = to_frame(self.rows, self.codecs)
+            frame = to_frame(with_problems(self.rows, self.pairings), self.codecs)
             _write(self.path / "rows.parquet", lambda target: frame.to_parquet(target, index=False))
             if self.coded:
                 _write(self.path / "codes.parquet", lambda target: pq.write_table(codes_table(self.coded), target))
+            if self.pairings:
+                table = pairings_table(self.provenance.dataset.name, self.pairings)
+                _write(self.path / "pairing.parquet", lambda target: pq.write_table(table, target))
             if self._utterances:
-                table = references_table(self.provenance.dataset.name, self._utterances)
-                _write(self.path / "utterances.parquet", lambda target: pq.write_table(table, target))
+                references = references_table(self.provenance.dataset.name, self._utterances)
+                _write(self.path / "utterances.parquet", lambda target: pq.write_table(references, target))
             _write(self.path / "summary.csv", lambda target: summarize(frame).to_csv(target, index=False))
             state = "finished" if kind is None else f"stopped early ({kind.__name__})"
             dataset = replace(self.provenance.dataset, audio_sha256=_audio_hash(self._utterances))
@@ -162,7 +172,10 @@ def _write(path: Path, write: Callable[[Path], object]) -> None:
         write(partial)
 
 
-FILES = ("rows.parquet", "codes.parquet", "utterances.parquet", "rows.jsonl", "summary.csv", "errors.txt", "run.json")
+FILES = (
+    "rows.parquet", "codes.parquet", "utterances.parquet", "pairing.parquet", "rows.jsonl", "summary.csv", "errors.txt",
+    "run.json",
+)  # fmt: skip
 
 
 def _is_ours(path: Path) -> bool:

@@ -129,7 +129,7 @@ def test_cards_count_the_published_models() -> None:
 def test_rates() -> None:
     assert list(encodec.FAMILY.rates) == ["1.5k", "3k", "6k", "12k", "24k"]
     assert choose("dac@6k").spec == "dac@6k-16khz" and dac.FAMILY.rates["7.752k-44khz"] == pytest.approx(7751.95)
-    assert len(dac.FAMILY.rates) == 12 + 32 + 9 and set(dac.FAMILY.shown) <= set(dac.FAMILY.rates)
+    assert len(dac.FAMILY.rates) == 12 + 32 + 9 and set(dac.LISTED) <= set(dac.FAMILY.rates)
     assert snac.FAMILY.rates["0.98k"] == pytest.approx(984.375)
 
 

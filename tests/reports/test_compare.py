@@ -15,6 +15,8 @@ from evalkit.results.rows import Row
 from evalkit.results.run import Run, read_run
 from evalkit.results.run_directory import RunWriter
 
+from .changed import changed
+
 LEVEL = np.random.default_rng(0).normal(3, 0.4, 20)
 NOISE = np.random.default_rng(1).normal(0, 0.1, 20)
 
@@ -53,8 +55,7 @@ def test_every_two_codecs_by_every_metric_with_a_better_end(run: Run) -> None:
 
 
 def test_what_does_not_rank_and_what_a_codec_was_trained_on_are_not_compared(run: Run) -> None:
-    run.provenance["codecs"] = {"c": {"trained_on_metrics": ["pesq-wb"]}}
-    run.provenance["metrics"]["mel"]["ranks"] = False
+    run = changed(run, {"c": {"trained_on_metrics": ["pesq-wb"]}}, mel={"ranks": False})
     (table,) = build_comparisons([run])
     assert {(line[0].text, line[1].text, line[2].text) for line in table.rows} == {
         ("a", "b", "PESQ-WB"), ("a", "few", "PESQ-WB"), ("b", "few", "PESQ-WB"),

@@ -18,6 +18,8 @@ from evalkit.results.run import Run, read_run
 from evalkit.results.run_directory import RunWriter
 from evalkit.stats import Settings
 
+from .changed import changed
+
 METRICS = {
     "pesq-wb": {"label": "PESQ-WB", "direction": "up", "version": "1", "decimals": 2},
     "mel": {"label": "Mel", "direction": "down", "version": "1", "decimals": 3},
@@ -166,7 +168,7 @@ def test_intervals_and_ties_stand_beside_the_means(contest: Run) -> None:
         "Holm over 2 comparisons)."
     ) in text
     assert "Fewer than 6 utterances have no interval and no test." in text
-    assert "[low, high]: 95% t interval, widened where values are skewed." in text
+    assert "[low, high]: 95% t interval, widened where values are skewed." in table.notes
     assert "80% power, at the least: PESQ-WB 0." in text
     assert "only 4 are shared by all" in text
     assert r"$\approx$" in FORMATS["latex"](table) and r"{\scriptsize [" in FORMATS["latex"](table)
@@ -213,7 +215,7 @@ def test_another_resampler_is_named(tmp_path: Path) -> None:
 
 def test_a_metric_that_does_not_rank_has_no_best_and_counts_for_nothing(contest: Run) -> None:
     assert build_tables([contest])[0].rows[0][2].best
-    contest.provenance["metrics"]["pesq-wb"]["ranks"] = False
+    contest = changed(contest, pesq_wb={"ranks": False})
     (table,) = build_tables([contest])
     assert not any(cell.best or cell.tied for row in table.rows for cell in row)
     assert table.rows[0][2].interval, "it is shown all the same"
@@ -230,7 +232,7 @@ def test_si_sdr_of_older_runs_ranks_nothing() -> None:
 
 
 def test_a_codec_is_never_the_best_by_what_it_was_trained_on(contest: Run) -> None:
-    contest.provenance["codecs"] = {"first": {"trained_on_metrics": ["pesq-wb"]}, "second": {}}
+    contest = changed(contest, {"first": {"trained_on_metrics": ["pesq-wb"]}, "second": {}})
     (table,) = build_tables([contest])
     first, second, third, _ = (row[2] for row in table.rows)
     assert first.value is not None and second.value is not None and first.value > second.value
@@ -271,7 +273,7 @@ def test_error_rates_need_the_ranks_to_agree(tmp_path: Path) -> None:
     rows = [Row(c, "set", f"u{i:02}", "mel", float(v)) for c, vs in values.items() for i, v in enumerate(vs)]
     run = make_run(tmp_path / "run", rows)
     assert not build_tables([run])[0].rows[1][2].tied
-    run.provenance["metrics"]["mel"]["skewed"] = True
+    run = changed(run, mel={"skewed": True})
     (table,) = build_tables([run])
     assert table.rows[1][2].tied
     assert "Mel: strongly skewed, so a difference counts only where the signed-rank test finds it, too." in table.notes

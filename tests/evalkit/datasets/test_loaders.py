@@ -7,6 +7,8 @@ import pickle
 import zipfile
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from unicodedata import normalize
 
 import numpy as np
@@ -14,8 +16,12 @@ import pytest
 import soundfile
 
 from evalkit.audio import Audio
+from evalkit.cache import Cache
+from evalkit.codecs import CodecInfo, Codes
 from evalkit.datasets import Dataset, daps, load_dataset, mls44
 from evalkit.errors import AudioError, MissingError, UsageError
+from evalkit.pipeline.coders import LocalCoder
+from evalkit.pipeline.jobs import Source
 
 
 @pytest.fixture(autouse=True)
@@ -518,15 +524,18 @@ def test_a_selection_follows_ids_and_seed_not_the_order_of_files(tmp_path: Path)
         load_dataset(f"mls:{tmp_path}", ids=ids)
 
 
-def test_a_codec_that_is_given_less_than_its_band_is_flagged() -> None:
-    from types import SimpleNamespace
+def test_a_codec_that_is_given_less_than_its_band_is_flagged(tmp_path: Path) -> None:
+    from evalkit.pipeline.encode import RunningCodec
 
-    from evalkit.pipeline.encode import is_narrow, narrow_notes
+    def notes(name: str, sample_rate: int, codebook_sizes: tuple[int, ...], rates: list[int]) -> list[str]:
+        codec: Any = SimpleNamespace(name=name, sample_rate=sample_rate, codebook_sizes=codebook_sizes)
+        running = RunningCodec(name, codec, LocalCoder(codec, 0), CodecInfo(), "cpu", Cache(None))
+        for rate in rates:
+            audio = Audio(np.zeros(10, np.float32), rate)
+            running._passed(audio, Source(audio, audio.identity()), Codes(10), Source(audio, audio.identity()))
+        return list(running.notes(len(rates)))
 
-    wide = SimpleNamespace(name="wide@1k", sample_rate=22_050, codebook_sizes=(4,))
-    stream = SimpleNamespace(name="opus@6k", sample_rate=48_000, codebook_sizes=())
-    low, full = (Audio(np.zeros(10, np.float32), rate) for rate in (16_000, 22_050))
-    assert is_narrow(wide, low) and not is_narrow(wide, full) and not is_narrow(stream, low)
-    assert list(narrow_notes([wide, stream], {"wide@1k": [16_000] * 3}, 5)) == [
-        "wide@1k works at 22.05 kHz, but 3 of 5 utterances are at 16 kHz: it was given nothing above 8 kHz there."
+    assert notes("wide@1k", 22_050, (4,), [16_000] * 3 + [22_050] * 2) == [
+        "wide@1k works at 22.05 kHz, but 3 of 5 utterances are at 16 kHz: they hold nothing above 8 kHz."
     ]
+    assert not notes("opus@6k", 48_000, (), [16_000])

@@ -33,6 +33,7 @@ from evalkit.metrics.model import ModelMetric
 from evalkit.metrics.text import NORMALIZER, character_errors
 from evalkit.pipeline.jobs import Candidate, Job, Source
 from evalkit.pipeline.plan import Plan, with_texts
+from evalkit.pipeline.schedule import scoring_processes
 from evalkit.pipeline.score import score_jobs
 from evalkit.results.run import read_run
 
@@ -572,7 +573,7 @@ def test_the_cache_other_codecs_and_shards_change_nothing(
 
 def test_without_any_transcript_the_other_cer_is_measured_and_said(speech_set: Path) -> None:
     def plan_for(dataset: str, *metrics: str) -> tuple[Plan, list[str]]:
-        return with_texts(Plan((), load_dataset(dataset), metrics, speech_set))
+        return with_texts(Plan((), load_dataset(dataset), metrics, speech_set, scoring_processes(1)))
 
     with_text = f"folder:{speech_set}"
     assert plan_for(with_text, "cer-mms", "si-sdr")[0].metrics == ("cer-mms", "si-sdr")
@@ -588,7 +589,7 @@ def test_missing_weights_end_a_run_at_once_with_all_that_is_missing(own_places: 
     done = evalkit_command("run", "--codec", "opus@6k", "--metrics", "paper", "--output", output)
     assert done.returncode == 3 and time.monotonic() - start < 60  # 10 s on an idle machine
     for word in (
-        "squim_subjective_bvcc_daps.pth", "360.0 MB", "model.safetensors", "3.9 GB", "adapter.pol.safetensors",
+        "squim_subjective_bvcc_daps.pth", "377.0 MB", "model.safetensors", "3.9 GB", "adapter.pol.safetensors",
         "ecapa2.pt", "CC BY-NC 4.0 (non-commercial)", "evalkit fetch sqmos cer-mms secs-ecapa2",
     ):  # fmt: skip
         assert word in done.stderr

@@ -237,6 +237,31 @@ def test_fail_fast_stops_and_keeps_the_traceback(folder: Path, tmp_path: Path) -
     assert "ZeroDivisionError" in (tmp_path / "run" / "errors.txt").read_text()
 
 
+# --- do the pairs belong together? -------------------------------------------------------------------------------
+
+
+def test_audio_that_does_not_belong_to_its_reference_is_named(tmp_path: Path, speech: np.ndarray) -> None:
+    reference, late = write(tmp_path / "ref", "abc", speech), tmp_path / "late"
+    late.mkdir()
+    for path in reference.iterdir():
+        wav = soundfile.read(path, dtype="float32")[0]
+        soundfile.write(
+            late / path.name, np.concatenate([np.zeros(320, np.float32), wav])[: len(wav)], RATE, subtype="FLOAT"
+        )
+    inverted, good = write(tmp_path / "inverted", "abc", speech, -1), write(tmp_path / "good", "abc", speech)
+    run = evalkit.score(
+        reference, [str(one) for one in (late, inverted, good)], metrics="estoi", output=tmp_path / "run"
+    )
+    said = dict(run.rows.drop_duplicates("codec")[["codec", "pairing"]].itertuples(index=False, name=None))
+    assert said["late"] == "20.0 ms late" and said["inverted"] == "inverted"
+    assert run.pairing.query("codec == 'good'")["problems"].eq("").all()
+    assert any(note.startswith("late: check 3 of 3 recordings") for note in run.provenance.notes)
+    again = evalkit.score(reference, [str(late)], metrics="estoi", output=tmp_path / "again")
+    assert again.rows["pairing"].eq("20.0 ms late").all(), "what the cache knows of pairs"
+    aligned = evalkit.score(reference, [str(late)], metrics="estoi", output=tmp_path / "aligned", align=True)
+    assert aligned.provenance.align and aligned.rows["value"].min() > 0.99 > again.rows["value"].max()
+
+
 # --- cache ---------------------------------------------------------------------------------------------------------
 
 
