@@ -341,8 +341,6 @@ def _train(arguments: argparse.Namespace) -> None:
             _say(
                 f"Resumed at step {trainer.step:,}" if resumed else f"{arguments.run}: no state yet; starting at step 0"
             )
-    if fabric.is_global_zero:
-        _say(trainer.header())
     trainer.train(_say)
 
 

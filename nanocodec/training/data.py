@@ -89,7 +89,7 @@ class AudioSource:
     Attributes:
         segments: what is taken.
         found: how many files or rows there are.
-        passed_over: why the others are not taken, by name.
+        passed_over: name of each of the others, and why it is not taken: the reason, with details in parentheses.
 
     Raises:
         DataError: no such source, a manifest that is not one, or nothing that can be taken.
@@ -98,7 +98,7 @@ class AudioSource:
     def __init__(self, text: str, cache: Path, share: float = 1.0, levels: bool = True):
         self.text, self.share, self.levels = text, share, levels
         self._table: Any = None
-        self.passed_over: dict[str, str] = {}
+        self.passed_over: list[tuple[str, str]] = []
         items = self._listing()
         self.found = len(items) + len(self.passed_over)
         if not items:
@@ -107,7 +107,7 @@ class AudioSource:
         self._content: dict[Segment, Path | int] = {}
         for item, segment in zip(items, self._indexed(items, cache), strict=True):
             if isinstance(segment, str):
-                self.passed_over[item.name] = segment
+                self.passed_over.append((item.name, segment))
             else:
                 self.segments.append(segment)
                 self._content[segment] = item.content
@@ -122,15 +122,13 @@ class AudioSource:
     @property
     def summary(self) -> str:
         """How many files were found and taken, and why the others were not, in one line."""
-        kinds: dict[str, list[str]] = {}
-        for name, reason in self.passed_over.items():
-            kinds.setdefault(reason.split(" (")[0], []).append(name)
+        kinds: dict[str, list[tuple[str, str]]] = {}
+        for name, reason in self.passed_over:
+            kinds.setdefault(reason.split(" (")[0], []).append((name, reason))
         parts = [f"{self.found:,} found, {self.found - len(self.passed_over):,} taken"]
-        for kind, names in kinds.items():
-            first = names[0]
-            parts.append(
-                f"{len(names):,} {kind}: {first}, ..." if len(names) > 1 else f"{first}: {self.passed_over[first]}"
-            )
+        for kind, cases in kinds.items():
+            name, reason = cases[0]
+            parts.append(f"{len(cases):,} {kind}: {name}, ..." if len(cases) > 1 else f"{name}: {reason}")
         return "; ".join(parts)
 
     def read(self, segment: Segment, offset: int, length: int) -> np.ndarray:
@@ -179,9 +177,9 @@ class AudioSource:
         for file in sorted(files):
             name = str(file.relative_to(path))
             if file.suffix.lower() not in AUDIO_SUFFIXES:
-                self.passed_over[name] = f"not audio by the suffix ({file.suffix or 'none'})"
+                self.passed_over.append((name, f"not audio by the suffix ({file.suffix or 'none'})"))
             elif not file.is_file():
-                self.passed_over[name] = "a link to a file that is not there"
+                self.passed_over.append((name, "a link to a file that is not there"))
             else:
                 items.append(_Item(name, 0.0, None, file))
         return items

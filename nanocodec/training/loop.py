@@ -329,9 +329,12 @@ class Trainer:
         """Run from the current step to the end, saving, logging and validating on the way.
 
         Args:
-            progress: is called with a line of text after every `log_every` steps, in the first process.
+            progress: is called with text, in the first process: what is trained on what, then a line after every
+                `log_every` steps.
         """
         config, fabric = self.config, self.fabric
+        if fabric.is_global_zero:
+            progress(self.header())
         loader = self.excerpts.loader(config, self.step, fabric.global_rank, fabric.world_size)
         sums: dict[str, list[Tensor]] = {}
         seconds, wall = self.audio_seconds, time.monotonic()

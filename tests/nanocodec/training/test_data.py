@@ -165,7 +165,7 @@ def test_what_is_passed_over_is_counted_and_said_again_from_the_index(tmp_path: 
         source = AudioSource(str(folder), tmp_path / "cache")
         assert {segment.name for segment in source.segments} == {"good.wav", "link/deeper/linked.flac"}
         assert source.found == 10
-        assert {name: reason.split(" (")[0] for name, reason in source.passed_over.items()} == {
+        assert {name: reason.split(" (")[0] for name, reason in source.passed_over} == {
             "a.txt": "not audio by the suffix",
             "b.txt": "not audio by the suffix",
             "broken.wav": "not readable as audio",
@@ -238,7 +238,7 @@ def test_separators_that_are_no_line_ends_and_quoted_commas_stay_in_their_cells(
 
 def test_stretches_beyond_the_end_are_passed_over(tmp_path: Path) -> None:
     tone(tmp_path / "a.wav")
-    (tmp_path / "list.csv").write_text("path,offset,duration\na.wav,0.25,0.5\na.wav,2,\n")
+    (tmp_path / "list.csv").write_text("path,offset,duration\na.wav,0.25,0.5\na.wav,2,\na.wav,3,\n")
     source = AudioSource(str(tmp_path / "list.csv"), tmp_path / "cache")
     assert [(segment.start, segment.length) for segment in source.segments] == [(4000, 8000)]
-    assert source.summary == "2 found, 1 taken; a.wav: shorter than its offset"
+    assert source.summary == "3 found, 1 taken; 2 shorter than its offset: a.wav, ..."

@@ -273,16 +273,18 @@ def test_a_line_that_a_killed_run_did_not_finish_is_dropped(
 def test_the_header_and_the_progress_say_what_is_trained_and_how_long_it_takes(
     speechlike: Path, tmp_path: Path
 ) -> None:
-    (speechlike.parent / "mixed").mkdir()
+    (tmp_path / "mixed").mkdir()
     for path in speechlike.rglob("*.flac"):
-        (speechlike.parent / "mixed" / path.name).symlink_to(path)
-    (speechlike.parent / "mixed" / "notes.txt").write_text("not audio")
+        (tmp_path / "mixed" / path.name).symlink_to(path)
+    (tmp_path / "mixed" / "notes.txt").write_text("not audio")
     run = tmp_path / "a run"
-    made = Trainer(RUN, [(str(speechlike.parent / "mixed"), 1.0)], run, tmp_path)
+    made = Trainer(RUN, [(str(tmp_path / "mixed"), 1.0)], run, tmp_path)
     made.validate = dict  # type: ignore[method-assign]
     held_out = sum(segment.held_out for segment in made.excerpts.sources[0].segments)
     count = sum(p.numel() for p in made.training_model.codec.parameters())
-    header = made.header()
+    said: list[str] = []
+    made.train(said.append)
+    header = said.pop(0)
     for part in (
         "cpu, 1 process, 32-true",
         f"{(40 - held_out) * 1.5 / 3600:.2f} h to train on, {held_out * 1.5 / 3600:.2f} h held out",
@@ -292,8 +294,6 @@ def test_the_header_and_the_progress_say_what_is_trained_and_how_long_it_takes(
         f"tensorboard --logdir '{run / 'tensorboard'}'",
     ):
         assert part in header, header
-    said: list[str] = []
-    made.train(said.append)
     assert said[0].startswith("step 1 of 7  ")
     assert [" left  " in line for line in said[:7]] == [True] * 6 + [False]
     assert made._remaining_audio() == 0
