@@ -104,13 +104,14 @@ def check_declared(metric: Any) -> None:
     assert " at 0x" not in repr(metric), (
         f"{called}: repr names an address, so nothing is found in the cache: {metric!r}"
     )
-    state = metric.availability(["en"])
-    assert isinstance(state, Availability), f"{called}: availability() must give an Availability, not {state!r}"
-    assert state.ready or state.remedy, f"{called}: availability() is {state.code!r} without a remedy"
     if isinstance(metric, ModelMetric):
         for what, kind in (("files", File), ("packages", str)):
             for one in getattr(metric, what):
                 assert isinstance(one, kind), f"{called}: {what} must be a tuple of {kind.__name__}, but has {one!r}"
+    state = metric.availability(["en"])
+    assert isinstance(state, Availability), f"{called}: availability() must give an Availability, not {state!r}"
+    assert state.ready or state.remedy, f"{called}: availability() is {state.code!r} without a remedy"
+    if isinstance(metric, ModelMetric):
         assert _is_text(metric.model), f"{called}: model must be a text, not {metric.model!r}"
         try:
             json.dumps(metric.identity("en"))

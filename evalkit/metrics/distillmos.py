@@ -69,7 +69,7 @@ class Distillmos(ModelMetric):
         >>> from evalkit.testing import example_pair
         >>> model = DISTILLMOS.open("cpu")
         >>> round(model.score(DISTILLMOS, example_pair())["distillmos"], 1)
-        0
+        3.3
     """
 
     ranks: ClassVar[bool] = False

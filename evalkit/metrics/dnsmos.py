@@ -68,7 +68,7 @@ class Dnsmos(ModelMetric):
         >>> from evalkit.testing import example_pair
         >>> model = OVRL.open("cpu")
         >>> round(model.score(OVRL, example_pair())["dnsmos-ovrl"], 1)
-        0
+        2.2
     """
 
     ranks: ClassVar[bool] = False

@@ -49,7 +49,7 @@ class LogSpectralDistance(PairMetric):
     Example:
         >>> from evalkit.testing import example_pair
         >>> round(LSD.score(example_pair(snr=20)), 1)  # white noise fills what was quiet
-        0
+        18.2
     """
 
     def score(self, pair: Pair) -> float:
@@ -98,7 +98,7 @@ class MelCepstralDistortion(PairMetric):
     Example:
         >>> from evalkit.testing import example_pair
         >>> round(MCD.score(example_pair(snr=20)), 1)
-        0
+        48.6
     """
 
     def score(self, pair: Pair) -> float:

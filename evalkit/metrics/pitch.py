@@ -48,7 +48,7 @@ class PitchError(PairMetric):
     Example:
         >>> from evalkit.testing import example_pair
         >>> round(F0_RMSE.score(example_pair(snr=20)))
-        0
+        1
     """
 
     def score(self, pair: Pair) -> float:
@@ -90,7 +90,7 @@ class VoicingError(PairMetric):
     Example:
         >>> from evalkit.testing import example_pair
         >>> round(VOICING.score(example_pair(snr=20)), 1)
-        0
+        5.6
     """
 
     def score(self, pair: Pair) -> float:

@@ -74,7 +74,7 @@ class Plcmos(ModelMetric):
         >>> from evalkit.testing import example_pair
         >>> model = PLCMOS.open("cpu")
         >>> round(model.score(PLCMOS, example_pair())["plcmos"], 1)
-        0
+        2.5
     """
 
     ranks: ClassVar[bool] = False

@@ -41,7 +41,7 @@ class StftDistance(PairMetric):
     Example:
         >>> from evalkit.testing import example_pair
         >>> round(STFT_DAC.score(example_pair(snr=20)), 1)
-        0
+        3.3
     """
 
     windows: ClassVar[tuple[int, ...]] = (2048, 512)

@@ -160,7 +160,7 @@ def _entropy(counts: NDArray[np.int64]) -> float:
 
 
 def _rows(name: str, values: Sequence[float]) -> dict[str, float]:
-    return {name: float(np.mean(values))} | {f"{name}-cb{k}": value for k, value in enumerate(values, start=1)}
+    return {name: float(np.mean(values))} | {f"{name}-cb{k}": float(value) for k, value in enumerate(values, start=1)}
 
 
 BITRATE = Bitrate(

@@ -54,9 +54,9 @@ class Visqol(PairMetric):
         >>> from evalkit.testing import example_pair
         >>> pair = example_pair()  # speech, and the same with white noise 20 dB below it
         >>> round(VISQOL_SPEECH.score(pair), 1), round(VISQOL_SPEECH_EXP.score(pair), 1)
-        (0, 0)
+        (2.8, 4.5)
         >>> round(VISQOL_AUDIO.score(example_pair(rate=48_000)), 1)
-        0
+        1.8
     """
 
     max_seconds: ClassVar[float] = 600.0

@@ -62,7 +62,7 @@ class WarpQ(PairMetric):
         >>> round(WARPQ.score(Pair(pair.reference, pair.reference)), 1)
         0.4
         >>> round(WARPQ.score(pair), 1)  # the same with white noise 20 dB below it
-        0
+        1.8
     """
 
     max_seconds: ClassVar[float] = 300.0

@@ -6,11 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from evalkit.metrics.networks.states import Group, below, count, filled
+from evalkit.metrics.networks.states import Group, below, count, filled, renamed
 from evalkit.metrics.networks.wav2vec2 import TORCHAUDIO, Wav2Vec2
 
 HIGHEST_PESQ = 0.999 + 4 / (1 + 2.718281828459045 ** (3.8224 - 1.3669 * 4.5))
 """MOS-LQO of a perfect copy: the end of the range of the branch for PESQ, which begins at 1."""
+HEADS = ((r"^predictor\.att_pool_layer\.linear1\.", "attention."), (r"^predictor\.att_pool_layer\.linear2\.", "grade."))
+"""How torchaudio calls the layers behind the features."""
 
 
 class Subjective(nn.Module):
@@ -33,17 +35,8 @@ class Subjective(nn.Module):
     def of(cls, state: Mapping[str, Tensor]) -> "Subjective":
         """The network with the weights of torchaudio's `squim_subjective_bvcc_daps.pth`, or of the same layout."""
         ssl = Wav2Vec2.of(below(state, "ssl_model."), TORCHAUDIO)
-        names = {
-            "projector": "projector", "attention": "predictor.att_pool_layer.linear1",
-            "grade": "predictor.att_pool_layer.linear2",
-        }  # fmt: skip
-        heads = {
-            f"{ours}.{p}": state[f"{theirs}.{p}"]
-            for ours, theirs in names.items()
-            for p in ("weight", "bias")
-            if f"{theirs}.{p}" in state
-        }
-        features, grades = (len(heads.get(f"{name}.bias", torch.zeros(1))) for name in ("projector", "grade"))
+        heads = renamed({name: value for name, value in state.items() if not name.startswith("ssl_model.")}, HEADS)
+        features, grades = (len(heads.get(f"{name}.bias", "?")) for name in ("projector", "grade"))
         whole = {f"ssl.{name}": value for name, value in ssl.state_dict().items()} | heads
         return filled(cls(ssl, features, grades), whole, "SQUIM's subjective model")
 
