@@ -10,7 +10,7 @@ from evalkit.errors import UsageError
 from evalkit.results.run import Run
 from evalkit.stats import DEFAULTS, Interval, Settings, summarize
 
-from .published import Place, Published, names, place_of, published, system_of
+from .published import Place, Published, names, paper_names, places_of, published, system_of
 from .table import MISSING, Cell, Column, Table, interval_cell, join
 
 COLUMNS = (
@@ -38,7 +38,8 @@ def build_against_paper(
     Raises UsageError where no dataset is the paper's, or none of the codecs is a system of the paper.
     """
     rows, described = join(runs)
-    places = {str(dataset): place_of(str(dataset)) for dataset in rows["dataset"].unique()}
+    rows = rows.assign(codec=rows["codec"].replace(paper_names(runs)))
+    places = places_of(runs)
     if not any(places.values()):
         known = [d for about in names()["sets"].values() for d in (*about["datasets"], *about.get("subsets", {}))]
         raise UsageError(
@@ -49,7 +50,8 @@ def build_against_paper(
     for dataset, part in rows.groupby("dataset", sort=False):
         place = places[str(dataset)]
         if place is not None:
-            chosen = part[part["codec"].isin(codecs)] if codecs is not None else part
+            wanted = None if codecs is None else {paper_names(runs).get(codec, codec) for codec in codecs}
+            chosen = part[part["codec"].isin(wanted)] if wanted is not None else part
             lines = tuple(_lines(chosen, described, place, metrics, settings))
             if lines:
                 tables.append(

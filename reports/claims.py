@@ -15,7 +15,7 @@ import yaml
 from evalkit.results.run import Run
 from evalkit.stats import DEFAULTS, POWER, Comparison, ComparisonRequest, Settings, compare_codecs
 
-from .published import names, place_of, published
+from .published import names, paper_names, places_of, published
 from .table import MISSING, Cell, Column, Table, interval_cell, join, on_ranks, skewed, too_few
 
 SUPPORTED, CONTRADICTED, UNDECIDED, UNMEASURED = "supported", "contradicted", "undecided", "not measured"
@@ -88,9 +88,11 @@ def build_claims(runs: Sequence[Run], settings: Settings = DEFAULTS) -> list[Tab
     """A table for each dataset in `runs` that is one of the paper's sets or a part of one, with a line for each claim
     about that set; and a last one of the claims about sets that no run has."""
     rows, described = join(runs)
+    rows = rows.assign(codec=rows["codec"].replace(paper_names(runs)))
+    places = places_of(runs)
     tables, answered = [], set()
     for dataset, part in rows.groupby("dataset", sort=False):
-        place = place_of(str(dataset))
+        place = places[str(dataset)]
         if place is None:
             continue
         asked = [claim for claim in claims() if claim.set == place.set]

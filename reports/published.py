@@ -4,13 +4,16 @@ Every file has a `kind`, a `source` and `values`; a value names the system, the 
 numbers. names.yaml says which codecs, datasets and metrics of a run mean the same. What no source states is absent.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
+
+if TYPE_CHECKING:
+    from evalkit.results.run import Run
 
 KINDS = ("seed", "model card", "demo page", "second-hand", "re-measured")
 """Kinds of sources, the most trusted first. "re-measured" are this project's own numbers, not the paper's."""
@@ -58,13 +61,45 @@ def system_of(codec: str) -> str | None:
     return next((key for key, about in names()["systems"].items() if codec in about["rows"]), None)
 
 
-def place_of(dataset: str) -> Place | None:
-    """The paper's set that `dataset` is, or is a part of."""
+def paper_names(runs: "Sequence[Run]") -> dict[str, str]:
+    """For the codecs of `runs`, the names by which names.yaml may know them.
+
+    A system is the paper's where its weights are, byte for byte, those of the release (or come from where it lies, if
+    no sha256 of it is known), or where its audio came as rendered audio declared so. Other weights never go by a name
+    of the paper, whatever their label.
+    """
+    known = {row for about in names()["systems"].values() for row in about["rows"]}
+    found: dict[str, str] = {}
+    for run in runs:
+        for codec, info in run.provenance.codecs.items():
+            meant = (info.spec or codec).removesuffix(" (rendered)")
+            name = meant if meant in known else codec
+            if info.released is False:
+                name = f"{codec} (other weights)" if codec in known else codec
+            found[codec] = codec if name in found.values() else name
+    return found
+
+
+def place_of(dataset: str, loaded: bool = True) -> Place | None:
+    """The paper's set that `dataset` is, or is a part of. Files that were given one by one are not `loaded`: they may
+    be any part of the set whose name they have."""
     for key, about in names()["sets"].items():
         caution = about.get("subsets", {}).get(dataset)
+        if dataset in about["datasets"] and not loaded:
+            caution = f"files that were given under the name {dataset}; which part of the set they are is not known"
         if dataset in about["datasets"] or caution:
             return Place(key, about["label"], about.get("n"), caution)
     return None
+
+
+def places_of(runs: "Sequence[Run]") -> dict[str, Place | None]:
+    """For the datasets of `runs`, the paper's set that each is, or is a part of."""
+    found = {}
+    for run in runs:
+        dataset, codecs = run.provenance.dataset, run.provenance.codecs.values()
+        given = bool(codecs) and not dataset.revision and all(info.rendered for info in codecs)
+        found[dataset.name] = place_of(dataset.name, loaded=not given)
+    return found
 
 
 def _numbers(file: str) -> Iterator[Published]:

@@ -70,6 +70,8 @@ def _released(choice: CodecChoice, codec: Codec) -> bool | None:
     """Whether the weights that `codec` opened are those that were released; None where no sha256 of those is known."""
     if not isinstance(choice.family, Weighted):
         return True
+    if choice.weights is None and codec.name != choice.spec:  # built-in weights of another model
+        return False
     found = is_release(choice.family, choice.rate, codec)
     return False if found is None and choice.weights is not None else found
 

@@ -17,10 +17,11 @@ from evalkit.datasets import Dataset, Selection, Utterance, load_dataset
 from evalkit.errors import UsageError
 from evalkit.pipeline.suites import load_suite, suites
 from evalkit.reports.against import build_against_paper
-from evalkit.reports.published import KINDS, names, place_of, published, system_of
+from evalkit.reports.published import KINDS, names, paper_names, place_of, places_of, published, system_of
 from evalkit.reports.render import FORMATS
 from evalkit.results.run import Run, read_run
 
+from .changed import changed
 from .test_report_commands import write_run
 
 FOLDER = Path(evalkit.reports.__file__).parent / "published"
@@ -180,3 +181,24 @@ def test_the_ids_of_the_demo_page_are_those_that_were_scored(tmp_path: Path) -> 
     utterances = tuple(Utterance(name, Audio(np.zeros(9, np.float32), 44_100)) for name in (*scored, "another"))
     chosen = Selection(ids=root / "configs/ids/mls44-demo-page.txt").of(Dataset("mls44", utterances, "", ""))
     assert {one.id for one in chosen} == scored and len(chosen) == 45
+
+
+def test_a_system_is_the_papers_by_its_bytes_or_by_declaration(tmp_path: Path) -> None:
+    run = read_run(write_run(tmp_path / "run", {"x": (1.0, 1.0)}, "mls44"))
+    for name, about, expected in (
+        ("mimi@1.1k", {"spec": "mimi@1.1k", "released": True}, "mimi@1.1k"),
+        ("mine", {"spec": "mimi@1.1k", "released": True}, "mimi@1.1k"),
+        ("mimi@1.1k", {"spec": "mimi@1.1k", "released": False}, "mimi@1.1k (other weights)"),
+        ("mimi@1.1k (folder)", {"spec": "mimi@1.1k", "released": False}, "mimi@1.1k (folder)"),
+        ("ts3@0.85k (rendered)", {"spec": "ts3@0.85k", "rendered": "somewhere"}, "ts3@0.85k"),
+        ("a", {"spec": "opus@6k", "released": True}, "a"),
+        ("nanocodec-mini@1.1k", {"spec": "nanocodec@1.1k", "released": False}, "nanocodec-mini@1.1k"),
+        ("mimi@1.1k", {}, "mimi@1.1k"),
+    ):  # fmt: skip
+        assert paper_names([changed(run, {name: about})]) == {name: expected}
+
+
+def test_files_under_the_name_of_a_set_are_not_the_set(tmp_path: Path) -> None:
+    run = changed(read_run(write_run(tmp_path / "run", {"x": (1.0, 1.0)}, "daps")), {"x": {"rendered": "daps.csv"}})
+    place = places_of([run])["daps"]
+    assert place is not None and "which part of the set they are is not known" in str(place.caution)
