@@ -15,20 +15,11 @@ from evalkit.datasets.languages import NAMES
 from evalkit.environment.downloads import File, megabytes
 from evalkit.environment.extras import install
 from evalkit.environment.folders import cache_folder, data_folder, hub_folder, torch_hub
+from evalkit.environment.machine import extras_of_users
 from evalkit.environment.needs import Need, codec_need, dataset_need, metric_need
 from evalkit.errors import EvalkitError
 from evalkit.metrics.load import load_metric
 from evalkit.metrics.model import ModelMetric
-
-OPTIONAL = {
-    "classical": ("av", "pycodec2"),
-    "models": ("transformers", "datasets", "jiwer"),
-    "hub": ("huggingface_hub",),
-    "dnsmos": ("speechmos", "onnxruntime"),
-    "nisqa": ("torchmetrics", "librosa", "requests"),
-}
-"""Extra -> what it brings."""
-
 
 ANYWHERE = ("folder", "hub")
 """Datasets that are ready as soon as a command says where they are."""
@@ -133,7 +124,7 @@ def _datasets() -> Iterator[Finding]:
 
 
 def _extras() -> Iterator[Finding]:
-    for extra, packages in OPTIONAL.items():
+    for extra, packages in extras_of_users().items():
         absent = [package for package in packages if not _installed(package)]
         state = f"lacks {', '.join(absent)}" if absent else "ready"
         need = Need(f"extra {extra}", state, extra=extra) if absent else None

@@ -48,6 +48,16 @@ def package_versions() -> dict[str, str]:
     return {name: found for name in sorted(named, key=str.lower) if (found := package_version(name))}
 
 
+def extras_of_users() -> dict[str, tuple[str, ...]]:
+    """The packages that each extra of this distribution brings; without the one for its developers."""
+    found: dict[str, list[str]] = {}
+    for line in requires(DISTRIBUTION) or ():
+        package, _, condition = line.partition(";")
+        if (extra := re.search(r"extra == ['\"]([^'\"]+)['\"]", condition)) and extra[1] != "dev":
+            found.setdefault(extra[1], []).append(re.split(r"[^A-Za-z0-9._-]", package.strip(), maxsplit=1)[0])
+    return {extra: tuple(packages) for extra, packages in found.items()}
+
+
 def package_version(package: str) -> str | None:
     """Version of an installed distribution."""
     try:
