@@ -12,7 +12,7 @@ STABLE_AUDIO_TOOLS ?= $(UPSTREAM)/stable-audio-tools
 STABLE_CODEC ?= $(UPSTREAM)/stable-codec
 
 .PHONY: help demo test gate test-slow test-models lint format bench oracle oracle-nemo \
-	oracle-wavtokenizer oracle-taae oracle-training clean
+	oracle-wavtokenizer oracle-taae oracle-metrics oracle-training clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -32,7 +32,7 @@ gate: $(VENV)/.demo-ready ## hold the built-in codec to ci/baseline.json
 test-slow: $(VENV)/.slow-ready ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
-test-models: $(VENV)/.models-ready ## the tests of metrics that hold a model, with torchaudio and speechbrain at hand
+test-models: $(VENV)/.models-ready ## the tests of metrics that hold a model, with every extra at hand
 	$(BIN)/python -m pytest tests/evalkit/metrics
 
 lint: $(VENV)/.test-ready ## ruff and mypy
@@ -59,6 +59,10 @@ oracle-wavtokenizer: $(ORACLE_VENV)/.ready $(WAVTOKENIZER) ## … WAVTOKENIZER=C
 oracle-taae: $(ORACLE_VENV)/.ready $(STABLE_AUDIO_TOOLS) $(STABLE_CODEC) ## … STABLE_AUDIO_TOOLS=, STABLE_CODEC=CHECKOUT
 	$(ORACLE_VENV)/bin/python tests/oracle/taae.py $(STABLE_AUDIO_TOOLS) $(STABLE_CODEC)
 
+oracle-metrics: $(ORACLE_VENV)/.ready $(addprefix $(UPSTREAM)/,SpeechMOS UniSpeech s3prl) ## the networks behind metrics
+	@$(ORACLE_PIP) --no-deps torchaudio==2.11.0 speechbrain==1.1.2 hyperpyyaml ruamel.yaml
+	PYTHONPATH=. $(ORACLE_VENV)/bin/python tests/oracle/metrics.py $(UPSTREAM) tests/evalkit/metrics/golden
+
 oracle-training: $(ORACLE_VENV)/.ready ## NeMo's losses and discriminators, written down for the tests
 	PYTHONPATH=. $(ORACLE_VENV)/bin/python tests/oracle/training.py tests/nanocodec/golden
 
@@ -73,6 +77,9 @@ $(ORACLE_VENV)/.ready: tests/oracle/requirements.txt nanocodec/_kernels.c
 
 $(UPSTREAM)/WavTokenizer: AT := jishengpeng/WavTokenizer 5cf440d91ac420ca338f117b7003a77450d64730
 $(UPSTREAM)/stable-audio-tools: AT := Stability-AI/stable-audio-tools 50049e379e2fe8e35bffc99e57f23ade1c3471b7
+$(UPSTREAM)/SpeechMOS: AT := tarepan/SpeechMOS ed25eacbfa42b99156c36ebec67a733b5dbb9b79
+$(UPSTREAM)/UniSpeech: AT := microsoft/UniSpeech 40d322798fba7fbaef8c882e04ac06ae5e784435
+$(UPSTREAM)/s3prl: AT := s3prl/s3prl main
 $(UPSTREAM)/stable-codec: AT := Stability-AI/stable-codec 853554419944dbec11c39a29cf803e492aade836
 $(UPSTREAM)/%:
 	@rm -rf $@.part && git init --quiet $@.part && cd $@.part && \
@@ -94,6 +101,7 @@ $(VENV)/.demo-ready: pyproject.toml constraints.txt nanocodec/_kernels.c
 $(VENV)/.test-ready: $(VENV)/.demo-ready
 	@echo "Installing what the tests need"
 	@$(PIP) --editable '.[classical,dev]'
+	@$(PIP) --no-deps resemblyzer distillmos xls-r-sqa  # models in packages that name more than is used of them
 	@touch $@
 
 $(VENV)/.slow-ready: $(VENV)/.test-ready
@@ -101,5 +109,5 @@ $(VENV)/.slow-ready: $(VENV)/.test-ready
 	@touch $@
 
 $(VENV)/.models-ready: $(VENV)/.test-ready
-	@$(PIP) --editable '.[classical,dev,models,dnsmos,nisqa]'
+	@$(PIP) --editable '.[classical,dev,models,dnsmos,nisqa,asr,scoreq]'
 	@touch $@
