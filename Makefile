@@ -13,7 +13,7 @@ STABLE_CODEC ?= $(UPSTREAM)/stable-codec
 LYRA ?= $(shell $(BIN)/evalkit fetch lyra | sed 's/.*: //')
 
 .PHONY: help demo test gate calibration test-slow test-models lint format bench oracle oracle-nemo \
-	oracle-wavtokenizer oracle-taae oracle-lyra oracle-training clean
+	oracle-wavtokenizer oracle-taae oracle-lyra oracle-metrics oracle-training clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -36,7 +36,7 @@ calibration: $(VENV)/.demo-ready ## how often intervals and tests err, simulated
 test-slow: $(VENV)/.slow-ready ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
-test-models: $(VENV)/.models-ready ## the tests of metrics that hold a model, with torchaudio and speechbrain at hand
+test-models: $(VENV)/.models-ready ## the tests of metrics that hold a model, with every extra at hand
 	$(BIN)/python -m pytest tests/evalkit/metrics
 
 lint: $(VENV)/.test-ready ## ruff and mypy
@@ -67,6 +67,10 @@ oracle-lyra: $(ORACLE_VENV)/.ready ## LiteRT running Lyra's published files; LYR
 	@$(ORACLE_PIP) ai-edge-litert==2.3.0
 	$(ORACLE_VENV)/bin/python tests/oracle/lyra.py $(LYRA)
 
+oracle-metrics: $(ORACLE_VENV)/.ready $(addprefix $(UPSTREAM)/,SpeechMOS UniSpeech s3prl) ## the networks behind metrics
+	@$(ORACLE_PIP) --no-deps torchaudio==2.11.0 speechbrain==1.1.2 hyperpyyaml ruamel.yaml
+	PYTHONPATH=. $(ORACLE_VENV)/bin/python tests/oracle/metrics.py $(UPSTREAM) tests/evalkit/metrics/golden
+
 oracle-training: $(ORACLE_VENV)/.ready ## NeMo's losses and discriminators, written down for the tests
 	PYTHONPATH=. $(ORACLE_VENV)/bin/python tests/oracle/training.py tests/nanocodec/golden
 
@@ -81,6 +85,9 @@ $(ORACLE_VENV)/.ready: tests/oracle/requirements.txt nanocodec/_kernels.c
 
 $(UPSTREAM)/WavTokenizer: AT := jishengpeng/WavTokenizer 5cf440d91ac420ca338f117b7003a77450d64730
 $(UPSTREAM)/stable-audio-tools: AT := Stability-AI/stable-audio-tools 50049e379e2fe8e35bffc99e57f23ade1c3471b7
+$(UPSTREAM)/SpeechMOS: AT := tarepan/SpeechMOS ed25eacbfa42b99156c36ebec67a733b5dbb9b79
+$(UPSTREAM)/UniSpeech: AT := microsoft/UniSpeech 40d322798fba7fbaef8c882e04ac06ae5e784435
+$(UPSTREAM)/s3prl: AT := s3prl/s3prl main
 $(UPSTREAM)/stable-codec: AT := Stability-AI/stable-codec 853554419944dbec11c39a29cf803e492aade836
 $(UPSTREAM)/%:
 	@rm -rf $@.part && git init --quiet $@.part && cd $@.part && \
@@ -102,6 +109,7 @@ $(VENV)/.demo-ready: pyproject.toml constraints.txt nanocodec/_kernels.c
 $(VENV)/.test-ready: $(VENV)/.demo-ready
 	@echo "Installing what the tests need"
 	@$(PIP) --editable '.[classical,dev]'
+	@$(PIP) --no-deps resemblyzer distillmos xls-r-sqa  # models in packages that name more than is used of them
 	@touch $@
 
 $(VENV)/.slow-ready: $(VENV)/.test-ready
@@ -109,5 +117,5 @@ $(VENV)/.slow-ready: $(VENV)/.test-ready
 	@touch $@
 
 $(VENV)/.models-ready: $(VENV)/.test-ready
-	@$(PIP) --editable '.[classical,dev,models,dnsmos,nisqa]'
+	@$(PIP) --editable '.[classical,dev,models,dnsmos,nisqa,asr,scoreq]'
 	@touch $@

@@ -1,15 +1,19 @@
 """Telephone speech: samples at 8 kHz, each as one of 256 steps of the mu-law curve (ITU-T G.711), 64 kbit/s.
 
-A complete codec for evalkit in one file: a class with `encode` and `decode`, and a family that lists its bitrates.
+A complete codec for evalkit in one file: a class with `encode` and `decode`, and a family that lists its bitrates;
+and a metric, which takes one class.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 
 from evalkit.audio import Wave
 from evalkit.codecs import READY, Availability, Codec, CodecInfo, Codes
+from evalkit.errors import UndefinedScore
+from evalkit.metrics.base import Pair, PairMetric
 
 SAMPLE_RATE = 8_000
 STEPS = 256
@@ -62,3 +66,19 @@ class MulawFamily:
 
 
 FAMILY = MulawFamily()
+
+
+@dataclass(frozen=True)
+class ClippedSamples(PairMetric):
+    """Samples of the decoded audio at full scale or beyond, in percent: 100 |{t : |d[t]| >= 1}| / T, from 0 to 100."""
+
+    def score(self, pair: Pair) -> float:
+        """A finite number, or UndefinedScore with the reason: a failure never becomes a number."""
+        if len(pair.decoded) == 0:
+            raise UndefinedScore("no samples")
+        return float(100 * np.mean(np.abs(pair.decoded) >= 1))
+
+
+CLIPPED = ClippedSamples(
+    name="clipped-samples", label="Clipped", direction="down", unit="%", low=0.0, high=100.0, version="1", decimals=2
+)

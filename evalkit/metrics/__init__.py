@@ -9,5 +9,9 @@ To add one:
 
 `score` returns a finite number or raises `UndefinedScore` with the reason, which becomes the row's reason; a failure
 never becomes a number. Import heavy packages inside `score`: listing metrics must stay cheap. Raise `version` whenever
-the same input could give another value. `si_sdr.py` is a short example, `checks.py` has the checks that many need.
+the same input could give another value. The arrays of a pair may be read-only: change none in place.
+
+`si_sdr.py` is a short example, `checks.py` has the checks that many need, `asr.py` what metrics with a recognizer share
+and `secs.py` those with a speaker model; `networks/` has torch modules for weights that others publish.
+`evalkit.testing.check_metric` says whether the contract is kept.
 """
