@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pandas as pd
 import soundfile
 
 from evalkit.audio import Audio
+from evalkit.errors import AudioError
 from evalkit.results.run import Run
 from evalkit.results.run_directory import REFERENCE_FOLDER, slug
 from evalkit.soundfiles import read
@@ -20,7 +21,7 @@ from .plots import spectrogram
 
 @dataclass(frozen=True)
 class Clip:
-    """One version of an utterance: WAV (16 bit) and a PNG of its mel spectrogram, both as data URIs."""
+    """One version of an utterance: FLAC (16 bit) and a PNG of its mel spectrogram, both as data URIs."""
 
     audio: str
     picture: str
@@ -54,28 +55,38 @@ def choose(rows: pd.DataFrame, metric: str, direction: str, worst: int, chance: 
 
 def examples(
     runs: Sequence[Run], codecs: Sequence[str], chosen: dict[str, str], budget: int
-) -> tuple[list[Example], list[str]]:
-    """Examples for the `chosen` utterances that have audio in `runs`, up to `budget` bytes in all, and the names of
-    those that no longer fitted."""
-    found, left_out = [], []
+) -> tuple[list[Example], list[str], list[str]]:
+    """Examples for the `chosen` utterances that have audio in `runs`, up to `budget` bytes in all; the names of those
+    that no longer fitted; and, for each file that is damaged or cut, which it is and why."""
+    found, left_out, damaged = [], [], []
     for utterance, why in chosen.items():
-        example = Example(utterance, why, dict(_clips(runs, codecs, utterance)))
-        if not set(example.clips) - {REFERENCE_FOLDER}:
+        clips, unreadable = _clips(runs, codecs, utterance)
+        damaged += unreadable
+        if not set(clips) - {REFERENCE_FOLDER}:
             continue
-        budget -= sum(clip.size for clip in example.clips.values())
+        budget -= sum(clip.size for clip in clips.values())
         if budget < 0:
             left_out.append(utterance)
         else:
-            found.append(example)
-    return found, left_out
+            found.append(Example(utterance, why, clips))
+    return found, left_out, damaged
 
 
-def _clips(runs: Sequence[Run], codecs: Sequence[str], utterance: str) -> Iterator[tuple[str, Clip]]:
-    paths = {name: _audio_file(runs, name, utterance) for name in (REFERENCE_FOLDER, *codecs)}
-    audio = {name: read(path) for name, path in paths.items() if path is not None}
-    peak = max((float(np.abs(version.wav).max()) for version in audio.values()), default=0.0)
-    for name, version in audio.items():  # one gain for all, so that they stay comparable
-        yield name, Clip(_wav(Audio(version.wav / max(1.0, peak), version.sample_rate)), _picture(version))
+def _clips(runs: Sequence[Run], codecs: Sequence[str], utterance: str) -> tuple[dict[str, Clip], list[str]]:
+    audio, damaged = {}, []
+    for name in (REFERENCE_FOLDER, *codecs):
+        if (path := _audio_file(runs, name, utterance)) is not None:
+            try:
+                audio[name] = read(path)
+            except AudioError as error:
+                damaged.append(str(error))
+    peak = max((float(np.abs(version.wav).max(initial=0.0)) for version in audio.values()), default=0.0)
+    gain = 1 / max(1.0, peak)  # one for all, so that they stay comparable
+    clips = {
+        name: Clip(_flac(Audio(version.wav * np.float32(gain), version.sample_rate)), _picture(version))
+        for name, version in audio.items()
+    }
+    return clips, damaged
 
 
 def _audio_file(runs: Sequence[Run], folder: str, utterance: str) -> Path | None:
@@ -83,11 +94,12 @@ def _audio_file(runs: Sequence[Run], folder: str, utterance: str) -> Path | None
     return next((path for path in paths if path.is_file()), None)
 
 
-def _wav(audio: Audio) -> str:
-    """WAV, though FLAC is half as large: Chromium's demuxer fails now and then to seek in a FLAC data URI."""
+def _flac(audio: Audio) -> str:
+    """Half as large as WAV. Browsers decode it whole before they play it (page.js): seeking in a stream of it failed in
+    Chromium now and then."""
     out = io.BytesIO()
-    soundfile.write(out, audio.wav, audio.sample_rate, format="WAV", subtype="PCM_16")
-    return _data_uri("audio/wav", out.getvalue())
+    soundfile.write(out, audio.wav, audio.sample_rate, format="FLAC", subtype="PCM_16")
+    return _data_uri("audio/flac", out.getvalue())
 
 
 def _picture(audio: Audio) -> str:

@@ -1,14 +1,14 @@
-"""A run as one HTML file: the table, plots, and players for the worst and some random utterances. It needs no network,
-no server and no other file."""
+"""A run as one HTML file: tables, figures, players for the worst and some random utterances, a blind listening test,
+the rows, failures and provenance. It needs no network, no server and no other file."""
 
 import base64
 import json
-from collections.abc import Iterator, Sequence
-from html import escape
-from importlib.resources import files
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
+from math import isinf, isnan
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from evalkit.errors import UsageError
@@ -17,7 +17,9 @@ from evalkit.results.run import Run
 from evalkit.results.run_directory import REFERENCE_FOLDER
 from evalkit.stats import DEFAULTS, Settings
 
-from .cells import TIE, Cell, Column, Table
+from . import html
+from .cells import Cell, Column, Table
+from .escape import html as escape
 from .listening import Example, choose, examples
 from .plots import all_plots, bitrates, render
 from .table import build_tables, join
@@ -28,6 +30,16 @@ CHANCE = 4
 """Utterances that are shown because chance chose them."""
 BUDGET = 24_000_000
 """Bytes of audio and spectrograms in a page; what exceeds it is left out, and the page says so."""
+VALUES = 2_000_000
+"""Values that the table of rows holds, about 3 bytes each; a page with more does without it."""
+TABS = {
+    "results": "Results",
+    "listen": "Listen",
+    "abx": "Blind test",
+    "rows": "Rows",
+    "failures": "Failures",
+    "provenance": "Provenance",
+}
 
 
 def build_page(
@@ -45,58 +57,52 @@ def build_page(
     if metric is None or metric not in described:
         raise UsageError(f"no run has the metric {metric}. There are: {', '.join(described)}.")
     clips: dict[str, str] = {}
-    sections = []
+    versions: dict[str, dict[str, str]] = {}
+    results, listening = [], []
     for table in build_tables(runs, settings=settings):
         part = rows[(rows["dataset"] == table.title) & (rows["utterance"] != CORPUS)]
-        sections.append(f"<h2>{escape(table.title)}</h2>")
-        sections += [_table(table), *(f"<p>{escape(note)}</p>" for note in table.notes)]
-        sections += _listening(runs, part, metric, described[metric], worst, chance, budget, clips)
-    sections += ["<h2>Plots</h2>", *_plots(runs, settings)]
-    sections += ["<h2>Where the numbers come from</h2>", *map(_provenance, runs)]
+        results += [f"<h2>{escape(table.title)}</h2>", html.table(table)]
+        results += [f"<p>{escape(note)}</p>" for note in table.notes]
+        listening.append(f"<h2>{escape(table.title)}: listen</h2>")
+        listening += _listening(runs, part, metric, described[metric], worst, chance, budget, clips, versions)
+    failed = _failures(rows, described)
+    parts = {
+        "results": [*results, *_plots(runs, settings)],
+        "listen": listening,
+        "abx": list(_blind_test(versions)),
+        "rows": list(_rows(rows, described)),
+        "failures": failed,
+        "provenance": [piece for run in runs for piece in _provenance(run)],
+    }
     title = title or ", ".join(dict.fromkeys(rows["codec"]))
-    return "\n".join(
-        [
-            "<!doctype html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(title)}</title>",
-            f"<style>{_file('page.css')}</style></head><body>",
-            f"<h1>{escape(title)}</h1>",
-            *(f"<p>{_origin(run)}</p>" for run in runs),
-            *sections,
-            '<div id="bar" hidden><span></span>',
-            '<input type="range" min="0" max="100" step="0.1" aria-label="place"></div>',
-            f'<script type="application/json" id="clips">{json.dumps(clips)}</script>',
-            f"<script>{_file('page.js')}</script>",
-            "</body></html>",
-        ]
+    body = [
+        f'<div class="top"><h1>{escape(title)}</h1>',
+        '<button type="button" id="theme" class="plain" title="light or dark">◐</button></div>',
+        *(f"<p>{_origin(run)}</p>" for run in runs),
+        '<div role="tablist" aria-label="parts of this report" hidden>',
+        *(_tab(name) for name in TABS if parts[name]),
+        "</div>",
+        *(
+            f'<section role="tabpanel" id="{name}" aria-labelledby="tab-{name}">{chr(10).join(content)}</section>'
+            for name, content in parts.items()
+            if content
+        ),
+        '<div id="bar" hidden><button type="button">Play</button><button type="button" aria-pressed="false">original'
+        '</button><button type="button" aria-pressed="false"></button><span></span>',
+        '<input type="range" min="0" max="100" step="0.1" value="0" aria-label="place"></div>',
+        html.data("clips", clips),
+    ]
+    return html.document(title, body, ("base.css", "page.css"), ("tables.js", "page.js"))
+
+
+def _tab(name: str) -> str:
+    return (
+        f'<button type="button" role="tab" id="tab-{name}" aria-controls="{name}" aria-selected="false">'
+        f"{TABS[name]}</button>"
     )
 
 
-def _table(table: Table) -> str:
-    heads = "".join(_head(column.head, column.words) for column in table.columns)
-    body = "".join(
-        "<tr>" + "".join(_cell(c, column) for c, column in zip(row, table.columns, strict=True)) + "</tr>\n"
-        for row in table.rows
-    )
-    inner = f"<thead><tr>{heads}</tr></thead><tbody>\n{body}</tbody>"
-    return f'<div class="scroll"><table class="sortable">{inner}</table></div>'
-
-
-def _head(label: str, words: bool) -> str:
-    return f'<th{_words(words)} scope="col"><button type="button">{escape(label)}</button></th>'
-
-
-def _cell(cell: Cell, column: Column) -> str:
-    value = escape(cell.text) if column.words else "" if cell.value is None else repr(float(cell.value))
-    text = f'<span class="best">{escape(cell.text)}</span>' if cell.best else escape(cell.text)
-    text += f' <span class="tie" title="not separable from the best">{TIE}</span>' if cell.tied else ""
-    text += f'<span class="interval">{escape(cell.interval)}</span>' if cell.interval else ""
-    return f'<td{_words(column.words)} data-value="{value}">{text}</td>'
-
-
-def _words(words: bool) -> str:
-    return ' class="words"' if words else ""
+# --- listening ---------------------------------------------------------------------------------------------------
 
 
 def _listening(
@@ -108,12 +114,15 @@ def _listening(
     chance: int,
     budget: int,
     clips: dict[str, str],
+    versions: dict[str, dict[str, str]],
 ) -> Iterator[str]:
-    """Players for one dataset's `rows`; their audio goes into `clips`."""
-    yield "<h3>Listen</h3>"
+    """Players for one dataset's `rows`; their audio goes into `clips`, and its keys by utterance into `versions`."""
     codecs = list(bitrates(rows))
     chosen = choose(rows, metric, about["direction"], worst, chance)
-    found, left_out = examples(runs, codecs, chosen, budget - sum(map(len, clips.values())))
+    found, left_out, damaged = examples(runs, codecs, chosen, budget - sum(map(len, clips.values())))
+    if damaged:
+        yield "<p>Left out, since the file cannot be read:</p><ul>"
+        yield "".join(f"<li>{escape(reason)}</li>" for reason in damaged) + "</ul>"
     if not found:
         yield "<p>No audio was kept with these rows: <code>evalkit run --save-audio</code> keeps it.</p>"
         return
@@ -127,9 +136,8 @@ def _listening(
     if left_out:
         yield f"<p>Left out, since the page would grow too large: {escape(', '.join(left_out))}.</p>"
     scores = rows[rows["metric"] == metric].set_index(["codec", "utterance"])["value"]
-    heads = (
-        _head("Utterance", True) + f'<th scope="col">{REFERENCE_FOLDER}</th>' + "".join(_head(c, False) for c in codecs)
-    )
+    heads = html.head("Utterance", True) + '<th scope="col" class="original">original</th>'
+    heads += "".join(html.head(codec, False) for codec in codecs)
     yield f'<div class="scroll"><table class="sortable listen"><thead><tr>{heads}</tr></thead><tbody>'
     languages = rows.drop_duplicates("utterance").set_index("utterance")["language"]
     for example in found:
@@ -144,32 +152,141 @@ def _listening(
             known = score is not None and not pd.isna(score)
             text = f'<span class="score">{score:.{about["decimals"]}f}</span>' if known else ""
             value = repr(float(score)) if known else ""
-            yield f'<td data-value="{value}">{_player(example, name, clips)}{text}</td>'
+            original = name == REFERENCE_FOLDER
+            kind = ' class="original"' if original else ""
+            label = "original" if original else escape(name)
+            player = _player(example, name, clips, versions)
+            yield f'<td{kind} data-label="{label}" data-value="{value}">{player}{text}</td>'
         yield "</tr>"
     yield "</tbody></table></div>"
 
 
-def _player(example: Example, name: str, clips: dict[str, str]) -> str:
+def _player(example: Example, name: str, clips: dict[str, str], versions: dict[str, dict[str, str]]) -> str:
     clip = example.clips.get(name)
     if clip is None:
         return "–"
+    original = name == REFERENCE_FOLDER
+    shown = "original" if original else name
     key = str(len(clips))
     clips[key] = clip.audio
-    title = escape(f"{name}: {example.utterance}")
+    versions.setdefault(example.utterance, {})[shown] = key
+    what = escape(f"{shown}: {example.utterance}")
+    mark = " data-original" if original else ""
     return (
-        f'<button type="button" class="play" aria-pressed="false" title="{title}" data-clip="{key}" '
-        f'data-utterance="{escape(example.utterance)}"><img alt="mel spectrogram" src="{clip.picture}"></button>'
+        f'<button type="button" class="play" aria-pressed="false" title="{what}" data-clip="{key}"{mark} '
+        f'data-codec="{escape(shown)}" data-utterance="{escape(example.utterance)}">'
+        f'<img alt="mel spectrogram of {what}" src="{clip.picture}"></button>'
     )
 
 
+def _blind_test(versions: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """A/B/X, where there are two versions of anything."""
+    if not any(len(clips) > 1 for clips in versions.values()):
+        return
+    yield f"""<h2>Blind test: A, B and X</h2>
+<p>X is A or B, drawn anew for each trial, and so is the utterance. Listen, then say which it is. Keys: A, B and X play,
+1 and 2 answer. Use headphones.</p>
+<div class="form"><label>A <select data-abx="a"></select></label><label>B <select data-abx="b"></select></label>
+<label>trials <input type="number" data-abx="count" value="10" min="1" max="99"></label>
+<button type="button" class="plain" data-abx="start">Start</button></div>
+<p data-abx="trouble" role="status"></p>
+<div data-abx="panel" hidden><h3 data-abx="trial"></h3>
+<div class="form"><button type="button" class="plain" data-abx="heara">Play A</button>
+<button type="button" class="plain" data-abx="hearb">Play B</button>
+<button type="button" class="plain" data-abx="hearx">Play X</button></div>
+<div class="form"><button type="button" class="plain" data-abx="isa" disabled>X is A</button>
+<button type="button" class="plain" data-abx="isb" disabled>X is B</button></div></div>
+<div data-abx="sheet" hidden><h3>Score sheet</h3><p data-abx="verdict"></p><div class="scroll"><table><thead><tr>
+<th scope="col">trial</th><th scope="col" class="words">utterance</th><th scope="col" class="words">X was</th>
+<th scope="col" class="words">answer</th><th scope="col" class="words"></th></tr></thead>
+<tbody data-abx="trials"></tbody></table></div>
+<p><button type="button" class="plain" data-abx="save">Save as CSV</button></p></div>
+{html.data("versions", versions)}"""
+
+
+# --- figures -----------------------------------------------------------------------------------------------------
+
+
 def _plots(runs: Sequence[Run], settings: Settings) -> Iterator[str]:
-    """A line of figures for each dataset and metric."""
-    for _, group in groupby(all_plots(runs, settings), key=lambda named: named[0].rpartition("-")[0]):
+    """A line of figures for each dataset and metric, rate and quality first."""
+    groups = [
+        (name, list(group))
+        for name, group in groupby(all_plots(runs, settings), key=lambda named: named[0].rpartition("-")[0])
+    ]
+    if groups:
+        yield "<h2>Figures</h2>"
+    for _, group in groups:
         yield '<div class="plots">'
-        for name, figure in group:
-            image = base64.b64encode(render(figure, "svg")).decode()
-            yield f'<figure><img alt="{escape(name)}" src="data:image/svg+xml;base64,{image}"></figure>'
+        for _, figure in group:
+            image = base64.b64encode(render(figure, "svg", transparent=True)).decode()
+            words = escape(str(figure.get_label()))
+            yield f'<figure><img alt="{words}" src="data:image/svg+xml;base64,{image}">'
+            yield f"<figcaption>{escape(str(figure.get_label()).partition(':')[0])}</figcaption></figure>"
         yield "</div>"
+
+
+# --- rows and failures -------------------------------------------------------------------------------------------
+
+
+def _rows(rows: pd.DataFrame, described: Mapping[str, Any]) -> Iterator[str]:
+    """Every row, a line for each codec and utterance, packed; page.js shows them."""
+    if len(rows) > VALUES:
+        yield f"<p>{len(rows):,} rows are too many for a page: they are in rows.parquet of the run.</p>"
+        return
+    keys = ["codec", "dataset", "utterance", "language"]
+    named = rows[rows["utterance"] != CORPUS].assign(language=rows["language"].astype("object").fillna(""))
+    # What failed is null, what was not measured is "".
+    wide = named.assign(value=named["value"].fillna(np.inf)).pivot(index=keys, columns="metric", values="value")
+    metrics = [m for m in described if m in wide] + [m for m in wide if m not in described]
+    lines = wide.reset_index()
+    lines["codec"] = pd.Categorical(lines["codec"], rows["codec"].drop_duplicates())
+    lines = lines.sort_values(["dataset", "codec", "utterance"])
+    words: dict[str, list[str]] = {}
+    packed: list[list[Any]] = []
+    for key in keys:
+        codes, uniques = pd.factorize(lines[key])
+        words[key] = list(map(str, uniques))
+        packed.append(codes.tolist())
+    for metric in metrics:
+        digits = described[metric]["decimals"] + 1 if metric in described else 4
+        values = lines[metric].round(digits)
+        packed.append(["" if isnan(value) else None if isinf(value) else value for value in values.tolist()])
+    names = {metric: described[metric]["label"] for metric in metrics if metric in described}
+    yield """<h2>Rows</h2>
+<div class="form"><label>search <input type="search" data-rows="text"></label>
+<label>codec <select data-rows="codec"><option value="">all</option></select></label>
+<label>dataset <select data-rows="dataset"><option value="">all</option></select></label>
+<label>language <select data-rows="language"><option value="">all</option></select></label>
+<label><input type="checkbox" data-rows="failed"> without a value</label></div>
+<div class="form"><button type="button" class="plain" id="before">Before</button>
+<span id="rowcount" role="status"></span> <button type="button" class="plain" id="after">Next</button></div>
+<div class="scroll" id="rowtable">These need a script.</div>"""
+    yield html.packed("rowdata", {"names": names, "words": words, "metrics": metrics, "lines": packed})
+
+
+def _failures(rows: pd.DataFrame, described: Mapping[str, Any]) -> list[str]:
+    """What has no value, and why, for each codec and metric; nothing is left out."""
+    failed = rows[rows["value"].isna()]
+    heads = ("codec", "metric", "reason", "n", "utterances")
+    columns = tuple(Column(name, name, words=name != "n") for name in heads)
+    lines = []
+    for (codec, metric, reason), part in failed.groupby(["codec", "metric", "reason"], sort=False, dropna=False):
+        names = ["the whole dataset" if name == CORPUS else str(name) for name in part["utterance"]]
+        some = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        label = described[metric]["label"] if metric in described else str(metric)
+        n = Cell(str(len(part)), len(part))
+        lines.append((Cell(str(codec)), Cell(label), Cell(str(reason)), n, Cell(some)))
+    if not lines:
+        return ["<h2>Failures</h2>", "<p>Every row has a value.</p>"]
+    return [
+        "<h2>Failures</h2>",
+        f"<p>{len(failed):,} of {len(rows):,} rows have no value. No failure becomes a number: "
+        "means are over the rest.</p>",
+        html.table(Table("", columns, tuple(lines))),
+    ]
+
+
+# --- provenance --------------------------------------------------------------------------------------------------
 
 
 def _origin(run: Run) -> str:
@@ -185,10 +302,38 @@ def _origin(run: Run) -> str:
     return escape("; ".join(words))
 
 
-def _provenance(run: Run) -> str:
-    text = json.dumps(run.provenance.to_json(), indent=2, ensure_ascii=False)
-    return f"<details><summary>{escape(run.path.name)}: run.json</summary><pre>{escape(text)}</pre></details>"
+def _provenance(run: Run) -> Iterator[str]:
+    """Where the run's numbers come from: what matters most as tables, then all of it."""
+    about = run.provenance.to_json()
+    yield f"<h2>{escape(run.path.name)}</h2>"
+    dataset = about.get("dataset", {})
+    facts = {
+        "command": " ".join(map(str, about.get("command", ()))),
+        "dataset": dataset.get("name"), "its identity": dataset.get("revision"), "its license": dataset.get("license"),
+        "device": about.get("device"), "seed": about.get("seed"), "processor": about.get("processor"),
+        "platform": about.get("platform"), "Python": about.get("python"), "state": about.get("state"),
+    }  # fmt: skip
+    yield _facts(("", ""), [(name, str(value)) for name, value in facts.items() if value not in (None, "")])
+    codecs = about.get("codecs", {})
+    if codecs:
+        yield "<h3>Codecs</h3>"
+        yield _facts(("codec", "what it is"), [(name, _flat(what)) for name, what in codecs.items()])
+    yield "<h3>Metrics</h3>"
+    yield _facts(("metric", "what it is"), [(name, _flat(what)) for name, what in about.get("metrics", {}).items()])
+    text = json.dumps(about, indent=2, ensure_ascii=False)
+    shown = "\n".join(map(escape, text.split("\n")))
+    yield f"<details><summary>run.json</summary><pre>{shown}</pre></details>"
 
 
-def _file(name: str) -> str:
-    return files("evalkit.reports").joinpath(name).read_text(encoding="utf-8")
+def _facts(heads: tuple[str, str], lines: Sequence[tuple[str, str]]) -> str:
+    columns = tuple(Column(name, name, words=True) for name in heads)
+    return html.table(Table("", columns, tuple((Cell(name), Cell(value)) for name, value in lines)))
+
+
+def _flat(what: Any) -> str:
+    """Nested values in one line: `sample_rate 24000, weights_sha256 model.pt 1f…`."""
+    if isinstance(what, Mapping):
+        return ", ".join(f"{key} {_flat(value)}" for key, value in what.items() if value not in (None, "", [], {}))
+    if isinstance(what, list):
+        return " ".join(map(str, what))
+    return str(what)

@@ -1,10 +1,13 @@
-"""Pictures of runs: quality over bitrate with intervals, means by language, distributions of scores, spectrograms.
+"""Figures of runs: quality over bitrate with intervals, means by language, distributions of scores, spectrograms.
 
-Each function makes a matplotlib Figure from rows; `save_plots` writes them all as files, the same bytes every time.
+Each function makes a matplotlib Figure from rows, sized for one or both columns of a paper and without a title, since a
+paper has captions; `save_plots` writes them all as files, the same bytes every time. What a figure shows, in words, is
+its label (`figure.get_label()`).
 """
 
 import io
 from collections.abc import Iterator, Sequence
+from math import ceil, floor, log10
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +21,24 @@ from evalkit.results.rows import CORPUS
 from evalkit.results.run import Run
 from evalkit.stats import DEFAULTS, Settings, summarize
 
+from . import escape
 from .table import ARROWS, join
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+SIZES = {"one": 3.4, "two": 7.0}
+"""Inches that one column, and both, of a paper's page are wide."""
+HEIGHT = 2.5
+"""Inches of a figure over an axis of numbers."""
+
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F3C8D", "#555555")
 """Okabe and Ito's colours, told apart by colour-blind readers; one for each family of codecs."""
+MARKERS = "osD^vPX*"
+"""One for each family: colours alone do not survive a grey print."""
+MANY = 2000
+"""Dots beyond which a vector drawing holds them as an image."""
 
 _UNSIGNED: Any = {"Software": None}
 """PNG metadata without the version of matplotlib, which would make equal pictures differ."""
@@ -35,27 +48,55 @@ _STYLE: Any = {
     "axes.axisbelow": True,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "font.size": 9,
+    "axes.linewidth": 0.6,
+    "font.size": 8,
     "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
+    "grid.linewidth": 0.5,
+    "legend.fontsize": 7,
+    "lines.linewidth": 1.0,
     "svg.hashsalt": "evalkit",
+    # TrueType: publishers refuse the Type 3 fonts that are matplotlib's default.
+    "pdf.fonttype": 42,
+    "ps.fonttype": 42,
 }
 
 
-def save_plots(runs: Sequence[Run], folder: Path, suffix: str = "svg", settings: Settings = DEFAULTS) -> list[Path]:
-    """Write every plot of `runs` into `folder` as svg, png or pdf; the files that were written."""
+def save_plots(
+    runs: Sequence[Run],
+    folder: Path,
+    suffix: str = "svg",
+    settings: Settings = DEFAULTS,
+    size: str = "one",
+    title: bool = False,
+) -> list[Path]:
+    """Write every figure of `runs`.
+
+    Args:
+        runs: What to draw.
+        folder: Where to, made where it is not there.
+        suffix: svg, png or pdf.
+        settings: How means and intervals are computed.
+        size: A key of SIZES.
+        title: Whether each figure says above it what it shows.
+
+    Returns:
+        The files that were written, rate and quality of the first metric first.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, figure in all_plots(runs, settings):
+    for name, figure in all_plots(runs, settings, size):
+        if title:
+            figure.suptitle(escape.plot(str(figure.get_label()).partition(":")[0]), fontsize=8)
         path = folder / f"{name}.{suffix}"
         path.write_bytes(render(figure, suffix))
         written.append(path)
     return written
 
 
-def all_plots(runs: Sequence[Run], settings: Settings = DEFAULTS) -> Iterator[tuple[str, "Figure"]]:
+def all_plots(runs: Sequence[Run], settings: Settings = DEFAULTS, size: str = "one") -> Iterator[tuple[str, "Figure"]]:
     """(file name without suffix, figure) for each dataset and metric with a better end."""
     rows, described = join(runs)
+    width = SIZES[size]
     for dataset, part in rows.groupby("dataset", sort=False):
         rated = bitrates(part)
         part = part[part["utterance"] != CORPUS].dropna(subset="value")
@@ -63,19 +104,20 @@ def all_plots(runs: Sequence[Run], settings: Settings = DEFAULTS) -> Iterator[tu
             values = part[part["metric"] == metric]
             if about["direction"] == "none" or values.empty:
                 continue
-            stem = "".join(c if c.isalnum() or c in "-." else "_" for c in f"{dataset}-{metric}")
-            yield f"{stem}-rate", rate_quality(values, rated, about, settings)
+            stem = escape.file_name(f"{dataset}-{metric}")
+            yield f"{stem}-rate", rate_quality(values, rated, about, settings, width)
             if values["language"].nunique() > 1:
-                yield f"{stem}-languages", by_language(values, rated, about, settings)
-            yield f"{stem}-distribution", distributions(values, rated, about)
+                yield f"{stem}-languages", by_language(values, rated, about, settings, width)
+            yield f"{stem}-distribution", distributions(values, rated, about, width)
 
 
 def bitrates(rows: pd.DataFrame) -> dict[str, float]:
-    """kbit/s of each codec, lowest first: as measured over the dataset, else the mean of what was declared."""
+    """kbit/s of each codec, in the order of the rows, which is that of every table and figure: as measured over the
+    dataset, else the mean of what was declared."""
     means = rows[rows["utterance"] != CORPUS].groupby("codec")["bitrate_kbps"].mean()
     measured = rows[(rows["metric"] == "bitrate") & (rows["utterance"] == CORPUS)].set_index("codec")["value"] / 1000
     found = measured.dropna().combine_first(means)
-    return {str(codec): float(found.get(codec, np.nan)) for codec in found.sort_values(na_position="last").index}
+    return {str(codec): float(found.get(codec, np.nan)) for codec in rows["codec"].drop_duplicates()}
 
 
 def family(codec: str) -> str:
@@ -83,85 +125,183 @@ def family(codec: str) -> str:
     return codec.partition("@")[0]
 
 
-def colours(codecs: Sequence[str]) -> dict[str, str]:
+def looks(codecs: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each codec, its family's."""
     families = sorted({family(codec) for codec in codecs})
-    return {codec: PALETTE[families.index(family(codec)) % len(PALETTE)] for codec in codecs}
+    places = {codec: families.index(family(codec)) for codec in codecs}
+    return {codec: (PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]) for codec, i in places.items()}
 
 
-def rate_quality(rows: pd.DataFrame, rated: dict[str, float], about: dict[str, Any], settings: Settings) -> "Figure":
+def rate_quality(
+    rows: pd.DataFrame, rated: dict[str, float], about: dict[str, Any], settings: Settings, width: float = SIZES["one"]
+) -> "Figure":
     """Mean with its interval over kbit/s; codecs without a bitrate are left out, those that share one stand apart."""
-    from matplotlib.patheffects import withStroke
-
-    figure, axes = _figure(6.4, 4.2)
+    figure, axes = _figure(width, HEIGHT)
     summary = summarize(rows, settings).set_index("codec")
     shown = [codec for codec in rated if codec in summary.index and not np.isnan(rated[codec])]
-    shades = colours(shown)
-    for position, codec in enumerate(shown):
+    look = looks(shown)
+    points: dict[str, tuple[float, float]] = {}
+    bars = []
+    for codec in shown:
         twins = [other for other in shown if round(rated[other], 2) == round(rated[codec], 2)]
         x = rated[codec] * 1.018 ** (twins.index(codec) - (len(twins) - 1) / 2)
         line = summary.loc[codec]
         errors = np.nan_to_num([[line["mean"] - line["ci_low"]], [line["ci_high"] - line["mean"]]])
-        axes.errorbar(x, line["mean"], yerr=errors, fmt="o", color=shades[codec], capsize=3, markersize=5)
-        axes.annotate(
-            codec, (x, line["mean"]), xytext=(6, 5 if position % 2 else -10), textcoords="offset points", fontsize=7,
-            color=shades[codec], path_effects=[withStroke(linewidth=2.5, foreground="white")], zorder=5,
-        )  # fmt: skip
+        colour, marker = look[codec]
+        axes.errorbar(x, line["mean"], yerr=errors, fmt=marker, color=colour, capsize=2, markersize=4, elinewidth=0.8)
+        points[codec] = (x, float(line["mean"]))
+        bars.append((x, *np.nan_to_num([line["ci_low"], line["ci_high"]], nan=line["mean"])))
     axes.set_xscale("log")
-    ticks = sorted({round(rated[codec], 2) for codec in shown})
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], rotation=45, ha="right")
+    rates = [x for x, _ in points.values()]
+    if rates:
+        ticks = _ticks(min(rates), max(rates))
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
-    axes.margins(x=0.14)
-    axes.set_xlabel("kbit/s (logarithmic)")
+    axes.margins(x=0.12, y=0.12)
+    axes.set_xlabel("bitrate (kbit/s)")
     axes.set_ylabel(_label(about))
-    axes.set_title(f"{about['label']} over bitrate, mean and {settings.level:.0%} interval", fontsize=9, loc="left")
+    _name_points(figure, axes, points, bars, {codec: look[codec][0] for codec in shown})
+    digits = about["decimals"]
+    found = "; ".join(f"{codec} {y:.{digits}f} at {rated[codec]:.3g} kbit/s" for codec, (_, y) in points.items())
+    figure.set_label(f"{about['label']} over bitrate, mean and {settings.level:.0%} interval: {found}")
     return figure
 
 
-def by_language(rows: pd.DataFrame, rated: dict[str, float], about: dict[str, Any], settings: Settings) -> "Figure":
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers between `low` and `high`, for a logarithmic axis."""
+    decades = range(floor(log10(low)) - 1, ceil(log10(high)) + 1)
+    for steps in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 6, 8), (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9)):
+        found = [round(step * 10.0**decade, 6) for decade in decades for step in steps]
+        inside = [tick for tick in found if low * 0.95 <= tick <= high * 1.05]
+        if len(inside) >= 3:
+            return inside
+    return [round(low, 3), round(high, 3)] if high > low * 1.05 else [round(low, 3)]
+
+
+def _name_points(
+    figure: "Figure",
+    axes: "Axes",
+    points: dict[str, tuple[float, float]],
+    bars: Sequence[tuple[float, float, float]],
+    colours: dict[str, str],
+) -> None:
+    """Write each codec's name beside its point, where it covers neither names nor points nor `bars` (x, low, high)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.patheffects import withStroke
+    from matplotlib.transforms import Bbox
+
+    canvas = FigureCanvasAgg(figure)
+    figure.draw_without_rendering()  # sets the scales that positions depend on
+    half = 3 * figure.dpi / 72  # of a marker
+    taken = []
+    for x, low, high in bars:
+        (left, below), (right, above) = axes.transData.transform([(x, low), (x, high)])
+        taken.append(Bbox([[left - half, below - half], [right + half, above + half]]))
+    frame = axes.get_window_extent(canvas.get_renderer())
+    for codec, (x, y) in points.items():
+        text = axes.annotate(
+            escape.plot(codec), (x, y), xytext=(0, 0), textcoords="offset points", fontsize=6, color=colours[codec],
+            path_effects=[withStroke(linewidth=2, foreground="white")], zorder=5, annotation_clip=False,
+        )  # fmt: skip
+        text.set_in_layout(False)
+        found = []
+        for distance in (5, 9, 14, 20, 28):
+            for dx, dy, align in ((1, 0.4, "left"), (1, -0.4, "left"), (-1, 0.4, "right"), (-1, -0.4, "right"),
+                                  (0, 1, "center"), (0, -1, "center")):  # fmt: skip
+                text.set_position((dx * distance, dy * distance))
+                text.set(ha=align, va="center")
+                box = text.get_window_extent(canvas.get_renderer())
+                outside = max(0.0, frame.x0 - box.x0) + max(0.0, box.x1 - frame.x1)
+                outside += max(0.0, frame.y0 - box.y0) + max(0.0, box.y1 - frame.y1)
+                covered = sum(_shared(box, other) for other in taken)
+                found.append((covered + outside * box.height, distance, dx, dy, align, box))
+        _, distance, dx, dy, align, box = min(found, key=lambda one: (round(one[0]), one[1]))
+        text.set_position((dx * distance, dy * distance))
+        text.set(ha=align)
+        taken.append(box)
+        if distance > 9:  # far from its point: a line says whose name it is
+            axes.annotate(
+                "", (x, y), xytext=(dx * distance, dy * distance), textcoords="offset points",
+                arrowprops={"arrowstyle": "-", "color": colours[codec], "linewidth": 0.4},
+            ).set_in_layout(False)  # fmt: skip
+
+
+def _shared(one: Any, other: Any) -> float:
+    """Area that two boxes share."""
+    width = min(one.x1, other.x1) - max(one.x0, other.x0)
+    height = min(one.y1, other.y1) - max(one.y0, other.y0)
+    return max(0.0, width) * max(0.0, height)
+
+
+def by_language(
+    rows: pd.DataFrame, rated: dict[str, float], about: dict[str, Any], settings: Settings, width: float = SIZES["one"]
+) -> "Figure":
     """A group of bars for each language, a bar for each codec, with intervals where there are enough utterances."""
     codecs = [codec for codec in rated if codec in set(rows["codec"])]
     languages = sorted(rows["language"].dropna().unique())
     summary = summarize(rows.assign(dataset=rows["language"]), settings).set_index(["codec", "dataset"])
-    figure, axes = _figure(max(6.4, 0.09 * len(languages) * (len(codecs) + 2)), 3.8)
-    width = 0.85 / len(codecs)
-    shades = colours(codecs)
+    below = ceil(len(codecs) / max(1, floor(width / 1.6)))
+    figure, axes = _figure(width, HEIGHT + 0.16 * below)
+    bar = 0.85 / len(codecs)
+    look = looks(codecs)
+    bars = []
     for position, codec in enumerate(codecs):
         line = summary.loc[codec].reindex(languages)
         errors = np.abs(line[["ci_low", "ci_high"]].to_numpy(float).T - line["mean"].to_numpy(float))
         members = [c for c in codecs if family(c) == family(codec)]
-        axes.bar(
-            np.arange(len(languages)) + (position - (len(codecs) - 1) / 2) * width, line["mean"], width * 0.92,
-            yerr=np.nan_to_num(errors), label=codec, color=shades[codec],
-            alpha=1 - 0.6 * members.index(codec) / max(1, len(members)), error_kw={"elinewidth": 0.8},
-        )  # fmt: skip
+        bars.append(axes.bar(
+            np.arange(len(languages)) + (position - (len(codecs) - 1) / 2) * bar, line["mean"], bar * 0.92,
+            yerr=np.nan_to_num(errors), color=look[codec][0], error_kw={"elinewidth": 0.6},
+            alpha=1 - 0.6 * members.index(codec) / max(1, len(members)),
+        ))  # fmt: skip
     counts = rows.groupby("language")["utterance"].nunique()
-    axes.set_xticks(range(len(languages)), [f"{language}\nn = {counts[language]}" for language in languages])
+    names = [f"{escape.plot(language)}\nn = {counts[language]}" for language in languages]
+    axes.set_xticks(range(len(languages)), names)
     axes.grid(visible=False, axis="x")
     axes.set_ylabel(_label(about))
-    axes.set_title(f"{about['label']} by language", fontsize=9, loc="left")
-    axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    columns = ceil(len(codecs) / below)
+    handles: Any = bars
+    legend = figure.legend(
+        handles, [" "] * len(bars), loc="outside lower center", ncols=columns, frameon=False, fontsize=7,
+        handlelength=1.2,
+    )  # fmt: skip
+    for text, codec in zip(legend.get_texts(), codecs, strict=True):  # by hand: a label that begins with _ is left out
+        text.set_text(escape.plot(codec))
+    digits = about["decimals"]
+    means = summary["mean"]
+    found = "; ".join(
+        f"{codec} " + ", ".join(f"{lang} {means.get((codec, lang), np.nan):.{digits}f}" for lang in languages)
+        for codec in codecs
+    )
+    figure.set_label(f"{about['label']} by language, mean and {settings.level:.0%} interval: {found}")
     return figure
 
 
-def distributions(rows: pd.DataFrame, rated: dict[str, float], about: dict[str, Any]) -> "Figure":
+def distributions(
+    rows: pd.DataFrame, rated: dict[str, float], about: dict[str, Any], width: float = SIZES["one"]
+) -> "Figure":
     """Every utterance as a dot, with the quartiles as a box, for each codec."""
-    codecs = [codec for codec in rated if codec in set(rows["codec"])][::-1]
-    figure, axes = _figure(6.4, 0.8 + 0.34 * len(codecs))
-    shades = colours(codecs)
+    codecs = [codec for codec in rated if codec in set(rows["codec"])]
+    figure, axes = _figure(width, 0.6 + 0.24 * len(codecs))
+    look = looks(codecs)
     rng = np.random.default_rng(0)
+    medians = []
     for position, codec in enumerate(codecs):
         values = rows.loc[rows["codec"] == codec, "value"].to_numpy()
         axes.scatter(
-            values, position + rng.uniform(-0.2, 0.2, len(values)), s=6, color=shades[codec], alpha=0.5, linewidths=0
-        )
+            values, position + rng.uniform(-0.2, 0.2, len(values)), s=3, color=look[codec][0], alpha=0.5, linewidths=0,
+            rasterized=len(rows) > MANY,
+        )  # fmt: skip
         axes.boxplot(
             values, positions=[position], orientation="horizontal", widths=0.55, showfliers=False,
-            medianprops={"color": "#222222"}, boxprops={"linewidth": 0.8}, whiskerprops={"linewidth": 0.8},
+            medianprops={"color": "#222222"}, boxprops={"linewidth": 0.7}, whiskerprops={"linewidth": 0.7},
         )  # fmt: skip
-    axes.set_yticks(range(len(codecs)), codecs)
+        medians.append(f"{codec} {np.median(values):.{about['decimals']}f}")
+    axes.set_yticks(range(len(codecs)), list(map(escape.plot, codecs)))
+    axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.set_xlabel(_label(about))
-    axes.set_title(f"{about['label']}, each utterance a dot", fontsize=9, loc="left")
+    figure.set_label(f"{about['label']} of each utterance, medians: {'; '.join(medians)}")
     return figure
 
 
@@ -180,14 +320,16 @@ def spectrogram(audio: Audio, columns: int = 240, bands: int = 64) -> bytes:
     return out.getvalue()
 
 
-def render(figure: "Figure", suffix: str) -> bytes:
-    """`figure` as a file's content, without a date in it."""
+def render(figure: "Figure", suffix: str, transparent: bool = False) -> bytes:
+    """`figure` as a file's content, without a date in it; `transparent` leaves the paper to whoever shows it."""
     import matplotlib
 
     out = io.BytesIO()
     dateless: Any = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(suffix, _UNSIGNED)
     with matplotlib.rc_context(_STYLE):
-        figure.savefig(out, format=suffix, dpi=150, metadata=dateless, bbox_inches="tight")
+        figure.savefig(
+            out, format=suffix, dpi=200, metadata=dateless, transparent=transparent,
+        )  # fmt: skip
     return out.getvalue()
 
 
@@ -203,4 +345,4 @@ def _figure(width: float, height: float) -> tuple["Figure", "Axes"]:
 
 def _label(about: dict[str, Any]) -> str:
     unit = f" ({about['unit']})" if about.get("unit") else ""
-    return f"{about['label']} {ARROWS[about['direction']]}{unit}".strip()
+    return escape.plot(f"{about['label']} {ARROWS[about['direction']]}{unit}".strip())

@@ -41,7 +41,7 @@ REPORT_EXAMPLES = """examples:
 """
 
 PLOT_EXAMPLES = """examples:
-  evalkit plot runs/first --output plots/ --format pdf
+  evalkit plot runs/first --output plots/ --format pdf --size two
 """
 
 GATE_EXAMPLES = """examples:
@@ -184,12 +184,14 @@ def report(args: argparse.Namespace) -> int:
 
 
 def _add_plot(commands: Any) -> None:
-    command = add_command(
-        commands, "plot", plot, "pictures of runs: rate and quality, languages, scores", PLOT_EXAMPLES
-    )
+    command = add_command(commands, "plot", plot, "figures of runs: rate and quality, languages, scores", PLOT_EXAMPLES)
     command.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     command.add_argument("--output", "-o", type=Path, required=True, metavar="DIR")
     command.add_argument("--format", default="svg", choices=["svg", "png", "pdf"])
+    command.add_argument(
+        "--size", default="one", choices=["one", "two"], help="columns of a paper's page; default: %(default)s"
+    )
+    command.add_argument("--title", action="store_true", help="say above each figure what it shows")
     add_statistics(command)
 
 
@@ -197,7 +199,8 @@ def plot(args: argparse.Namespace) -> int:
     from evalkit.reports.plots import save_plots
     from evalkit.results.run import read_run
 
-    for path in save_plots([read_run(path) for path in args.runs], args.output, args.format, settings(args)):
+    runs = [read_run(path) for path in args.runs]
+    for path in save_plots(runs, args.output, args.format, settings(args), args.size, args.title):
         print(path)
     return 0
 

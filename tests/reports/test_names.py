@@ -3,8 +3,11 @@
 import csv
 import io
 import re
+import tempfile
+import warnings
 from collections.abc import Callable
 from html.parser import HTMLParser
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -13,8 +16,12 @@ from rich.console import Console
 from evalkit.reports import escape, gate_text
 from evalkit.reports.cells import Cell, Column, Table
 from evalkit.reports.gate import Gate, Verdict
+from evalkit.reports.plots import all_plots, save_plots
 from evalkit.reports.render import FORMATS
 from evalkit.reports.terminal import rich_table
+from evalkit.results.rows import Row, to_frame
+from evalkit.results.run import Run
+from evalkit.stats import Settings
 from evalkit.streams import visible
 
 NASTY = (
@@ -124,6 +131,32 @@ def check_file_names() -> None:
     )
 
 
+def nasty_run() -> Run:
+    """A run in memory whose codecs, utterances, dataset and languages have the nasty names that a file can hold."""
+    names = [name for name in NASTY if name.strip() and "\udcff" not in name]
+    rows = [
+        Row(name, "[/x] $d$", other, "pesq", 1.0 + i / 10 + j, bitrate_kbps=1.0 + i / 9, language="$l$" if j else "<b>")
+        for i, name in enumerate(names)
+        for j, other in enumerate(names[:2])
+    ]
+    about = {"label": "$\\frac$ [/x]", "direction": "up", "unit": "<u>", "version": "1", "decimals": 2}
+    provenance = {"metrics": {"pesq": about}, "state": "finished", "dataset": {"name": "<i>"}, "notes": ["$ <n>"]}
+    return Run(Path("run"), to_frame(rows, names), provenance)
+
+
+def check_plots() -> None:
+    run = nasty_run()
+    hard = [name for name in run.rows["codec"].unique() if set("$\\_[<中") & set(name)]
+    run = Run(run.path, run.rows[run.rows["codec"].isin(hard)], run.provenance)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # no font has all letters
+        for suffix in ("svg", "png", "pdf"):
+            assert len(save_plots([run], Path(folder), suffix, Settings(interval="none"), title=True)) == 3
+        figures = dict(all_plots([run], Settings(interval="none")))
+    (legend,) = figures[f"{escape.file_name('[/x] $d$-pesq')}-languages"].legends
+    assert [text.get_text() for text in legend.get_texts()] == list(map(escape.plot, hard))
+
+
 class _Text(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
@@ -149,7 +182,7 @@ def check_html() -> None:
 @pytest.mark.parametrize(
     "check",
     [check_terminal, check_gate_text, check_markdown, check_csv, check_latex, check_junit, check_annotations,
-     check_file_names, check_html],
+     check_file_names, check_html, check_plots],
 )  # fmt: skip
 def test_names_stay_names(check: Callable[[], None]) -> None:
     check()
