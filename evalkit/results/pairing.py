@@ -60,18 +60,31 @@ TOP_BAND = 30
 """Bands above 7.5 kHz are the resampler's."""
 TINY = 1e-20
 
-# What is found.
-STRONG = 0.6
-INVERTED = 0.75
+# What is found. The numbers are of the pairs above, unless they say otherwise.
+STRONG = 0.75
+"""Waveform correlation, of either sign, from which on lag and polarity are read off the waveforms. NanoCodec, which
+keeps no polarity, reaches -0.70 over a whole utterance, and its lags are wrong by up to 5.6 ms below 0.65. Above,
+no pair is off by more than 0.5 ms."""
 LATE_MS = 4.0
+"""Where the waveforms agree. A copy late by 4 ms loses 0.07 of ESTOI, by 2 ms 0.02, which is a codec's delay."""
 LATE_BY_ENVELOPE_MS = 10.0
+"""Where they do not. Envelopes were off by 6.5 ms once (Codec 2 at 700 bit/s), else by less than 4 ms."""
 SAME_UTTERANCE = 0.55
+"""Envelope correlation. Codec 2 at 700 bit/s goes down to 0.67, everything else to 0.72; other utterances, of the same
+speaker or another, up to 0.50, 0.33 but for one in a hundred."""
 GAIN_DB = 5.0
+"""Codec 2 at 700 bit/s goes down to -4.7 dB, everything else that does not set a level of its own from -3.7 to 2.4."""
 CLIPPED = 0.001
+"""No reference exceeds 0.00001. What neural codecs cut off at full scale begins at 0.0003, from loud originals."""
 FULL_SCALE = 1.5
+"""What a codec adds to full-scale audio stays below."""
 SILENT_PEAK = 2.0**-12
+"""Eight steps of int16: dither."""
 PRESENT_DB, LOST_DB = -50.0, 15.0
+"""The weakest band below 7 kHz that any reference has, beside its strongest, is 47 dB down. Codecs that code it keep it
+within 14 dB; those that do not lose 20 dB and more."""
 NARROWER = 0.8
+"""Of the reference's bandwidth. Codecs at 16 kHz and above stay above 0.95; those at 8 kHz below 0.75."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +99,7 @@ class Pairing:
     polarity: int
     """-1 where the waveforms agree with opposite signs, else 1."""
     gain_db: float | None
-    """Mean magnitude of the decoded side over the reference's, 125 Hz to 3.4 kHz."""
+    """Mean magnitude of the decoded side over the reference's, 0.3 to 3.4 kHz."""
     correlation: float | None
     """Of the waveforms at their lag, -1 to 1."""
     envelope_correlation: float | None
@@ -200,7 +213,7 @@ def check_pair(reference: Wave, decoded: Wave, peak: float | None = None, clippe
     lag = waveform_lag if abs(correlation) >= STRONG else lag
     return Pairing(
         lag_ms=round(1000 * lag / SCORE_RATE, 2) + 0.0,
-        polarity=-1 if correlation <= -INVERTED else 1,
+        polarity=-1 if correlation <= -STRONG else 1,
         gain_db=round(gain, 2) + 0.0,
         correlation=round(correlation, 4),
         envelope_correlation=round(likeness, 4),
@@ -251,7 +264,8 @@ def _compare_envelopes(reference: Array, decoded: Array) -> tuple[float, float, 
     cross = (np.conj(scipy.fft.rfft(a, size, axis=1)) * scipy.fft.rfft(b, size, axis=1)).sum(axis=(0, 2))
     frame, lag = _highest(scipy.fft.irfft(cross, size), limit)
     a, b = (_centred(x - np.float32(SHARED) * x.mean(axis=2, keepdims=True)) for x in _overlap(a, b, frame))
-    before, after = (np.sqrt(x.sum(axis=2)).mean(dtype=np.float64) + TINY for x in _overlap(reference, decoded, frame))
+    above_hum = (x[..., 1:].sum(axis=2) for x in _overlap(reference, decoded, frame))
+    before, after = (np.sqrt(x).mean(dtype=np.float64) + TINY for x in above_hum)
     return lag * HOP, _cosine(a, b), float(20 * np.log10(after / before))
 
 
