@@ -19,9 +19,7 @@ def test_a_file_of_an_earlier_version_is_read() -> None:
     about = Provenance.from_json(OLD)
     assert about.codecs["opus@6k"].causal and about.codecs["opus@6k"].details == {"av": "13"}
     assert about.codecs["ts3@0.85k (rendered)"].declared_bitrate == 850 and about.metrics["si-sdr"].ranks
-    assert about.dataset == DatasetInfo("builtin", "r", "CC0", 2, "i", selection={"limit": 2}) and about.notes == (
-        "one",
-    )
+    assert about.dataset == DatasetInfo("set", "r", "CC0", 2, "i", selection={"limit": 2}) and about.notes == ("one",)
     assert about["state"] == "finished" and about.get("shard") is None and about.get("git", "x") == "x"
 
 
