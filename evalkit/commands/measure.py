@@ -3,10 +3,9 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.commands.options import add_command, add_max_failed, positive, words
+from evalkit.commands.options import add_command, add_max_failed, file_path, positive, words
 
 if TYPE_CHECKING:
     from evalkit.commands.progress import Progress
@@ -16,7 +15,9 @@ RUN_EXAMPLES = """examples:
   evalkit run --codec nanocodec --bitrate 1.1k
   evalkit run --codec opus@6k --codec opus@12k --metrics pesq-wb,estoi --limit 4
   evalkit run --codec codec2 --bitrate 1.2k --save-audio --output runs/codec2
-  evalkit run --suite paper-high --output runs/high            a run for each of its datasets, in runs/high/
+  evalkit run --codec old=nanocodec@1.1k --codec new=nanocodec@1.1k --weights new=w.safetensors
+  evalkit run --codec ./mycodec.py:MyCodec --metrics pesq-wb
+  evalkit run --suite paper-high --output runs/high            one run per dataset, in runs/high/
   evalkit run --codec mimi --dataset mls:/data/mls --per-language 200 --metrics paper,available
   evalkit run --codec mimi --dataset daps:/data/daps,version=cleanraw,speakers=f10+m10
 
@@ -59,7 +60,9 @@ def add(commands: Any) -> None:
 def _add_run(commands: Any) -> None:
     command = add_command(commands, "run", run, "run codecs over a dataset and score what comes out", run_examples)
     what = command.add_mutually_exclusive_group(required=True)
-    what.add_argument("--codec", action="append", metavar="NAME[@RATE]", help="repeatable")
+    what.add_argument(
+        "--codec", action="append", metavar="NAME[@RATE]", help="or FILE.py:NAME; repeatable; see `evalkit list codecs`"
+    )
     what.add_argument("--suite", metavar="NAME", help="a comparison of the paper: paper-high, paper-mid, …")
     command.add_argument("--bitrate", metavar="RATE", help="for every --codec without a rate: 1.1k, 6k, …")
     command.add_argument(
@@ -77,7 +80,9 @@ def _add_run(commands: Any) -> None:
     command.add_argument(
         "--per-language", type=positive, metavar="N", help="N utterances of each language, drawn with --seed"
     )
-    command.add_argument("--ids", type=Path, metavar="FILE", help="the utterances whose ids FILE lists, one per line")
+    command.add_argument(
+        "--ids", type=file_path, metavar="FILE", help="the utterances whose ids FILE lists, one per line"
+    )
     command.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     command.add_argument("--save-audio", action="store_true", help="keep the decoded audio in OUTPUT/audio")
     _add_common(command)
@@ -123,9 +128,11 @@ def _run_suite(args: argparse.Namespace) -> int:
 
 def _add_score(commands: Any) -> None:
     command = add_command(commands, "score", score, "score audio that was decoded elsewhere", SCORE_EXAMPLES)
-    command.add_argument("--reference", type=Path, metavar="DIR", help="originals: a folder, or a Kaldi list *.scp")
+    command.add_argument(
+        "--reference", type=file_path, metavar="DIR", help="originals: a folder, or a Kaldi list *.scp"
+    )
     command.add_argument("--decoded", action="append", metavar="[NAME=]DIR", help="repeatable: a system each")
-    command.add_argument("--manifest", type=Path, metavar="FILE.csv")
+    command.add_argument("--manifest", type=file_path, metavar="FILE.csv")
     command.add_argument(
         "--match", metavar="PATTERN", help="how a decoded file is named after its reference: {name}_dec"
     )
@@ -147,8 +154,8 @@ def score(args: argparse.Namespace) -> int:
 
 def _add_merge(commands: Any) -> None:
     command = add_command(commands, "merge", merge, "join the shards of one run", MERGE_EXAMPLES)
-    command.add_argument("runs", nargs="+", type=Path, metavar="RUN")
-    command.add_argument("--output", type=Path, required=True, metavar="DIR")
+    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN")
+    command.add_argument("--output", type=file_path, required=True, metavar="DIR")
     command.add_argument("--overwrite", action="store_true", help="replace the run that OUTPUT holds")
     add_max_failed(command)
 
@@ -180,7 +187,7 @@ def _add_common(command: argparse.ArgumentParser) -> None:
         help="metrics or sets of them (`evalkit list metrics`), some with options (sqmos:reference=FILE); with the "
         "word `available`, those of them that can run here; default: %(default)s",
     )  # fmt: skip
-    command.add_argument("--output", type=Path, metavar="DIR", help="run directory; default: a new one in runs/")
+    command.add_argument("--output", type=file_path, metavar="DIR", help="run directory; default: a new one in runs/")
     command.add_argument("--overwrite", action="store_true", help="replace the run that OUTPUT holds")
     command.add_argument("--no-cache", action="store_true", help="compute everything anew and keep nothing")
     command.add_argument("--device", default="cpu", help="where neural models run: cpu, cuda (default: %(default)s)")

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -68,6 +69,11 @@ def settings(args: argparse.Namespace) -> "Settings":
     from evalkit.stats import Settings
 
     return Settings(interval=args.ci, cluster=args.cluster, correction=args.correction)
+
+
+def file_path(text: str) -> Path:
+    """A path, with `~` at its start replaced, which shells leave alone in `--output=~/runs`."""
+    return Path(text).expanduser()
 
 
 def words(text: str) -> list[str]:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from evalkit.commands.options import add_command, add_format, add_statistics, settings, words
+from evalkit.commands.options import add_command, add_format, add_statistics, file_path, settings, words
 from evalkit.commands.printing import show, write_text
 from evalkit.errors import UsageError
 
@@ -64,7 +64,7 @@ def add(commands: Any) -> None:
 
 def _add_table(commands: Any) -> None:
     command = add_command(commands, "table", table, "the table of one run or several", TABLE_EXAMPLES)
-    command.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN")
     add_format(command)
     command.add_argument("--metrics", type=words, metavar="NAME,…", help="which columns, in which order")
     command.add_argument("--codecs", type=words, metavar="NAME,…", help="which rows, in which order")
@@ -107,7 +107,7 @@ def table(args: argparse.Namespace) -> int:
 
 def _add_compare(commands: Any) -> None:
     command = add_command(commands, "compare", compare, "paired tests between the codecs of runs", COMPARE_EXAMPLES)
-    command.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN")
     command.add_argument("--codecs", type=words, metavar="NAME,…", help="default: all")
     command.add_argument("--metrics", type=words, metavar="NAME,…", help="default: all that have a better end")
     add_format(command)
@@ -125,7 +125,7 @@ def compare(args: argparse.Namespace) -> int:
 
 def _add_drift(commands: Any) -> None:
     command = add_command(commands, "drift", drift, "two variants of a metric on the same audio", DRIFT_EXAMPLES)
-    command.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN")
     command.add_argument("first", metavar="METRIC")
     command.add_argument("second", metavar="VARIANT")
     add_format(command)
@@ -143,7 +143,7 @@ def drift(args: argparse.Namespace) -> int:
 
 def _add_claims(commands: Any) -> None:
     command = add_command(commands, "claims", claims, "what runs say of the paper's claims", CLAIMS_EXAMPLES)
-    command.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN")
     add_format(command)
     add_statistics(command)
 
@@ -159,8 +159,8 @@ def claims(args: argparse.Namespace) -> int:
 
 def _add_report(commands: Any) -> None:
     command = add_command(commands, "report", report, "a run as one HTML file: table, plots, players", REPORT_EXAMPLES)
-    command.add_argument("runs", nargs="+", type=Path, metavar="RUN")
-    command.add_argument("--output", "-o", type=Path, required=True, metavar="FILE.html")
+    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN")
+    command.add_argument("--output", "-o", type=file_path, required=True, metavar="FILE.html")
     command.add_argument("--title", default="", metavar="TEXT", help="default: the codecs")
     command.add_argument("--metric", metavar="NAME", help="metric that picks the worst utterances; default: the first")
     command.add_argument(
@@ -185,8 +185,8 @@ def report(args: argparse.Namespace) -> int:
 
 def _add_plot(commands: Any) -> None:
     command = add_command(commands, "plot", plot, "figures of runs: rate and quality, languages, scores", PLOT_EXAMPLES)
-    command.add_argument("runs", nargs="+", type=Path, metavar="RUN")
-    command.add_argument("--output", "-o", type=Path, required=True, metavar="DIR")
+    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN")
+    command.add_argument("--output", "-o", type=file_path, required=True, metavar="DIR")
     command.add_argument("--format", default="svg", choices=["svg", "png", "pdf"])
     command.add_argument(
         "--size", default="one", choices=["one", "two"], help="columns of a paper's page; default: %(default)s"
@@ -207,13 +207,13 @@ def plot(args: argparse.Namespace) -> int:
 
 def _add_gate(commands: Any) -> None:
     command = add_command(commands, "gate", gate, "stop a codec that got worse: for CI", GATE_EXAMPLES)
-    command.add_argument("run", type=Path, metavar="RUN")
-    command.add_argument("--baseline", type=Path, required=True, metavar="FILE.json")
+    command.add_argument("run", type=file_path, metavar="RUN")
+    command.add_argument("--baseline", type=file_path, required=True, metavar="FILE.json")
     command.add_argument("--update", action="store_true", help="write RUN as the baseline, and compare nothing")
-    command.add_argument("--config", type=Path, metavar="FILE.yaml", help="margins; default: configs/gates.yaml")
+    command.add_argument("--config", type=file_path, metavar="FILE.yaml", help="margins; default: configs/gates.yaml")
     command.add_argument("--codec", metavar="NAME", help="hold this codec of RUN to the baseline's only one")
-    command.add_argument("--junit", type=Path, metavar="FILE.xml", help="write JUnit XML")
-    command.add_argument("--summary", type=Path, metavar="FILE.md", help="write Markdown for a pull request")
+    command.add_argument("--junit", type=file_path, metavar="FILE.xml", help="write JUnit XML")
+    command.add_argument("--summary", type=file_path, metavar="FILE.md", help="write Markdown for a pull request")
 
 
 def gate(args: argparse.Namespace) -> int:
