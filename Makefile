@@ -87,7 +87,7 @@ $(UPSTREAM)/WavTokenizer: AT := jishengpeng/WavTokenizer 5cf440d91ac420ca338f117
 $(UPSTREAM)/stable-audio-tools: AT := Stability-AI/stable-audio-tools 50049e379e2fe8e35bffc99e57f23ade1c3471b7
 $(UPSTREAM)/SpeechMOS: AT := tarepan/SpeechMOS ed25eacbfa42b99156c36ebec67a733b5dbb9b79
 $(UPSTREAM)/UniSpeech: AT := microsoft/UniSpeech 40d322798fba7fbaef8c882e04ac06ae5e784435
-$(UPSTREAM)/s3prl: AT := s3prl/s3prl main
+$(UPSTREAM)/s3prl: AT := s3prl/s3prl ec8064b5889f81ca460fbe2c094ce576a6f120b7
 $(UPSTREAM)/stable-codec: AT := Stability-AI/stable-codec 853554419944dbec11c39a29cf803e492aade836
 $(UPSTREAM)/%:
 	@rm -rf $@.part && git init --quiet $@.part && cd $@.part && \

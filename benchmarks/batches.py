@@ -1,4 +1,4 @@
-"""What a metric's model gains from hearing several recordings at once, with random weights: nothing on a CPU.
+"""What a metric's model gains from several recordings at once, with random weights: nothing on a CPU.
 
     python benchmarks/batches.py [--device cpu] [--seconds 10] [--batch 4] [--rounds 3]
 
@@ -13,21 +13,17 @@ from collections.abc import Callable
 
 import torch
 
-from evalkit.environment.extras import load_torchaudio
+from evalkit.metrics.networks.ecapa_tdnn import EcapaTdnn
+from evalkit.metrics.networks.squim import Subjective
+from evalkit.metrics.networks.wav2vec2 import Wav2Vec2
 
 
 def squim(device: str) -> Callable[[torch.Tensor], object]:
-    model = load_torchaudio().models.squim_subjective_base().eval().to(device)
-    return model.ssl_model.extract_features
+    return Subjective(Wav2Vec2()).eval().to(device).features
 
 
 def ecapa(device: str) -> Callable[[torch.Tensor], object]:
-    from speechbrain.lobes.features import Fbank
-    from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
-
-    model = ECAPA_TDNN(80, channels=[1024, 1024, 1024, 1024, 3072], attention_channels=128).eval().to(device)
-    bands = Fbank(n_mels=80).to(device)
-    return lambda wavs: model(bands(wavs))
+    return EcapaTdnn().eval().to(device)
 
 
 def mms(device: str) -> Callable[[torch.Tensor], object]:

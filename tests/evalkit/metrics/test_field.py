@@ -137,10 +137,8 @@ def test_warpq_is_that_of_the_package() -> None:
     pair = example_pair(seconds=3, snr=20)
     assert warpq.WARPQ.score(pair) == pytest.approx(1.801, abs=6e-4)
     assert warpq.WARPQ.score(of_two(example_pair(seconds=4))) == pytest.approx(0.379, abs=6e-4)  # not 0
-    silent = pair.reference.copy()
-    silent[4_000:] = 0
     with pytest.raises(UndefinedScore, match=r"0\.4 s of speech in the decoded audio"):
-        warpq.WARPQ.score(Pair(pair.reference, silent))
+        warpq.WARPQ.score(Pair(pair.reference, pair.decoded * np.float32(1e-4)))
     with pytest.raises(UndefinedScore, match="times full scale"):
         warpq.WARPQ.score(Pair(pair.reference, 100 * pair.decoded))
 
@@ -190,7 +188,7 @@ def test_distillmos_is_what_the_package_says() -> None:
     import distillmos as package
 
     with torch.inference_mode():
-        expected = package.ConvTransformerSQAModel()(torch.from_numpy(pair.decoded.copy())[None]).item()
+        expected = package.ConvTransformerSQAModel().eval()(torch.from_numpy(pair.decoded.copy())[None]).item()
     assert value == pytest.approx(expected, abs=1e-6)
     quieter = Pair(pair.reference, pair.decoded * np.float32(0.1))
     assert scorer.score(distillmos.DISTILLMOS, quieter)["distillmos"] == pytest.approx(value, abs=1e-3)
