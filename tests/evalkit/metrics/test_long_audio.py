@@ -1,4 +1,5 @@
-"""Long audio: the same values in blocks as at once, in bounded memory, or a reason; and the rate that a metric asks for."""
+"""Long audio: the same values in blocks as at once, in bounded memory, or a reason; and the rate that a metric asks
+for."""
 
 import subprocess
 import sys
@@ -62,7 +63,7 @@ def job(*metrics: str, rate: int = 16_000, seconds: float = 2.0) -> Job:
 
 def test_what_is_too_long_for_a_metric_costs_its_row_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PESQ, "max_seconds", 1.5)
-    refused, kept = score_jobs((job("pesq-wb", "si-sdr"),)).answers
+    refused, kept = score_jobs((job("pesq-wb", "si-sdr"),)).scores
     assert refused.value is None and refused.settled
     assert "2 s long: pesq-wb takes at most 1.5 s" in str(refused.reason)
     assert kept.metric == "si-sdr" and kept.value is not None
@@ -75,6 +76,6 @@ def test_a_pair_comes_at_the_rate_that_the_metric_asks_for(monkeypatch: pytest.M
         monkeypatch.setattr(
             type(metric), "score", lambda self, pair: seen.setdefault(self.name, len(pair.decoded)) * 0.0
         )
-    answers = score_jobs((job("visqol-audio", "si-sdr", rate=44_100, seconds=0.5),)).answers
+    answers = score_jobs((job("visqol-audio", "si-sdr", rate=44_100, seconds=0.5),)).scores
     assert [answer.value for answer in answers] == [0, 0]
     assert seen == {"visqol-audio": 24_000, "si-sdr": 8_000}
