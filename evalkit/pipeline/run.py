@@ -243,7 +243,7 @@ def pairing_notes(pairings: Mapping[tuple[str, str], Pairing]) -> Iterator[str]:
         if wrong:
             some = "; ".join(f"{utterance}: {', '.join(found)}" for utterance, found in list(wrong.items())[:3])
             more = "; …" if len(wrong) > 3 else ""
-            yield f"{system}: check {len(wrong)} of {len(mine)} recordings before you trust its scores ({some}{more})."
+            yield f"{system}: {len(wrong)} of {len(mine)} recordings differ from their references ({some}{more})."
 
 
 def seed_everything(seed: int) -> None:

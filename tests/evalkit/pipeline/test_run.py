@@ -255,7 +255,7 @@ def test_audio_that_does_not_belong_to_its_reference_is_named(tmp_path: Path, sp
     said = dict(run.rows.drop_duplicates("codec")[["codec", "pairing"]].itertuples(index=False, name=None))
     assert said["late"] == "20.0 ms late" and said["inverted"] == "inverted"
     assert run.pairing.query("codec == 'good'")["problems"].eq("").all()
-    assert any(note.startswith("late: check 3 of 3 recordings") for note in run.provenance.notes)
+    assert any(note.startswith("late: 3 of 3 recordings differ") for note in run.provenance.notes)
     again = evalkit.score(reference, [str(late)], metrics="estoi", output=tmp_path / "again")
     assert again.rows["pairing"].eq("20.0 ms late").all(), "what the cache knows of pairs"
     aligned = evalkit.score(reference, [str(late)], metrics="estoi", output=tmp_path / "aligned", align=True)
