@@ -22,10 +22,11 @@ def replacing(path: Path) -> Iterator[Path]:
         path: the file to write or replace; its folder is made.
 
     Yields:
-        A path in the same folder with the same suffix, which nothing occupies yet.
+        A path beside the file itself with its suffix, which nothing occupies yet.
     """
-    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}{path.suffix}")
     path = Path(os.path.realpath(path))
+    # Beside the file itself, not beside a link to it: a rename cannot cross file systems.
+    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}{path.suffix}")
     if path.exists() and not path.is_file():
         yield path
         return

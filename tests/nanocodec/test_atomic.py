@@ -37,3 +37,16 @@ def test_two_writers_do_not_meet(tmp_path: Path) -> None:
         second.write_text("second")
     assert path.read_text() == "first", "the outer block ends last"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_to_another_folder_keeps_its_place_and_its_file_is_replaced_there(tmp_path: Path) -> None:
+    target = tmp_path / "elsewhere" / "file.txt"
+    target.parent.mkdir()
+    target.write_text("old")
+    link = tmp_path / "link.txt"
+    link.symlink_to(target)
+    with replacing(link) as temporary:
+        assert temporary.parent == target.parent
+        temporary.write_text("new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
