@@ -7,6 +7,7 @@ with a mark there: neither is tested, nor counted among the comparisons.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 from math import isnan
 from typing import Any
 
@@ -138,8 +139,9 @@ def _table(
     columns += [Column(m, described[m]["label"], ARROWS[described[m]["direction"]], True) for m in scored]
     columns += [Column("n", "n"), Column("failed", "failed")]
     best = {m: _best(means, m, described[m]["direction"], trained) for m in ranking}
-    comparisons = _against_best(rows, best, described, trained, settings)
-    tied = {(c.request.b, c.request.metric) for c in comparisons if not c.significant}
+    comparisons = _compare(rows, ranking, described, trained, settings)
+    with_best = {pair: c for c in comparisons for pair in _against(c.request, best[c.request.metric])}
+    tied = {pair for pair, c in with_best.items() if not c.significant}
     lines = []
     for codec, part in rows.groupby("codec", sort=False):
         utterances = part[part["utterance"] != CORPUS]
@@ -154,7 +156,7 @@ def _table(
         lines.append((*cells, Cell(str(n), n), Cell(str(failed), failed)))
     unranked = [described[m]["label"] for m in scored if described[m]["direction"] != "none" and m not in ranking]
     notes = (
-        *_statistics_notes(lines, comparisons, described, settings),
+        *_statistics_notes(lines, comparisons, list(with_best.values()), described, settings),
         *_small_n(rows, scored, settings),
         *_not_ranked(lines, unranked),
         *_unequal(rows),
@@ -163,27 +165,37 @@ def _table(
     return Table(dataset, tuple(columns), tuple(lines), notes)
 
 
-def _against_best(
+def _compare(
     rows: pd.DataFrame,
-    best: Mapping[str, str | None],
+    metrics: Sequence[str],
     described: Mapping[str, Any],
     trained: set[tuple[str, str]],
     settings: Settings,
 ) -> list[Comparison]:
-    """Every codec against the best of each column, as far as enough utterances have both."""
-    codecs = [str(codec) for codec in rows["codec"].drop_duplicates()]
+    """Every two codecs of each column, as far as enough utterances have both. Only those with the best are shown, but
+    which one is the best is seen after looking at all: a correction for fewer would be too small."""
+    measured = rows.dropna(subset="value")[["codec", "metric"]].drop_duplicates()
+    pairs = set(measured.itertuples(index=False, name=None)) - trained
     requests = [
-        ComparisonRequest(metric, top, codec)
-        for metric, top in best.items()
-        if top is not None
-        for codec in codecs
-        if codec != top and (codec, metric) not in trained
+        ComparisonRequest(metric, a, b)
+        for metric in metrics
+        for a, b in combinations([c for c in rows["codec"].drop_duplicates() if (c, metric) in pairs], 2)
     ]
     return [c for c in compare_codecs(rows, requests, settings, skewed(described)) if not isnan(c.test.p)]
 
 
+def _against(request: ComparisonRequest, best: str | None) -> Iterator[tuple[str, str]]:
+    """(codec, metric) of the one that `request` compares with the `best`, where it does."""
+    if best in (request.a, request.b):
+        yield request.b if best == request.a else request.a, request.metric
+
+
 def _statistics_notes(
-    lines: Sequence[Sequence[Cell]], comparisons: Sequence[Comparison], described: dict[str, Any], settings: Settings
+    lines: Sequence[Sequence[Cell]],
+    comparisons: Sequence[Comparison],
+    with_best: Sequence[Comparison],
+    described: dict[str, Any],
+    settings: Settings,
 ) -> Iterator[str]:
     if any(cell.interval for line in lines for cell in line):
         yield f"[low, high]: {settings.describe()}."
@@ -197,7 +209,7 @@ def _statistics_notes(
     yield from too_few(comparisons, settings)
     yield from on_ranks(comparisons, described)
     largest: dict[str, float] = {}
-    for c in comparisons:
+    for c in with_best:
         largest[c.request.metric] = max(largest.get(c.request.metric, 0.0), c.test.detectable)
     effects = ", ".join(f"{described[m]['label']} {v:.{described[m]['decimals']}f}" for m, v in largest.items())
     yield f"Differences from the best that one comparison detects with {POWER:.0%} power, at the least: {effects}."
@@ -210,8 +222,8 @@ def too_few(comparisons: Sequence[Comparison], settings: Settings) -> Iterator[s
         units = f"{settings.cluster}s" if settings.cluster else "utterances"
         needed = units_needed(multiplier(len(comparisons), settings.correction), settings.level)
         yield (
-            f"{max(small)} {units} are too few for {len(comparisons)} comparisons: no difference could be significant, "
-            f"however large. It takes {needed}."
+            f"Over {max(small)} {units} or fewer, none of {len(comparisons)} comparisons could be significant, however "
+            f"large the difference: it takes {needed}."
         )
 
 

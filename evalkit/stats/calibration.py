@@ -37,6 +37,7 @@ SYMMETRIC: dict[str, Draw] = {
     "normal": lambda rng, shape: rng.standard_normal(shape),
     "Student t, 3 degrees": lambda rng, shape: rng.standard_t(3, shape),
     "normal, rounded to halves": lambda rng, shape: np.round(rng.standard_normal(shape) * 2) / 2,
+    "every two of eleven codecs": lambda rng, shape: _every_two(rng.standard_normal((shape[0], 11)))[:, : shape[1]],
 }
 SKEWED: dict[str, Draw] = {
     "gamma, shape 4": lambda rng, shape: rng.gamma(4, 1, shape) - 4,
@@ -44,12 +45,17 @@ SKEWED: dict[str, Draw] = {
 }
 
 
+def _every_two(values: Floats) -> Floats:
+    """The difference of every two columns."""
+    return np.stack([values[:, i] - values[:, j] for i, j in combinations(range(values.shape[1]), 2)], 1)
+
+
 def real(rows: pd.DataFrame) -> dict[str, Draw]:
     """Differences of every two codecs in `rows` by each metric, centred, to draw from with replacement."""
     kinds: dict[str, Draw] = {}
     for metric, part in rows.groupby("metric", sort=False):
         values = part.pivot(index="utterance", columns="codec", values="value").dropna().to_numpy(np.float64)
-        pairs = np.stack([values[:, i] - values[:, j] for i, j in combinations(range(values.shape[1]), 2)], 1)
+        pairs = _every_two(values)
         pairs = (pairs - pairs.mean(0)) / pairs.std(0, ddof=1)
 
         def draw(rng: np.random.Generator, shape: tuple[int, int], pairs: Floats = pairs) -> Floats:

@@ -165,7 +165,7 @@ def test_intervals_and_ties_stand_beside_the_means(contest: Run) -> None:
     assert f"| {second.text} {second.interval} ≈ |" in text and f"| **{first.text}** {first.interval} |" in text
     assert (
         "≈: statistically indistinguishable from the best of its column at this n (paired sign-flip and t tests; "
-        "Holm over 2 comparisons)."
+        "Holm over 3 comparisons)."
     ) in text
     assert "Fewer than 6 utterances have no interval and no test." in text
     assert "[low, high]: 95% t interval, widened where values are skewed." in table.notes
@@ -258,11 +258,25 @@ def test_utterances_too_few_for_so_many_comparisons_are_named(tmp_path: Path) ->
     assert all(row[2].tied for row in table.rows[1:])
     text = FORMATS["markdown"](table)
     assert (
-        "6 utterances are too few for 3 comparisons: no difference could be significant, however large. It takes 7."
+        "Over 6 utterances or fewer, none of 6 comparisons could be significant, however large the difference: "
+        "it takes 8."
     ) in text
     assert "Intervals over fewer than 12 utterances hold where values are close to symmetric." in text
     (uncorrected,) = build_tables([make_run(tmp_path / "again", rows)], settings=Settings(correction="none"))
     assert not any(row[2].tied for row in uncorrected.rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [12, 30])
+def test_equal_codecs_have_no_winner_though_the_best_was_picked_after_the_fact(n: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(n)
+    rows = [
+        Row(f"c{c:02}", f"d{d:02}", f"u{i:02}", "pesq-wb", float(v))
+        for d in range(40) for c in range(11) for i, v in enumerate(rng.standard_normal(n))
+    ]  # fmt: skip
+    tables = build_tables([make_run(tmp_path / "run", rows)])
+    winners = [any(not (row[2].best or row[2].tied) for row in table.rows) for table in tables]
+    assert len(tables) == 40 and sum(winners) <= 40 * 0.05 + 2 * (40 * 0.05 * 0.95) ** 0.5
 
 
 def test_error_rates_need_the_ranks_to_agree(tmp_path: Path) -> None:

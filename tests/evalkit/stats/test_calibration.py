@@ -59,4 +59,4 @@ def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
 def test_the_whole_simulation() -> None:
     cells = list(simulate_all(SYMMETRIC | real(pd.read_csv(ROWS)) | SKEWED, SIZES, families=100))
     broken = [line(cell) for cell in cells if cell.broken()]
-    assert len(cells) == 2 * 7 * len(SIZES) and not broken, "\n".join([HEAD, *broken])
+    assert len(cells) == 2 * 8 * len(SIZES) and not broken, "\n".join([HEAD, *broken])
