@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Whole files go to one process, with the fixtures and the worker processes that their tests share.
+PARALLEL ?= --numprocesses auto --maxprocesses 4 --dist loadfile
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 ORACLE_VENV ?= .venv-oracle
@@ -22,8 +24,8 @@ demo: $(VENV)/.demo-ready ## set up and run the main job: the built-in codec bes
 	$(BIN)/evalkit run --codec nanocodec --bitrate 1.1k --codec opus@6k --codec codec2@1.2k \
 		--output runs/demo --overwrite --save-audio
 
-test: lint ## set up and run lint, type checks and the fast tests
-	$(BIN)/python -m pytest
+test: lint ## set up and run lint, type checks and the fast tests, in a process a core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)
 
 gate: $(VENV)/.demo-ready ## hold the built-in codec to ci/baseline.json
 	$(BIN)/evalkit run --codec nanocodec@1.1k --metrics pesq-wb,estoi,mel-2048-80-ln1p,bitrate --no-cache \
