@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from evalkit.audio import Audio
-from evalkit.metrics import lsd, mel, pitch, si_sdr, stft
+from evalkit.metrics import lsd, mel, pitch, si_sdr, stft, stoi
 from evalkit.metrics.base import Pair, PairMetric
 from evalkit.metrics.load import load_metric
 from evalkit.metrics.pesq import PESQ
@@ -21,6 +21,7 @@ from evalkit.pipeline.score import score_jobs
     [
         (si_sdr.SI_SDR, si_sdr, 1_000), (lsd.LSD, lsd, 7), (lsd.MCD, lsd, 7), (pitch.F0_RMSE, pitch, 11),
         (pitch.VOICING, pitch, 11), (mel.PAPER, mel, 5_000), (mel.NEMO, mel, 5_000), (stft.STFT_DAC, stft, 5_000),
+        (stoi.STOI, stoi, 7), (stoi.ESTOI, stoi, 7), (stoi.ESTOI, stoi, 1),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )  # fmt: skip
@@ -49,7 +50,9 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / ton
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["si-sdr", "lsd-2048", "mcd-mel80", "f0-rmse-yin", "mel-2048-80-ln1p", "stft-dac"])
+@pytest.mark.parametrize(
+    "name", ["si-sdr", "lsd-2048", "mcd-mel80", "f0-rmse-yin", "mel-2048-80-ln1p", "stft-dac", "estoi"]
+)
 def test_half_an_hour_takes_a_few_times_the_audio(name: str) -> None:
     """Before: 5 to 20 times as much as one side of the pair has, and more for LSD."""
     done = subprocess.run([sys.executable, "-c", HOUR, name], capture_output=True, text=True, check=True)
