@@ -136,10 +136,12 @@ def _table(
     scored = [m for m in metrics if m != "bitrate"]
     columns = [Column("codec", "Codec", words=True), Column("kbps", "kbit/s")]
     ranking = [m for m in scored if ranks(m, described[m])]
+    originals = {str(codec) for codec in rows["codec"].unique() if str(codec).partition("@")[0] == "pcm"}
     columns += [Column(m, described[m]["label"], ARROWS[described[m]["direction"]], True) for m in scored]
     columns += [Column("n", "n"), Column("failed", "failed")]
-    best = {m: _best(means, m, described[m]["direction"], trained) for m in ranking}
-    comparisons = _compare(rows, ranking, described, trained, settings)
+    unranked_pairs = trained | {(codec, m) for codec in originals for m in scored}
+    best = {m: _best(means, m, described[m]["direction"], unranked_pairs) for m in ranking}
+    comparisons = _compare(rows, ranking, described, unranked_pairs, settings)
     with_best = {pair: c for c in comparisons for pair in _against(c.request, best[c.request.metric])}
     tied = {pair for pair, c in with_best.items() if not c.significant}
     lines = []
@@ -152,6 +154,8 @@ def _table(
             cell = _cell(means, str(codec), m, described[m]["decimals"], n, best.get(m))
             if (codec, m) in trained and cell.value is not None:
                 cell = replace(cell, text=cell.text + TRAINED, best=False)
+            if codec in originals:
+                cell = replace(cell, best=False)
             cells.append(replace(cell, tied=(codec, m) in tied and not cell.best))
         lines.append((*cells, Cell(str(n), n), Cell(str(failed), failed)))
     unranked = [described[m]["label"] for m in scored if described[m]["direction"] != "none" and m not in ranking]
@@ -159,6 +163,7 @@ def _table(
         *_statistics_notes(lines, comparisons, list(with_best.values()), described, settings),
         *_small_n(rows, scored, settings),
         *_not_ranked(lines, unranked),
+        *(f"{codec}: the original itself, the highest that each metric goes; not ranked." for codec in originals),
         *_unequal(rows),
         *notes,
     )

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 def add(commands: Any) -> None:
     """Declare the command of this file."""
-    command = add_command(commands, "list", show_list, "list codecs, metrics or datasets, and the state of each")
+    command = add_command(
+        commands, "list", show_list, "list codecs, metrics, datasets, and the state of each, or suites"
+    )
     command.add_argument("what", choices=list(SHOWN))
     command.add_argument("--json", action="store_true", help="for programs")
 
@@ -119,8 +121,21 @@ def _show_datasets(listing: "Listing") -> None:
     print_tables([Table("", tuple(columns), tuple(rows), tuple(notes))])
 
 
+def _show_suites(listing: "Listing") -> None:
+    from evalkit.reports.cells import Cell, Column, Table
+
+    columns = tuple(Column(name, name, words=True, prose=16) for name in listing[0])
+    rows = tuple(tuple(Cell(one if isinstance(one, str) else ", ".join(one)) for one in line) for line in listing[1])
+    print_tables([Table("", columns, rows)])
+    print_lines(
+        ["Run one: evalkit run --suite NAME. A file of yours, --suite FILE.yaml, has the keys title, codecs, datasets "
+         "and metrics. --codec, --dataset and --metrics replace what a suite names."]
+    )  # fmt: skip
+
+
 SHOWN: "dict[str, Callable[[Listing], None]]" = {
     "codecs": _show_codecs,
     "metrics": _show_metrics,
     "datasets": _show_datasets,
+    "suites": _show_suites,
 }

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from evalkit.commands.options import add_command, add_max_failed, file_path, positive, words
+from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
     from evalkit.commands.progress import Progress
@@ -18,6 +19,7 @@ RUN_EXAMPLES = """examples:
   evalkit run --codec old=nanocodec@1.1k --codec new=nanocodec@1.1k --weights new=w.safetensors
   evalkit run --codec ./mycodec.py:MyCodec --metrics pesq-wb
   evalkit run --suite paper-high --output runs/high            one run per dataset, in runs/high/
+  evalkit run --suite offline --codec mimi@1.1k                a protocol of the field, with a codec of your choice
   evalkit run --codec mimi --dataset mls:/data/mls --per-language 200 --metrics paper,available
   evalkit run --codec mimi --dataset daps:/data/daps,version=cleanraw,speakers=f10+m10
 
@@ -59,11 +61,13 @@ def add(commands: Any) -> None:
 
 def _add_run(commands: Any) -> None:
     command = add_command(commands, "run", run, "run codecs over a dataset and score what comes out", run_examples)
-    what = command.add_mutually_exclusive_group(required=True)
-    what.add_argument(
+    command.add_argument(
         "--codec", action="append", metavar="NAME[@RATE]", help="or FILE.py:NAME; repeatable; see `evalkit list codecs`"
     )
-    what.add_argument("--suite", metavar="NAME", help="a comparison of the paper: paper-high, paper-mid, …")
+    command.add_argument(
+        "--suite", metavar="NAME", help="codecs, data and metrics together (`evalkit list suites`), or a FILE.yaml of "
+        "yours; --codec, --dataset and --metrics replace what it names",
+    )  # fmt: skip
     command.add_argument("--bitrate", metavar="RATE", help="for every --codec without a rate: 1.1k, 6k, …")
     command.add_argument(
         "--dataset", metavar="NAME[:PLACE]", help="default: builtin, or those of the suite (`evalkit list datasets`)"
@@ -95,6 +99,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.suite:
         return _run_suite(args)
+    if not args.codec:
+        raise UsageError("what should run? Name codecs, --codec NAME@RATE, or a suite, --suite NAME")
     data = load_dataset(args.dataset or "builtin", args.limit, args.seed, per_language=args.per_language, ids=args.ids)
     with Progress("utterances") as progress:
         result = api.run(
@@ -112,14 +118,17 @@ def _run_suite(args: argparse.Namespace) -> int:
     from evalkit.pipeline.suites import AVAILABLE, expand_metrics, load_suite
 
     suite = load_suite(args.suite)
+    if args.codec:
+        suite = replace(suite, codecs=tuple(args.codec))
     if args.dataset:
         suite = replace(suite, datasets=(args.dataset,))
-    available = [AVAILABLE] if AVAILABLE in args.metrics else []
+    available = AVAILABLE in args.metrics or AVAILABLE in suite.metrics
     if args.metrics not in (["default"], [AVAILABLE]):
         suite = replace(suite, metrics=expand_metrics(args.metrics))
-    suite.check(bool(available), args.weights, args.rendered)
+    suite.check(available, args.weights, args.rendered)
     output = args.output or new_output(suite.name)
-    common = vars(args) | {"suite": None, "codec": list(suite.codecs), "metrics": [*suite.metrics, *available]}
+    metrics = [*suite.metrics, *[AVAILABLE] * available]
+    common = vars(args) | {"suite": None, "codec": list(suite.with_ceiling), "metrics": metrics}
     places = {dataset: output / dataset.partition(":")[0] for dataset in suite.datasets}
     return max(
         run(argparse.Namespace(**common | {"dataset": dataset, "output": place})) for dataset, place in places.items()

@@ -10,7 +10,7 @@ from evalkit.environment.downloads import megabytes
 from evalkit.errors import EvalkitError
 from evalkit.metrics.base import Metric
 from evalkit.metrics.model import ModelMetric
-from evalkit.pipeline.suites import metric_suites
+from evalkit.pipeline.suites import metric_suites, suites
 
 Listing = tuple[list[str], list[list[Any]]]
 """Column names and rows."""
@@ -84,8 +84,18 @@ def list_datasets() -> Listing:
     return ["dataset", "usage", "utterances", "languages", "license", "state"], rows
 
 
+def list_suites() -> Listing:
+    """Every built-in suite."""
+    rows = [
+        [suite.name, suite.title, list(suite.with_ceiling), list(suite.datasets), list(suite.metrics)]
+        for suite in suites().values()
+    ]
+    return ["suite", "title", "codecs", "datasets", "metrics"], rows
+
+
 LISTINGS: dict[str, Callable[[], Listing]] = {
     "codecs": list_codecs,
     "metrics": list_metrics,
     "datasets": list_datasets,
+    "suites": list_suites,
 }

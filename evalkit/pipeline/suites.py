@@ -1,10 +1,11 @@
 """Named sets: of metrics (configs/metrics.yaml, what `--metrics` means), and of codecs, data and metrics together
-(configs/suites/*.yaml, what `--suite` means)."""
+(configs/suites/*.yaml, or a file of the user's: what `--suite` means)."""
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
-from typing import Any
+from pathlib import Path
 
 import yaml
 
@@ -13,9 +14,12 @@ from evalkit.codecs import Availability
 from evalkit.errors import EvalkitError, MissingError, UsageError, choose_from
 from evalkit.metrics.base import Metric
 from evalkit.metrics.load import load_metric
+from evalkit.schema import Document, read_document
 
 AVAILABLE = "available"
 """Among --metrics: leave out what cannot run here."""
+CEILING = "pcm"
+"""What every suite runs beside its codecs: the original itself, which says how high each metric goes on these data."""
 
 
 def metric_suites() -> dict[str, list[str]]:
@@ -87,15 +91,25 @@ def missing_lines(states: Mapping[str, Availability]) -> str:
 
 @dataclass(frozen=True)
 class Suite:
-    """A comparison of the paper: which codecs to run over which data, and what to measure."""
+    """A comparison: which codecs to run over which data, and what to measure."""
 
     name: str
     title: str
     codecs: tuple[str, ...]
+    """Without the original, which always runs too (`with_ceiling`)."""
     datasets: tuple[str, ...]
     metrics: tuple[str, ...]
+    """Single metrics and, perhaps, the word "available"."""
     also: tuple[str, ...] = ()
     """Rows that belong to the comparison under another name than their codec's on the command line."""
+    document: Document = field(default_factory=lambda: Document("", {}), compare=False)
+    """Where it was read, for messages."""
+
+    @property
+    def with_ceiling(self) -> tuple[str, ...]:
+        """The codecs and, last, the original."""
+        runs = any(codec.partition("@")[0] == CEILING for codec in self.codecs)
+        return self.codecs if runs else (*self.codecs, CEILING)
 
     def check(self, available: bool = False, weights: Sequence[str] = (), rendered: Sequence[str] = ()) -> None:
         """Raises MissingError that lists all that the suite needs and this installation lacks: metrics, data, codecs;
@@ -104,13 +118,16 @@ class Suite:
         from evalkit.environment.needs import Need, codec_need, dataset_need, metric_need, report
         from evalkit.pipeline.choice import assign, choose
 
-        absent = "not in this installation"
+        def absent(text: str) -> str:
+            place = self.document.where(text)
+            return "not in this installation" + (f" ({place})" if place else "")
+
         choices, codecs = [], []
         for spec in self.codecs:
             try:
                 choices.append(choose(spec))
             except UsageError:
-                codecs.append(Need(f"codec {spec}", absent))
+                codecs.append(Need(f"codec {spec}", absent(spec)))
             except MissingError as error:
                 codecs.append(Need(f"codec {spec}", "cannot be loaded", advice=str(error)))
         for choice in assign(assign(choices, weights, "--weights"), rendered, "--rendered"):
@@ -123,28 +140,46 @@ class Suite:
                 languages |= set(load_dataset(name).languages)
             except EvalkitError as error:
                 datasets.append(dataset_need(name, str(error)))
-        for name in () if available else self.metrics:
+        for name in self.metrics:
+            if name == AVAILABLE or plugins.split_file(name)[0]:
+                continue
             if name.partition(":")[0] not in plugins.names("metric"):
-                metrics.append(Need(f"metric {name}", absent))
-            elif need := metric_need(name, load_metric(name), sorted(languages)):
+                metrics.append(Need(f"metric {name}", absent(name)))
+            elif not available and (need := metric_need(name, load_metric(name), sorted(languages))):
                 metrics.append(need)
         if lacking := [*codecs, *metrics, *datasets]:
             raise MissingError(f"the suite {self.name} cannot run here yet. It lacks:\n{report(lacking)}")
 
 
 def suites() -> dict[str, Suite]:
-    """Every suite by name."""
-    found = {}
-    for path in sorted(files("evalkit.configs").joinpath("suites").iterdir(), key=lambda path: path.name):
-        about: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-        name = path.name.removesuffix(".yaml")
-        lists = {key: tuple(value) for key, value in about.items() if key != "title"}
-        found[name] = Suite(name, about["title"], **lists)
-    return found
+    """Every built-in suite by name."""
+    paths = sorted(files("evalkit.configs").joinpath("suites").iterdir(), key=lambda path: path.name)
+    found = (read_suite(path.read_text(encoding="utf-8"), path.name) for path in paths)
+    return {suite.name: suite for suite in found}
+
+
+def read_suite(text: str, file: str) -> Suite:
+    """The suite that `text`, the content of `file`, describes; raises UsageError that names the line where it does
+    not follow configs/suite.schema.json."""
+    schema = json.loads(files("evalkit.configs").joinpath("suite.schema.json").read_text(encoding="utf-8"))
+    document = read_document(text, file, schema)
+    about = document.content
+    sets = metric_suites()
+    metrics = dict.fromkeys(name for word in about["metrics"] for name in sets.get(word, [word]))
+    return Suite(
+        Path(file).stem, about["title"], tuple(about["codecs"]), tuple(about["datasets"]), tuple(metrics),
+        tuple(about.get("also", ())), document,
+    )  # fmt: skip
 
 
 def load_suite(name: str) -> Suite:
-    """The suite `name`; raises UsageError that lists those there are."""
+    """The built-in suite `name`, or the one in the file of that name; raises UsageError that lists those there are."""
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name).expanduser()
+        try:
+            return read_suite(path.read_text(encoding="utf-8"), str(path))
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{path} cannot be read as a suite: {error}") from error
     known = suites()
     if name not in known:
         raise choose_from("suite", name, list(known))

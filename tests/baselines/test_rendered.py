@@ -93,7 +93,7 @@ def test_a_suite_with_rendered_audio(
     assert re.search(r"codec taae@0.7k\s+needs license", capsys.readouterr().err)
     assert main([*command, *rendered_names, "--output", str(tmp_path / "runs")]) == 0
     run = read_run(tmp_path / "runs" / "builtin")
-    assert set(run.rows["codec"]) == {f"{name} (rendered)" for name in names}
+    assert set(run.rows["codec"]) == {"pcm@float32", *(f"{name} (rendered)" for name in names)}
 
 
 def test_which_codec_a_path_is_for() -> None:

@@ -1,0 +1,89 @@
+"""YAML that people write, read against a JSON schema: what is wrong is said with its line.
+
+Of JSON Schema this reads what configs/*.schema.json use: `type` (object, array, string), `properties`, `required`,
+`additionalProperties: false`, `items` and `minItems`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+import yaml
+
+from evalkit.errors import UsageError
+
+_NODES = {"object": yaml.MappingNode, "array": yaml.SequenceNode, "string": yaml.ScalarNode}
+_KINDS = {"object": "keys with values", "array": "a list", "string": "a text"}
+
+
+@dataclass(frozen=True)
+class Document:
+    """What a file holds, and where."""
+
+    source: str
+    """The file, for messages."""
+    content: Mapping[str, Any]
+    lines: Mapping[str, int] = field(default_factory=dict)
+    """The line on which each text stands first, counted from 1."""
+
+    def where(self, text: str) -> str:
+        """The place of `text`, for a message; "" where it is not in the file."""
+        return f"{self.source}, line {self.lines[text]}" if text in self.lines else ""
+
+
+def read_document(text: str, source: str, schema: Mapping[str, Any]) -> Document:
+    """Read `text` as YAML that follows `schema`.
+
+    Args:
+        text: The whole file.
+        source: Its name, for messages.
+        schema: A JSON schema whose `type` is object.
+
+    Returns:
+        The content, with the line of each text.
+
+    Raises:
+        UsageError: It is no YAML, or does not follow the schema; the message names the line.
+    """
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}" if mark else ""
+        raise UsageError(f"{source}{place}: this is no YAML: {getattr(error, 'problem', None) or error}") from error
+    if root is None:
+        raise UsageError(f"{source}: the file is empty. It needs {', '.join(schema['required'])}")
+    lines: dict[str, int] = {}
+    content = _read(root, schema, source, "the file", lines)
+    return Document(source, content, lines)
+
+
+def _read(node: yaml.Node, schema: Mapping[str, Any], source: str, what: str, lines: dict[str, int]) -> Any:
+    kind = schema["type"]
+    line = node.start_mark.line + 1
+    if not isinstance(node, _NODES[kind]) or (kind == "string" and node.tag != "tag:yaml.org,2002:str"):
+        hint = ". Put quotation marks around it" if kind == "string" and isinstance(node, yaml.ScalarNode) else ""
+        raise UsageError(f"{source}, line {line}: {what} must be {_KINDS[kind]}{hint}")
+    if isinstance(node, yaml.ScalarNode):
+        lines.setdefault(node.value, line)
+        return node.value
+    if isinstance(node, yaml.SequenceNode):
+        if len(node.value) < schema.get("minItems", 0):
+            raise UsageError(f"{source}, line {line}: {what} must have at least {schema['minItems']} of a list")
+        return [_read(item, schema["items"], source, f"each of {what}", lines) for item in node.value]
+    known, found = schema["properties"], {}
+    for key, value in node.value:
+        name, place = str(key.value), f"{source}, line {key.start_mark.line + 1}"
+        if name in found:
+            raise UsageError(f"{place}: {name} stands there twice")
+        if name not in known:
+            close = get_close_matches(name, known, n=1)
+            hint = f" Did you mean {close[0]}?" if close else ""
+            raise UsageError(f"{place}: unknown key {name!r}.{hint} Known: {', '.join(known)}")
+        found[name] = _read(value, known[name], source, name, lines)
+    if missing := [name for name in schema["required"] if name not in found]:
+        raise UsageError(
+            f"{source}, line {line}: {', '.join(missing)} missing. It needs {', '.join(schema['required'])}"
+        )
+    return found
