@@ -135,7 +135,7 @@ if (blind) {
   const random = (count) => crypto.getRandomValues(new Uint32Array(1))[0] % count;
   const shuffled = (list) => {
     const rest = [...list];
-    return rest.map(() => rest.splice(random(rest.length), 1)[0]);
+    return list.map(() => rest.splice(random(rest.length), 1)[0]);
   };
 
   for (const [select, first] of [["a", 0], ["b", 1]]) {

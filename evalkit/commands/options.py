@@ -76,6 +76,14 @@ def file_path(text: str) -> Path:
     return Path(text).expanduser()
 
 
+def assignment(text: str) -> tuple[str, str]:
+    """Name and value of NAME=VALUE."""
+    name, _, value = text.rpartition("=")
+    if not name or not value:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
 def words(text: str) -> list[str]:
     """The words of a comma-separated list."""
     return [word for word in text.split(",") if word]

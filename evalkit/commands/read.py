@@ -1,4 +1,4 @@
-"""Commands that read runs: table, compare, drift, claims, plot, report, gate."""
+"""Commands that read runs: table, compare, drift, claims, plot, report, leaderboard, gate."""
 
 import argparse
 import os
@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from evalkit.commands.options import add_command, add_format, add_statistics, file_path, settings, words
-from evalkit.commands.printing import show, write_text
+from evalkit.commands.options import add_command, add_format, add_statistics, assignment, file_path, settings, words
+from evalkit.commands.printing import print_lines, show, write_text
 from evalkit.errors import UsageError
 
 TABLE_EXAMPLES = """examples:
@@ -44,6 +44,14 @@ PLOT_EXAMPLES = """examples:
   evalkit plot runs/first --output plots/ --format pdf --size two
 """
 
+LEADERBOARD_EXAMPLES = """examples:
+  evalkit leaderboard runs/* --output site/
+  evalkit leaderboard runs/mls44 --output site/ --hub-dataset mls44=OWNER/NAME --source https://example.org/board
+
+site/index.html is the page, with its data inside; site/leaderboard.json is the same data for programs, site/runs/ has
+each run's report and run.json, site/hub/ what the pages of models on the Hugging Face hub take.
+"""
+
 GATE_EXAMPLES = """examples:
   evalkit gate runs/good --update --baseline baseline.json
   evalkit gate runs/new --baseline baseline.json --junit gate.xml --summary gate.md
@@ -58,8 +66,14 @@ exit codes:
 
 def add(commands: Any) -> None:
     """Declare the commands of this file."""
-    for declare in (_add_table, _add_compare, _add_drift, _add_claims, _add_report, _add_plot, _add_gate):
-        declare(commands)
+    _add_table(commands)
+    _add_compare(commands)
+    _add_drift(commands)
+    _add_claims(commands)
+    _add_report(commands)
+    _add_leaderboard(commands)
+    _add_plot(commands)
+    _add_gate(commands)
 
 
 def _add_table(commands: Any) -> None:
@@ -180,6 +194,47 @@ def report(args: argparse.Namespace) -> int:
     page = build_page(runs, args.title, args.metric, settings(args), args.worst, args.random, budget)
     write_text(args.output, page)
     print(f"Report: {args.output} ({args.output.stat().st_size / 1e6:.1f} MB)", file=sys.stderr)
+    return 0
+
+
+def _add_leaderboard(commands: Any) -> None:
+    command = add_command(
+        commands, "leaderboard", leaderboard, "runs as a static page: codecs, metrics, conditions", LEADERBOARD_EXAMPLES
+    )
+    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN")
+    command.add_argument("--output", "-o", type=file_path, required=True, metavar="DIR")
+    command.add_argument("--title", default="Speech codecs", metavar="TEXT", help="default: %(default)s")
+    command.add_argument("--no-reports", action="store_true", help="write no report of each run")
+    command.add_argument(
+        "--max-mb", type=float, default=24, metavar="MB", help="audio in each report, at most; default: %(default)s"
+    )
+    command.add_argument(
+        "--hub-dataset", type=assignment, action="append", default=[], metavar="DATASET=OWNER/NAME",
+        help="where a dataset is on the Hugging Face hub, for the exports; repeatable",
+    )  # fmt: skip
+    command.add_argument("--source", default="", metavar="URL", help="where the site will be, for the exports")
+    add_statistics(command)
+
+
+def leaderboard(args: argparse.Namespace) -> int:
+    from evalkit.reports.leaderboard import build_leaderboard, write_site
+    from evalkit.reports.page import build_page
+    from evalkit.results.run import Run, read_run
+
+    def report(run: Run) -> str:
+        return build_page([run], settings=settings(args), budget=int(args.max_mb * 1e6))
+
+    board = build_leaderboard(
+        [read_run(path) for path in args.runs],
+        args.title,
+        settings(args),
+        None if args.no_reports else report,
+        dict(args.hub_dataset),
+        args.source,
+    )
+    write_site(board, args.output)
+    print_lines(board.notes)
+    print(f"Leaderboard: {args.output / 'index.html'} ({len(board.files)} files)", file=sys.stderr)
     return 0
 
 
