@@ -15,12 +15,13 @@ from numpy.typing import ArrayLike
 from evalkit.audio import Audio
 from evalkit.cache import Cache
 from evalkit.codecs import Codec
+from evalkit.conditions import Clean, Condition, load_conditions
 from evalkit.datasets import load_dataset
 from evalkit.datasets.base import Dataset
 from evalkit.environment.folders import cache_folder
 from evalkit.errors import MissingError, UsageError
 from evalkit.evaluation import Evaluation
-from evalkit.metrics.base import Metric, Score
+from evalkit.metrics.base import Metric, Score, TokenMetric
 from evalkit.metrics.load import load_metric, model_metrics, pair_metrics
 from evalkit.pipeline.choice import SystemChoice, assign, choose_all
 from evalkit.pipeline.jobs import Candidate, Job, Source
@@ -31,6 +32,7 @@ from evalkit.pipeline.schedule import score_all, scoring_processes
 from evalkit.pipeline.shard import parse_shard
 from evalkit.pipeline.suites import available_metrics, missing_lines, use_metric
 from evalkit.pipeline.workers import TIMEOUT, Executor
+from evalkit.results.rows import CLEAN
 from evalkit.results.run_directory import slug
 
 if TYPE_CHECKING:
@@ -109,6 +111,7 @@ def run(
     bitrate: str | None = None,
     weights: Mapping[str, PathLike] | Sequence[str] = (),
     rendered: Mapping[str, PathLike] | Sequence[str] = (),
+    conditions: Sequence[str | Condition] = (),
     notes: Sequence[str] = (),
     **options: Any,
 ) -> Evaluation:
@@ -123,6 +126,8 @@ def run(
         bitrate: For every codec without one: `1.1k`.
         weights: By codec or label, files or folders instead of a codec's own weights.
         rendered: By codec or label, folders of audio that was decoded elsewhere.
+        conditions: What is done to audio, codes or codecs, each as `NAME[:OPTION=VALUE,…]` or an object that follows
+            evalkit.conditions.Condition; clean by default.
         notes: Sentences for readers of the results.
         **options: Fields of RunOptions.
 
@@ -138,7 +143,8 @@ def run(
     data = load_dataset(dataset) if isinstance(dataset, str) else dataset
     names = _metric_names(metrics, data.languages)
     default = "-".join(one.label or one.spec for one in chosen)
-    return _execute(chosen, data, names, output, default, notes, RunOptions(**options))
+    under = _conditions(conditions, names)
+    return _execute(chosen, data, names, output, default, notes, RunOptions(**options), under)
 
 
 def score(
@@ -286,6 +292,7 @@ def _execute(
     default: str,
     notes: Sequence[str],
     options: RunOptions,
+    conditions: tuple[Condition, ...] = (Clean(),),
 ) -> Evaluation:
     plan = Plan(
         systems=tuple(systems),
@@ -298,6 +305,7 @@ def _execute(
         overwrite=options.overwrite,
         workers=options.workers(),
         batch=options.batch,
+        conditions=conditions,
         shard=parse_shard(options.shard) if options.shard else None,
         align=options.align,
         notes=tuple(notes),
@@ -341,6 +349,17 @@ def _metric_names(wanted: object, languages: Sequence[str]) -> tuple[str, ...]:
     if left_out:
         warnings.warn(f"left out, because it cannot run here yet:\n{missing_lines(left_out)}", stacklevel=3)
     return names
+
+
+def _conditions(wanted: Sequence[str | Condition], metrics: Sequence[str]) -> tuple[Condition, ...]:
+    """The conditions of a run; clean is among them where metrics compare with it."""
+    found = load_conditions([wanted] if isinstance(wanted, str) else wanted)
+    comparing = [name for name in metrics if isinstance(load_metric(name), TokenMetric)]
+    if not comparing:
+        return found
+    if all(one.name == CLEAN for one in found):
+        raise UsageError(f"{', '.join(comparing)} compare codes under a condition with those of clean audio: add one")
+    return (Clean(), *(one for one in found if one.name != CLEAN))
 
 
 def _assignments(given: Mapping[str, PathLike] | Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Finding codecs, metrics and datasets by name: entry points, files, and objects.
+"""Finding codecs, metrics, datasets and conditions by name: entry points, files, and objects.
 
 A package registers its own with, for instance,
 
@@ -24,7 +24,12 @@ from evalkit.errors import MissingError, UsageError, choose_from
 _OPTION = re.compile(r"([a-z][a-z0-9_-]*)=(.*)", re.DOTALL)
 _IN_FILE = re.compile(r"(?P<file>.*\.py):(?P<name>[A-Za-z_]\w*)")
 
-GROUPS = {"codec": "evalkit.codecs", "metric": "evalkit.metrics", "dataset": "evalkit.datasets"}
+GROUPS = {
+    "codec": "evalkit.codecs",
+    "metric": "evalkit.metrics",
+    "dataset": "evalkit.datasets",
+    "condition": "evalkit.conditions",
+}
 
 _REGISTERED: dict[tuple[str, str], Any] = {}
 """Objects of this process, by kind and name."""
@@ -38,7 +43,7 @@ def _found(kind: str) -> dict[str, EntryPoint]:
 
 
 def names(kind: str) -> list[str]:
-    """Sorted names of what is registered; `kind` is "codec", "metric" or "dataset"."""
+    """Sorted names of what is registered; `kind` is "codec", "metric", "dataset" or "condition"."""
     return sorted({*_found(kind), *(name for of, name in _REGISTERED if of == kind)})
 
 

@@ -30,7 +30,7 @@ def build_breakdown(
 
     Raises UsageError as `join` does, where the rows have no such column, and for metrics and codecs that no run has.
     """
-    rows, described = join(runs)
+    rows, described = join(runs, apart=by != "condition")
     rows = rows[rows["utterance"] != CORPUS]
     if by not in rows or by in ("utterance", "metric", "value", "reason", "codec") or rows[by].isna().all():
         raise UsageError(f"the rows say nothing in the column {by!r}, so there is nothing to break down by it")
@@ -62,7 +62,9 @@ def _table(
     lines: list[tuple[Cell, ...]] = []
     for codec in codecs:
         found: dict[str, list[float]] = {m: [] for m in metrics}
-        groups = [(str(group), part) for group, part in rows[rows["codec"] == codec].groupby(by, sort=True)]
+        groups = [
+            (str(group), part) for group, part in rows[rows["codec"] == codec].groupby(by, sort=by != "condition")
+        ]
         for group, part in groups:
             means = summarize(part, settings).set_index("metric")
             cells = []
@@ -76,10 +78,10 @@ def _table(
             _cell(fsum(found[m]) / len(groups), None, described[m]["decimals"]) if groups else Cell(MISSING)
             for m in metrics
         ]
-        if groups:
+        if groups and by != "condition":
             lines.append((Cell(codec), Cell(MACRO), *averages, *_counts(rows[rows["codec"] == codec])))
-    note = f"{MACRO}: the mean of the means by {by}, each counting alike."
-    return Table(title, tuple(columns), tuple(lines), (note,), keys=2)
+    notes = (f"{MACRO}: the mean of the means by {by}, each counting alike.",) if by != "condition" else ()
+    return Table(title, tuple(columns), tuple(lines), notes, keys=2)
 
 
 def _cell(mean: float, summary: Any, decimals: int) -> Cell:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from evalkit.stats import Interval
 
+ARROWS = {"up": "↑", "down": "↓", "none": ""}
+"""By the better end of a metric."""
 MISSING = "–"
 TIE = "≈"
 """Marks values that are not separable from the best."""
@@ -24,14 +26,6 @@ class Cell:
     tied: bool = False
     second: bool = False
     """Whether it is the second best of its column, where that was asked for."""
-
-
-def interval_cell(value: float, interval: "Interval", form: str) -> Cell:
-    """`value` with its interval where that is known, both written by the format specification `form`."""
-    if not interval.known:
-        return Cell(format(value, form), value)
-    bounds = f"[{interval.low:{form}}, {interval.high:{form}}]"
-    return Cell(format(value, form), value, interval=bounds, bounds=interval)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ its label (`figure.get_label()`).
 """
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from math import ceil, floor, log10
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,48 +17,24 @@ import pandas as pd
 from evalkit.audio import Audio
 from evalkit.metrics.base import SCORE_RATE
 from evalkit.metrics.mel import hann, mel_filters
-from evalkit.results.rows import CORPUS
+from evalkit.results.rows import CLEAN, CORPUS
 from evalkit.results.run import Run
 from evalkit.stats import DEFAULTS, Settings, summarize
 
 from . import escape
-from .table import ARROWS, join
+from .condition_plots import condition_plots
+from .figures import HEIGHT, SIZES, STYLE, axis_label, family, looks, new_figure
+from .table import join
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SIZES = {"one": 3.4, "two": 7.0}
-"""Inches that one column, and both, of a paper's page are wide."""
-HEIGHT = 2.5
-"""Inches of a figure over an axis of numbers."""
-
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F3C8D", "#555555")
-"""Okabe and Ito's colours, told apart by colour-blind readers; one for each family of codecs."""
-MARKERS = "osD^vPX*"
-"""One for each family: colours alone do not survive a grey print."""
 MANY = 2000
 """Dots beyond which a vector drawing holds them as an image."""
 
 _UNSIGNED: Any = {"Software": None}
 """PNG metadata without the version of matplotlib, which would make equal pictures differ."""
-
-_STYLE: Any = {
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "font.size": 8,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.5,
-    "legend.fontsize": 7,
-    "lines.linewidth": 1.0,
-    "svg.hashsalt": "evalkit",
-    # TrueType: publishers refuse the Type 3 fonts that are matplotlib's default.
-    "pdf.fonttype": 42,
-    "ps.fonttype": 42,
-}
 
 
 def save_plots(
@@ -82,16 +58,9 @@ def save_plots(
     Returns:
         The files that were written, rate and quality of the first metric first.
     """
-    return save_figures(all_plots(runs, settings, size), folder, suffix, title)
-
-
-def save_figures(
-    figures: Iterable[tuple[str, "Figure"]], folder: Path, suffix: str = "svg", title: bool = False
-) -> list[Path]:
-    """Write `figures`, (file name without suffix, figure), as `save_plots` does."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, figure in figures:
+    for name, figure in all_plots(runs, settings, size):
         if title:
             figure.suptitle(escape.plot(str(figure.get_label()).partition(":")[0]), fontsize=8)
         path = folder / f"{name}.{suffix}"
@@ -101,12 +70,14 @@ def save_figures(
 
 
 def all_plots(runs: Sequence[Run], settings: Settings = DEFAULTS, size: str = "one") -> Iterator[tuple[str, "Figure"]]:
-    """(file name without suffix, figure) for each dataset and metric with a better end."""
-    rows, described = join(runs)
+    """(file name without suffix, figure) for each dataset and metric with a better end: of clean audio, then of the
+    conditions."""
+    rows, described = join(runs, apart=False)
     width = SIZES[size]
-    for dataset, part in rows.groupby("dataset", sort=False):
-        rated = bitrates(part)
-        part = part[part["utterance"] != CORPUS].dropna(subset="value")
+    for dataset, whole in rows.groupby("dataset", sort=False):
+        clean = whole[whole["condition"] == CLEAN]
+        rated = bitrates(clean)
+        part = clean[clean["utterance"] != CORPUS].dropna(subset="value")
         for metric, about in described.items():
             values = part[part["metric"] == metric]
             if about["direction"] == "none" or values.empty:
@@ -116,6 +87,7 @@ def all_plots(runs: Sequence[Run], settings: Settings = DEFAULTS, size: str = "o
             if values["language"].nunique() > 1:
                 yield f"{stem}-languages", by_language(values, rated, about, settings, width)
             yield f"{stem}-distribution", distributions(values, rated, about, width)
+        yield from condition_plots(str(dataset), whole[whole["utterance"] != CORPUS], described, settings, width)
 
 
 def bitrates(rows: pd.DataFrame) -> dict[str, float]:
@@ -127,29 +99,11 @@ def bitrates(rows: pd.DataFrame) -> dict[str, float]:
     return {str(codec): float(found.get(codec, np.nan)) for codec in rows["codec"].drop_duplicates()}
 
 
-def family(codec: str) -> str:
-    """What shares a colour: the name before the rate."""
-    return codec.partition("@")[0]
-
-
-def looks(codecs: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker of each codec, its family's."""
-    families = sorted({family(codec) for codec in codecs})
-    places = {codec: families.index(family(codec)) for codec in codecs}
-    return {codec: (PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]) for codec, i in places.items()}
-
-
 def rate_quality(
-    rows: pd.DataFrame,
-    rated: dict[str, float],
-    about: dict[str, Any],
-    settings: Settings,
-    width: float = SIZES["one"],
-    over: tuple[str, str] = ("bitrate", "kbit/s"),
+    rows: pd.DataFrame, rated: dict[str, float], about: dict[str, Any], settings: Settings, width: float = SIZES["one"]
 ) -> "Figure":
-    """Mean with its interval over kbit/s, or whatever else `over` names with its unit; codecs for which `rated` has no
-    number are left out, those that share one stand apart."""
-    figure, axes = _figure(width, HEIGHT)
+    """Mean with its interval over kbit/s; codecs without a bitrate are left out, those that share one stand apart."""
+    figure, axes = new_figure(width, HEIGHT)
     summary = summarize(rows, settings).set_index("codec")
     shown = [codec for codec in rated if codec in summary.index and not np.isnan(rated[codec])]
     look = looks(shown)
@@ -171,12 +125,12 @@ def rate_quality(
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
     axes.margins(x=0.12, y=0.12)
-    axes.set_xlabel(f"{over[0]} ({over[1]})")
-    axes.set_ylabel(_label(about))
+    axes.set_xlabel("bitrate (kbit/s)")
+    axes.set_ylabel(axis_label(about))
     _name_points(figure, axes, points, bars, {codec: look[codec][0] for codec in shown})
     digits = about["decimals"]
-    found = "; ".join(f"{codec} {y:.{digits}f} at {rated[codec]:.3g} {over[1]}" for codec, (_, y) in points.items())
-    figure.set_label(f"{about['label']} over {over[0]}, mean and {settings.level:.0%} interval: {found}")
+    found = "; ".join(f"{codec} {y:.{digits}f} at {rated[codec]:.3g} kbit/s" for codec, (_, y) in points.items())
+    figure.set_label(f"{about['label']} over bitrate, mean and {settings.level:.0%} interval: {found}")
     return figure
 
 
@@ -254,7 +208,7 @@ def by_language(
     languages = sorted(rows["language"].dropna().unique())
     summary = summarize(rows.assign(dataset=rows["language"]), settings).set_index(["codec", "dataset"])
     below = ceil(len(codecs) / max(1, floor(width / 1.6)))
-    figure, axes = _figure(width, HEIGHT + 0.16 * below)
+    figure, axes = new_figure(width, HEIGHT + 0.16 * below)
     bar = 0.85 / len(codecs)
     look = looks(codecs)
     bars = []
@@ -271,7 +225,7 @@ def by_language(
     names = [f"{escape.plot(language)}\nn = {counts[language]}" for language in languages]
     axes.set_xticks(range(len(languages)), names)
     axes.grid(visible=False, axis="x")
-    axes.set_ylabel(_label(about))
+    axes.set_ylabel(axis_label(about))
     columns = ceil(len(codecs) / below)
     handles: Any = bars
     legend = figure.legend(
@@ -295,7 +249,7 @@ def distributions(
 ) -> "Figure":
     """Every utterance as a dot, with the quartiles as a box, for each codec."""
     codecs = [codec for codec in rated if codec in set(rows["codec"])]
-    figure, axes = _figure(width, 0.6 + 0.24 * len(codecs))
+    figure, axes = new_figure(width, 0.6 + 0.24 * len(codecs))
     look = looks(codecs)
     rng = np.random.default_rng(0)
     medians = []
@@ -313,7 +267,7 @@ def distributions(
     axes.set_yticks(range(len(codecs)), list(map(escape.plot, codecs)))
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel(_label(about))
+    axes.set_xlabel(axis_label(about))
     figure.set_label(f"{about['label']} of each utterance, medians: {'; '.join(medians)}")
     return figure
 
@@ -339,23 +293,8 @@ def render(figure: "Figure", suffix: str, transparent: bool = False) -> bytes:
 
     out = io.BytesIO()
     dateless: Any = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(suffix, _UNSIGNED)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure.savefig(
             out, format=suffix, dpi=200, metadata=dateless, transparent=transparent,
         )  # fmt: skip
     return out.getvalue()
-
-
-def _figure(width: float, height: float) -> tuple["Figure", "Axes"]:
-    """A figure that no window system knows of, in inches."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        return figure, figure.subplots()
-
-
-def _label(about: dict[str, Any]) -> str:
-    unit = f" ({about['unit']})" if about.get("unit") else ""
-    return escape.plot(f"{about['label']} {ARROWS[about['direction']]}{unit}".strip())

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from evalkit.errors import UsageError
-from evalkit.results.rows import CORPUS
+from evalkit.results.rows import CLEAN, CORPUS
 from evalkit.results.run import Run
 from evalkit.stats import (
     DEFAULTS,
@@ -31,29 +31,46 @@ from evalkit.stats import (
     units_needed,
 )
 
-from .cells import MISSING, TIE, Cell, Column, Table, interval_cell
+from .cells import ARROWS, MISSING, TIE, Cell, Column, Table
 from .identity import check_runs
 
-ARROWS = {"up": "↑", "down": "↓", "none": ""}
 TRAINED = "†"
 """Marks values of a codec by a metric that it was trained on."""
 
 
-def join(runs: Sequence[Run]) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The rows of all `runs`, and what the runs say of their metrics, in the order in which they were asked for.
+def interval_cell(value: float, interval: Interval, form: str) -> Cell:
+    """`value` with its interval where that is known, both written by the format specification `form`."""
+    if not interval.known:
+        return Cell(format(value, form), value)
+    bounds = f"[{interval.low:{form}}, {interval.high:{form}}]"
+    return Cell(format(value, form), value, interval=bounds, bounds=interval)
+
+
+def join(runs: Sequence[Run], apart: bool = True) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The rows of all `runs`, and what the runs say of their metrics, in the order in which they were asked for. Rows
+    under a condition count as a dataset of their own, `NAME (CONDITION)`, where they are to stand `apart`: only what
+    was done alike is compared.
 
     Raises UsageError where runs disagree about a metric's version or a dataset's revision, where a codec comes twice
     on one dataset, or where there are no rows: numbers that are not comparable are never joined.
     """
     described = _described(runs)
     check_runs(runs)
-    rows = pd.concat([run.rows for run in runs], ignore_index=True)
+    rows = pd.concat([by_condition(run.rows) if apart else run.rows for run in runs], ignore_index=True)
     if rows.empty:
         raise UsageError("there are no rows yet: the run stopped before the first utterance was scored")
     for (codec, dataset), count in _sources(runs).items():
         if count > 1:
             raise UsageError(f"{codec} on {dataset} is in {count} of these runs: give one of them")
     return rows, described
+
+
+def by_condition(rows: pd.DataFrame) -> pd.DataFrame:
+    """`rows` with the condition, where it is not clean, in the name of the dataset."""
+    changed = rows["condition"] != CLEAN
+    if not changed.any():
+        return rows
+    return rows.assign(dataset=rows["dataset"].mask(changed, rows["dataset"] + " (" + rows["condition"] + ")"))
 
 
 def ranks(name: str, about: Mapping[str, Any]) -> bool:
@@ -321,7 +338,7 @@ def _sources(runs: Sequence[Run]) -> dict[tuple[str, str], int]:
     """In how many runs each codec and dataset come."""
     counts: dict[tuple[str, str], int] = {}
     for run in runs:
-        for key in run.rows[["codec", "dataset"]].drop_duplicates().itertuples(index=False, name=None):
+        for key in by_condition(run.rows)[["codec", "dataset"]].drop_duplicates().itertuples(index=False, name=None):
             counts[key] = counts.get(key, 0) + 1
     return counts
 

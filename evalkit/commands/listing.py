@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
 def add(commands: Any) -> None:
     """Declare the command of this file."""
-    command = add_command(
-        commands, "list", show_list, "list codecs, metrics, datasets, and the state of each, or suites"
-    )
+    command = add_command(commands, "list", show_list, "list codecs, metrics, datasets, conditions or suites")
     command.add_argument("what", choices=list(SHOWN))
     command.add_argument("--json", action="store_true", help="for programs")
 
@@ -133,9 +131,17 @@ def _show_suites(listing: "Listing") -> None:
     )  # fmt: skip
 
 
+def _show_plain(listing: "Listing") -> None:
+    from evalkit.reports.cells import Cell, Column, Table
+
+    columns = tuple(Column(name, name, words=True, prose=30 if name == listing[0][-1] else 0) for name in listing[0])
+    print_tables([Table("", columns, tuple(tuple(map(Cell, line)) for line in listing[1]))])
+
+
 SHOWN: "dict[str, Callable[[Listing], None]]" = {
     "codecs": _show_codecs,
     "metrics": _show_metrics,
     "datasets": _show_datasets,
     "suites": _show_suites,
+    "conditions": _show_plain,
 }

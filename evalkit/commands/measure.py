@@ -18,6 +18,7 @@ RUN_EXAMPLES = """examples:
   evalkit run --codec codec2 --bitrate 1.2k --save-audio --output runs/codec2
   evalkit run --codec old=nanocodec@1.1k --codec new=nanocodec@1.1k --weights new=w.safetensors
   evalkit run --codec ./mycodec.py:MyCodec --metrics pesq-wb
+  evalkit run --codec nanocodec@1.1k --condition clean --condition noise:snr=10 --condition tandem:n=4
   evalkit run --suite paper-high --output runs/high            one run per dataset, in runs/high/
   evalkit run --suite offline --codec mimi@1.1k                a protocol of the field, with a codec of your choice
   evalkit run --codec mimi --dataset mls:/data/mls --per-language 200 --metrics paper,available
@@ -80,6 +81,10 @@ def _add_run(commands: Any) -> None:
         "--rendered", action="append", default=[], metavar="[NAME=]DIR",
         help="audio that a codec decoded elsewhere, one file an utterance, named by its id; repeatable",
     )  # fmt: skip
+    command.add_argument(
+        "--condition", action="append", default=[], metavar="NAME[:OPTION=VALUE,…]",
+        help="what is done to the audio, the codes or the codec; repeatable; see `evalkit list conditions`",
+    )  # fmt: skip
     command.add_argument("--limit", type=positive, metavar="N", help="N utterances, drawn with --seed")
     command.add_argument(
         "--per-language", type=positive, metavar="N", help="N utterances of each language, drawn with --seed"
@@ -105,7 +110,8 @@ def run(args: argparse.Namespace) -> int:
     with Progress("utterances") as progress:
         result = api.run(
             args.codec, data, _metrics(args.metrics, data.languages), args.output,
-            bitrate=args.bitrate, weights=args.weights, rendered=args.rendered, **_options(args, progress),
+            bitrate=args.bitrate, weights=args.weights, rendered=args.rendered, conditions=args.condition,
+            **_options(args, progress),
         )  # fmt: skip
     return _conclude(result, args.max_failed)
 
@@ -129,6 +135,7 @@ def _run_suite(args: argparse.Namespace) -> int:
     output = args.output or new_output(suite.name)
     metrics = [*suite.metrics, *[AVAILABLE] * available]
     common = vars(args) | {"suite": None, "codec": list(suite.with_ceiling), "metrics": metrics}
+    common["condition"] = args.condition or list(suite.conditions)
     places = {dataset: output / dataset.partition(":")[0] for dataset in suite.datasets}
     return max(
         run(argparse.Namespace(**common | {"dataset": dataset, "output": place})) for dataset, place in places.items()

@@ -6,6 +6,7 @@ from typing import Any
 
 from evalkit import datasets, plugins
 from evalkit.codecs import CodecFamily, CodecInfo, Described
+from evalkit.conditions.base import Condition
 from evalkit.environment.downloads import megabytes
 from evalkit.errors import EvalkitError
 from evalkit.metrics.base import Metric
@@ -93,9 +94,23 @@ def list_suites() -> Listing:
     return ["suite", "title", "codecs", "datasets", "metrics"], rows
 
 
+def list_conditions() -> Listing:
+    """Every condition with its options."""
+    rows: list[list[Any]] = []
+    for name in plugins.names("condition"):
+        try:
+            kind: type[Condition] = plugins.load("condition", name)
+        except EvalkitError as error:
+            rows.append([name, "", f"cannot be loaded: {error}"])
+            continue
+        rows.append([name, kind.usage(), kind.about])
+    return ["condition", "usage", "what it does"], rows
+
+
 LISTINGS: dict[str, Callable[[], Listing]] = {
     "codecs": list_codecs,
     "metrics": list_metrics,
     "datasets": list_datasets,
     "suites": list_suites,
+    "conditions": list_conditions,
 }

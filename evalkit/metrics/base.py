@@ -126,3 +126,15 @@ class CodesMetric(Metric):
         `codes` are those of every utterance that was encoded, `seconds` their duration in all. Raises UndefinedScore
         where the codec has no codebooks to look at.
         """
+
+
+@dataclass(frozen=True)
+class TokenMetric(Metric):
+    """A metric of one utterance's codes under a condition, beside its codes for clean audio."""
+
+    @abstractmethod
+    def score(self, codes: Codes, clean: Codes) -> Mapping[str, float]:
+        """Values by row name: the metric's own name, and with `-cb1`, `-cb2`, … for single codebooks.
+
+        Both have indices [K, N] of the same frames. Raises UndefinedScore where there is no value.
+        """

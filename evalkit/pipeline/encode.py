@@ -7,13 +7,14 @@ The rest of the pipeline knows `System` alone.
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from evalkit import interrupt
 from evalkit.audio import Audio
 from evalkit.cache import Cache, content_key
-from evalkit.codecs import Annotated, Codec, CodecInfo, Codes
+from evalkit.codecs import Annotated, Codec, CodecInfo, Codes, Fielded
+from evalkit.conditions.base import Clean, Condition
 from evalkit.datasets.base import Utterance
 from evalkit.errors import AudioError, CodecError
 from evalkit.pipeline.coders import Coder
@@ -32,6 +33,8 @@ class Reconstruction:
     """At the codec's own rate."""
     codes: Codes | None = None
     """None for audio that was decoded elsewhere."""
+    tokens: Codes | None = None
+    """What of the codes can be compared token by token; None where nothing can."""
     kbps: float | None = None
     """Measured from the codes, or declared; None where nobody declared it."""
     extra: Mapping[str, str] = field(default_factory=dict)
@@ -45,6 +48,12 @@ class System(ABC):
     """As its rows are called."""
     runs: bool
     """Whether it encodes here; else its audio lies in files, which workers read."""
+    condition: Condition = Clean()
+    """What it is measured under."""
+    offset: float | None = 0.0
+    """Frames by which its codes lie behind those of clean audio; None where the two do not correspond."""
+    frame_rate: float | None = None
+    """Frames a second, of codecs that run here and have frames."""
 
     @abstractmethod
     def info(self) -> CodecInfo:
@@ -68,10 +77,24 @@ class RunningCodec(System):
 
     runs = True
 
-    def __init__(self, name: str, codec: Codec, coder: Coder, info: CodecInfo, device: str, cache: Cache) -> None:
+    def __init__(
+        self,
+        name: str,
+        codec: Codec,
+        coder: Coder,
+        info: CodecInfo,
+        device: str,
+        cache: Cache,
+        condition: Condition | None = None,
+        seed: int = 0,
+    ) -> None:
+        """`codec` is what `condition.wrap` made of it, `info` what the codec itself is."""
         self.name = name
+        self.condition = condition or Clean()
+        self.offset = self.condition.offset(codec)
+        self.frame_rate = codec.frame_rate
         self._codec, self._coder, self._info = codec, coder, info
-        self._device, self._cache = device, cache
+        self._device, self._cache, self._seed = device, cache, seed
         self._narrow: list[int] = []
         """Sampling rates of the utterances that lack a part of the codec's band."""
 
@@ -100,16 +123,20 @@ class RunningCodec(System):
     def _begin(self, utterance: Utterance) -> Callable[[], Reconstruction]:
         codec = self._codec
         try:
-            reference = utterance.audio()
+            clean = utterance.audio()
+            given = self._degraded(clean, utterance.id)
         except AudioError as error:
             return _raiser(error)
+        reference = given if self.condition.against == "input" else clean
         source = Source(reference, reference.identity())
-        key = content_key(codec=codec.name, **self._info.output(), device=self._device, reference=source.pcm)
+        output = replace(self._info, details=codec.details, codebook_sizes=codec.codebook_sizes).output()
+        pcm = source.pcm if given is reference else given.pcm_hash()
+        key = content_key(codec=codec.name, **output, device=self._device, reference=pcm)
         if (cached := self._cache.decoded(key)) is not None:
             decoded = Source(cached.path, cached.identity)
             return lambda: self._passed(reference, source, cached.codes, decoded)
-        given = reference.at(codec.sample_rate)
-        coded = self._coder.start(given.wav)
+        at_rate = given.at(codec.sample_rate)
+        coded = self._coder.start(at_rate.wav)
 
         def finish() -> Reconstruction:
             try:
@@ -119,17 +146,32 @@ class RunningCodec(System):
                 raise CodecError(f"{codec.name} failed: {error if known else describe(error)}") from error
             finally:
                 interrupt.check()
-            audio = Audio(wav, given.sample_rate)
+            audio = Audio(wav, at_rate.sample_rate)
             self._cache.store_decoded(key, codes, audio)
             return self._passed(reference, source, codes, Source(audio, audio.identity()))
 
         return finish
 
+    def _degraded(self, clean: Audio, utterance: str) -> Audio:
+        """What the codec is given; raises AudioError where the condition cannot make it."""
+        if type(self.condition).degrade is Condition.degrade:
+            return clean
+        try:
+            rng = self.condition.generator(self._seed, clean.pcm_hash())
+            return self.condition.degrade(clean, rng, utterance)
+        except AudioError:
+            raise
+        except (Exception, SystemExit) as error:  # somebody else's code: whatever it raises
+            raise AudioError(f"the condition {self.condition.name} failed: {describe(error)}") from error
+
     def _passed(self, reference: Audio, source: Source, codes: Codes, decoded: Source) -> Reconstruction:
         rate = self._codec.sample_rate
         if self._codec.codebook_sizes and rate and reference.sample_rate < rate:
             self._narrow.append(reference.sample_rate)
-        return Reconstruction(source, decoded, codes, codes.bits / reference.seconds / 1000)
+        tokens = codes if codes.indices is not None else None
+        if isinstance(self._codec, Fielded):
+            tokens = self._codec.fields(codes)
+        return Reconstruction(source, decoded, codes, tokens, codes.bits / reference.seconds / 1000)
 
 
 class RenderedAudio(System):

@@ -49,7 +49,7 @@ class Job:
     transcript: str | None = None
     language: str | None = None
     utterance: str = ""
-    """Id of the reference."""
+    """Id of the reference; "" where a condition has changed it."""
     device: str = "cpu"
     """Where metrics that hold a model run."""
     seconds: float = 0.0

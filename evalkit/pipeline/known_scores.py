@@ -34,7 +34,7 @@ class ScoreCache:
     def look_up(self, job: Job) -> tuple[list[RowScore], Job | None]:
         """The scores that are known, and the job without them: None where nothing is left to do."""
         reference = self._identify(job.reference)
-        if reference.identity is not None:
+        if reference.identity is not None and job.utterance:
             self.references[job.utterance] = reference.identity
         candidates = [replace(c, source=self._identify(c.source)) for c in job.candidates]
         keys = {

@@ -11,11 +11,23 @@ from evalkit.errors import UsageError
 from evalkit.pipeline.pooled import corpus_rows, pooled_rows
 from evalkit.pipeline.shard import Shard, parse_shard
 from evalkit.results.provenance import DatasetInfo
-from evalkit.results.rows import CORPUS, Row, to_rows
+from evalkit.results.rows import CLEAN, CORPUS, Row, to_rows
 from evalkit.results.run import Run, read_codes, read_pairings, read_references, read_run
 from evalkit.results.run_directory import RunWriter
 
-SAME = ("evalkit", "score_rate", "resampler", "metrics", "codecs", "dataset", "seed", "device", "batch", "align")
+SAME = (
+    "evalkit",
+    "score_rate",
+    "resampler",
+    "metrics",
+    "codecs",
+    "dataset",
+    "conditions",
+    "seed",
+    "device",
+    "batch",
+    "align",
+)
 """Parts of the provenance in which the shards of one run agree."""
 
 PARTICULAR = ("shard", "started", "platform", "processor", "git")
@@ -38,6 +50,7 @@ def merge(paths: Sequence[Path], output: Path, overwrite: bool = False) -> list[
     )
     metrics = [name for name, about in first.metrics.items() if not about.of]
     codecs, dataset = list(first.codecs), first.dataset.name
+    systems = [(codec, condition) for codec in codecs for condition in first.conditions or (CLEAN,)]
     with RunWriter(output, codecs, provenance, overwrite) as writer:
         for run in runs:
             writer.add(to_rows(run.rows[run.rows["utterance"] != CORPUS]))
@@ -45,8 +58,8 @@ def merge(paths: Sequence[Path], output: Path, overwrite: bool = False) -> list[
             writer.add_pairings(read_pairings(run.path))
             for one in read_codes(run.path):
                 writer.add_codes(one)
-        writer.add(corpus_rows(metrics, codecs, dataset, writer.coded))
-        writer.add(pooled_rows(metrics, codecs, dataset, writer.rows))
+        writer.add(corpus_rows(metrics, systems, dataset, writer.coded))
+        writer.add(pooled_rows(metrics, systems, dataset, writer.rows))
         return writer.rows
 
 

@@ -196,7 +196,7 @@ def from_manifest(path: Path | str) -> Pairs:
     table = read_table(manifest, REQUIRED)
     if not table.lines:
         raise UsageError(f"{shown(manifest)} has a header and no rows")
-    clash = sorted(set(table.columns) & (set(COLUMNS) - set(REQUIRED) - set(OPTIONAL)))
+    clash = sorted(set(table.columns) & (set(COLUMNS) - set(REQUIRED) - set(OPTIONAL) - {"condition"}))
     if clash:
         raise UsageError(f"{shown(manifest)}: the column(s) {', '.join(clash)} are evalkit's own: rename them")
     pairs = [_pair(line) for line in table]

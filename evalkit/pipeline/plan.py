@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evalkit.conditions.base import Clean, Condition
 from evalkit.datasets.base import Dataset, Utterance
 from evalkit.environment.machine import check_device
 from evalkit.errors import MissingError, UsageError
@@ -13,6 +14,7 @@ from evalkit.metrics.model import ModelMetric
 from evalkit.pipeline.choice import SystemChoice
 from evalkit.pipeline.shard import Shard
 from evalkit.pipeline.suites import missing_lines
+from evalkit.results.rows import CLEAN
 
 if TYPE_CHECKING:
     from evalkit.pipeline.workers import Executor
@@ -34,6 +36,8 @@ class Plan:
     overwrite: bool = False
     batch: int = 1
     """Recordings that a metric's model takes at once."""
+    conditions: tuple[Condition, ...] = (Clean(),)
+    """What every system is measured under."""
     shard: Shard | None = None
     """The part of the dataset that this run does; None for all of it."""
     align: bool = False
@@ -44,6 +48,11 @@ class Plan:
     """Show the first traceback of each kind."""
     fail_fast: bool = False
     """Stop at the first failure of a codec or metric."""
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing is done to audio, codes or codecs."""
+        return all(one.name == CLEAN for one in self.conditions)
 
     @property
     def utterances(self) -> Sequence[Utterance]:

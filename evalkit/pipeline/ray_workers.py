@@ -20,7 +20,6 @@ from evalkit.audio import Wave
 from evalkit.codecs import Codec, Codes
 from evalkit.environment.extras import install
 from evalkit.errors import MissingError
-from evalkit.pipeline.choice import CodecChoice
 from evalkit.pipeline.coders import reconstruct
 from evalkit.pipeline.workers import THREAD_VARIABLES, TIMEOUT, WorkerCrash
 
@@ -88,9 +87,9 @@ class RayWorkers:
     ) -> None:
         """The cluster goes on without us."""
 
-    def coder(self, choice: CodecChoice, codec: Codec, device: str) -> "RayCoder":
-        """Where `choice` runs."""
-        return RayCoder(self._ray, choice, device, self.timeout)
+    def coder(self, build: Callable[[str], Codec], codec: Codec, device: str) -> "RayCoder":
+        """Where the codec that `build` makes runs."""
+        return RayCoder(self._ray, build, device, self.timeout)
 
 
 def _actor(ray: Any, kind: type, device: str) -> tuple[Any, int]:
@@ -143,10 +142,10 @@ class RayModels:
 class RayCoder:
     """A codec in actors."""
 
-    def __init__(self, ray: Any, choice: CodecChoice, device: str, timeout: float) -> None:
+    def __init__(self, ray: Any, build: Callable[[str], Codec], device: str, timeout: float) -> None:
         self._ray = ray
         remote, count = _actor(ray, _Codec, device)
-        self._actors = cycle([remote.remote(choice, device, timeout) for _ in range(count)])
+        self._actors = cycle([remote.remote(build, device, timeout) for _ in range(count)])
         self.ahead = 2 * count
 
     def start(self, wav: Wave) -> Callable[[], tuple[Codes, Wave]]:
@@ -174,8 +173,8 @@ class _Models:
 class _Codec:
     """A codec in a process of the cluster."""
 
-    def __init__(self, choice: CodecChoice, device: str, timeout: float) -> None:
-        self._codec, self._timeout = choice.build(device), timeout
+    def __init__(self, build: Callable[[str], Codec], device: str, timeout: float) -> None:
+        self._codec, self._timeout = build(device), timeout
 
     def reconstruct(self, wav: Wave) -> tuple[Codes, Wave]:
         return reconstruct(self._codec, wav, self._timeout)

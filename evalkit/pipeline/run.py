@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 
 from evalkit.cache import Cache
+from evalkit.conditions.base import Condition
 from evalkit.datasets.base import Utterance
 from evalkit.errors import FailFastError
 from evalkit.metrics.load import load_metric, model_metrics, pair_metrics
@@ -30,9 +31,10 @@ from evalkit.pipeline.pooled import corpus_rows, pooled_rows
 from evalkit.pipeline.schedule import score_all
 from evalkit.pipeline.systems import open_systems
 from evalkit.pipeline.temporary import TemporaryAudio
+from evalkit.pipeline.tokens import TokenComparison
 from evalkit.results.pairing import Pairing
-from evalkit.results.rows import Coded, Row
-from evalkit.results.run_directory import REFERENCE_FOLDER, RunWriter, slug
+from evalkit.results.rows import CLEAN, Coded, PairKey, Row, with_condition
+from evalkit.results.run_directory import REFERENCE_FOLDER, RunWriter, audio_folder, slug
 from evalkit.soundfiles import duration, write
 
 
@@ -71,12 +73,13 @@ def execute(plan: Plan, cache: Cache, progress: ProgressReporter | None = None) 
         dataset=describe_dataset(plan.dataset),
         notes=(*plan.dataset.notes, *plan.notes, *notes),
         device=plan.device,
+        conditions={} if plan.clean else {one.name: one.info() for one in plan.conditions},
         seed=plan.seed,
         batch=plan.batch,
         align=plan.align or None,
         shard=str(plan.shard) if plan.shard else None,
     )
-    names = [system.name for system in systems]
+    names = list(dict.fromkeys(system.name for system in systems))
     with RunWriter(plan.output, names, provenance, plan.overwrite) as writer, TemporaryAudio() as temporary:
         known = ScoreCache(cache)
         progress = progress or Silence()
@@ -93,11 +96,14 @@ def execute(plan: Plan, cache: Cache, progress: ProgressReporter | None = None) 
         finally:
             writer.add_utterances(known.references)
             writer.add_pairings(loop.pairings(known.pairings))
-        writer.add(pooled_rows(plan.metrics, names, plan.dataset.name, writer.rows))
-        writer.add(corpus_rows(plan.metrics, names, plan.dataset.name, writer.coded))
+        both = [(system.name, system.condition.name) for system in systems]
+        both = list(dict.fromkeys([*both, *((row.codec, row.condition) for row in writer.rows)]))
+        writer.add(pooled_rows(plan.metrics, both, plan.dataset.name, writer.rows))
+        writer.add(corpus_rows(plan.metrics, both, plan.dataset.name, writer.coded))
         if known.hits:
             progress.note(f"{known.hits} scores came from the cache.")
         writer.add_notes(pairing_notes(writer.pairings))
+        writer.add_notes(loop.tokens.notes)
         writer.add_notes(note for system in systems for note in system.notes(len(plan.utterances)))
         return writer.rows
 
@@ -108,6 +114,7 @@ class PendingUtterance:
     rendered audio, and None where encoding or decoding failed."""
 
     system: str
+    condition: str
     utterance: Utterance
     kbps: float | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
@@ -115,10 +122,11 @@ class PendingUtterance:
 
     def row(self, dataset: str, score: RowScore) -> Row:
         """The row of one of its scores."""
-        u = self.utterance
+        u, extra = self.utterance, dict(self.extra)
+        condition = extra.pop("condition", "") or self.condition  # of decoded audio, as a manifest says
         return Row(
             self.system, dataset, u.id, score.metric, score.value, score.reason,
-            self.kbps, u.language or None, u.speaker or None, self.extra,
+            self.kbps, u.language or None, u.speaker or None, extra, condition,
         )  # fmt: skip
 
 
@@ -139,6 +147,7 @@ class RunLoop:
         self._metrics = (*pair_metrics(plan.metrics), *model_metrics(plan.metrics))
         self._rows = sum(len(load_metric(name).rows) for name in self._metrics)
         """Of one utterance and system."""
+        self.tokens = TokenComparison(plan.metrics)
         self._pending: list[PendingUtterance] = []
         self.deferred = self._models or not any(system.runs for system in systems)
         """Whether jobs wait until all systems are through, so that each has the versions of all of them: models are
@@ -146,10 +155,11 @@ class RunLoop:
 
     def jobs(self) -> Iterator[Job]:
         """Take every utterance through every system. What came out is to be scored at once, or `deferred`."""
-        later: dict[str, Job] = {}
+        later: dict[tuple[str, str], Job] = {}
         for system in self._systems:
+            condition = system.condition
             for utterance, result in system.reconstructions(self._plan.utterances):
-                pending = PendingUtterance(system.name, utterance, missing=self._rows)
+                pending = PendingUtterance(system.name, condition.name, utterance, missing=self._rows)
                 self._pending.append(pending)
                 key = len(self._pending) - 1
                 if not isinstance(result, Reconstruction):  # costs this utterance, not the run
@@ -157,14 +167,13 @@ class RunLoop:
                     continue
                 pending.kbps, pending.extra = result.kbps, result.extra
                 self._keep(system, utterance, result)
-                if self.deferred and self._metrics:
-                    later[utterance.id] = self._add(later.get(utterance.id), key, utterance, result)
-                elif self._metrics:
+                if self._metrics:
                     candidate = Candidate(key, result.decoded, self._metrics)
-                    yield Job(
-                        result.reference, (candidate,), utterance.transcript, utterance.language, utterance.id,
-                        align=self._plan.align,
-                    )  # fmt: skip
+                    if self.deferred:
+                        shared = utterance.id, "" if condition.against == "clean" else condition.name
+                        later[shared] = self._add(later.get(shared), candidate, utterance, result, condition)
+                    else:
+                        yield self._job(result.reference, candidate, utterance, condition)
                 if system.runs or not self._metrics:
                     self._progress.advance(system.name, 1)
         yield from later.values()
@@ -183,13 +192,14 @@ class RunLoop:
         if self._models and scores:
             self._progress.advance(scores[0].metric, 0)
 
-    def pairings(self, found: Mapping[int, Pairing]) -> dict[tuple[str, str], Pairing]:
-        """What was found of pairs, by system and utterance."""
-        return {(self._pending[key].system, self._pending[key].utterance.id): one for key, one in found.items()}
+    def pairings(self, found: Mapping[int, Pairing]) -> dict[PairKey, Pairing]:
+        """What was found of pairs."""
+        pairs = {key: self._pending[key] for key in found}
+        return {(p.system, p.condition, p.utterance.id): found[key] for key, p in pairs.items()}
 
     def _fail(self, key: int, error: Exception) -> None:
         pending = self._pending[key]
-        rows = rows_of(self._plan.metrics)
+        rows = [*rows_of(self._plan.metrics), *(self.tokens.rows if pending.condition != CLEAN else ())]
         name = self._plan.dataset.name
         self._writer.add(
             pending.row(name, RowScore(key, row, None, str(error) or type(error).__name__)) for row in rows
@@ -207,27 +217,47 @@ class RunLoop:
             raise FailFastError(f"{what} (--fail-fast; the traceback is in {self._writer.path / 'errors.txt'})")
 
     def _keep(self, system: System, utterance: Utterance, result: Reconstruction) -> None:
+        name, dataset, condition = system.name, self._plan.dataset.name, system.condition
+        clean = condition.against == "clean"
         if self._plan.save_audio:
-            folder, file = self._plan.output / "audio", f"{slug(utterance.id)}.wav"
-            write(folder / slug(system.name) / file, result.decoded.audio())
-            if not (original := folder / REFERENCE_FOLDER / file).exists():
-                write(original, result.reference.audio())
+            run, file = self._plan.output, f"{slug(utterance.id)}.wav"
+            write(audio_folder(run, name, condition.name) / file, result.decoded.audio())
+            originals = audio_folder(run, REFERENCE_FOLDER, CLEAN if clean else condition.name)
+            if not (originals / file).exists():
+                write(originals / file, result.reference.audio())
         if result.codes is not None and (identity := result.reference.identity) is not None:
-            coded = Coded(system.name, self._plan.dataset.name, utterance.id, identity.seconds, result.codes)
+            coded = Coded(name, dataset, utterance.id, identity.seconds, result.codes, condition.name)
             self._writer.add_codes(coded)
-            self._writer.add_utterances({utterance.id: identity})
+            if clean:
+                self._writer.add_utterances({utterance.id: identity})
+            pending = self._pending[-1]
+            scores = self.tokens.scores(
+                name, utterance.id, condition.name, result.tokens, system.offset, system.frame_rate
+            )
+            self._writer.add(pending.row(dataset, one) for one in scores)
 
-    def _add(self, job: Job | None, key: int, utterance: Utterance, result: Reconstruction) -> Job:
+    def _job(self, reference: Source, candidate: Candidate, utterance: Utterance, condition: Condition) -> Job:
+        return Job(
+            reference,
+            (candidate,),
+            utterance.transcript if condition.keeps_text else None,
+            utterance.language,
+            utterance.id if condition.against == "clean" else "",
+            align=self._plan.align,
+        )
+
+    def _add(
+        self, job: Job | None, candidate: Candidate, utterance: Utterance, result: Reconstruction, condition: Condition
+    ) -> Job:
         """`job`, or a new one, with one more version of `utterance`."""
-        if job is None:
-            reference = Source(utterance.source, result.reference.identity)
-            seconds = self._seconds(reference) if self._models else 0.0
-            job = Job(
-                reference, (), utterance.transcript, utterance.language, utterance.id, self._plan.device, seconds,
-                align=self._plan.align,
-            )  # fmt: skip
-        candidate = Candidate(key, self._temporary.store(result.decoded), self._metrics)
-        return replace(job, candidates=(*job.candidates, candidate))
+        candidate = replace(candidate, source=self._temporary.store(result.decoded))
+        if job is not None:
+            return replace(job, candidates=(*job.candidates, candidate))
+        reference = Source(utterance.source, result.reference.identity)
+        if condition.against == "input":
+            reference = self._temporary.store(result.reference)
+        seconds = self._seconds(reference) if self._models else 0.0
+        return replace(self._job(reference, candidate, utterance, condition), device=self._plan.device, seconds=seconds)
 
     def _seconds(self, reference: Source) -> float:
         if reference.identity is not None:
@@ -235,10 +265,12 @@ class RunLoop:
         return duration(reference.content) if isinstance(reference.content, Path) else 0.0
 
 
-def pairing_notes(pairings: Mapping[tuple[str, str], Pairing]) -> Iterator[str]:
+def pairing_notes(pairings: Mapping[PairKey, Pairing]) -> Iterator[str]:
     """A sentence for each system whose audio does not seem to belong to its references."""
-    for system in dict.fromkeys(system for system, _ in pairings):
-        mine = {utterance: one.problems() for (name, utterance), one in pairings.items() if name == system}
+    by_system: dict[str, dict[str, tuple[str, ...]]] = {}
+    for (name, condition, utterance), one in pairings.items():
+        by_system.setdefault(name, {})[with_condition(utterance, condition)] = one.problems()
+    for system, mine in by_system.items():
         wrong = {utterance: problems for utterance, problems in sorted(mine.items()) if problems}
         if wrong:
             some = "; ".join(f"{utterance}: {', '.join(found)}" for utterance, found in list(wrong.items())[:3])

@@ -47,7 +47,7 @@ def _pairs(job: Job, scored: Scored) -> Iterator[tuple[Candidate, dict[int, Pair
         for candidate in job.candidates:
             scored.scores.extend(_unreadable(candidate, error))
         return
-    if isinstance(job.reference.content, Path):
+    if isinstance(job.reference.content, Path) and job.utterance:
         scored.references[job.utterance] = scored.files[job.reference.content]
     for candidate in job.candidates:
         try:

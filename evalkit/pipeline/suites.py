@@ -100,6 +100,8 @@ class Suite:
     datasets: tuple[str, ...]
     metrics: tuple[str, ...]
     """Single metrics and, perhaps, the word "available"."""
+    conditions: tuple[str, ...] = ()
+    """What every codec is measured under; clean where none is named."""
     also: tuple[str, ...] = ()
     """Rows that belong to the comparison under another name than their codec's on the command line."""
     document: Document = field(default_factory=lambda: Document("", {}), compare=False)
@@ -168,7 +170,7 @@ def read_suite(text: str, file: str) -> Suite:
     metrics = dict.fromkeys(name for word in about["metrics"] for name in sets.get(word, [word]))
     return Suite(
         Path(file).stem, about["title"], tuple(about["codecs"]), tuple(about["datasets"]), tuple(metrics),
-        tuple(about.get("also", ())), document,
+        tuple(about.get("conditions", ())), tuple(about.get("also", ())), document,
     )  # fmt: skip
 
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evalkit.audio_files import audio_files
 from evalkit.cache import Cache
 from evalkit.codecs import Annotated, Codec, CodecInfo, Described, Weighted, is_release
+from evalkit.conditions.base import Condition
 from evalkit.datasets.base import Utterance
 from evalkit.errors import AudioError, EvalkitError, MissingError, UsageError
 from evalkit.files import nfc, shown
@@ -19,25 +21,28 @@ if TYPE_CHECKING:
 
 
 def open_systems(plan: "Plan", cache: Cache) -> list[System]:
-    """The systems of `plan`, in its order.
+    """The systems of `plan`, in its order: each choice under every condition.
 
     Raises:
         UsageError: two of them would share their rows, or --weights or --rendered cannot be meant.
         MissingError: one of them is not here, or does not open.
     """
-    systems = [_open(choice, plan, cache) for choice in plan.systems]
-    names = [system.name for system in systems]
+    systems = [system for choice in plan.systems for system in _open(choice, plan, cache)]
+    names = [system.name for system in systems if system.condition.name == plan.conditions[0].name]
     for name in names:
         if names.count(name) > 1:
             raise UsageError(f"two codecs are called {name}: give one of them a label, --codec LABEL=NAME@RATE")
     return systems
 
 
-def _open(choice: CodecChoice | RenderedChoice, plan: "Plan", cache: Cache) -> System:
+def _open(choice: CodecChoice | RenderedChoice, plan: "Plan", cache: Cache) -> list[System]:
+    rendered = isinstance(choice, RenderedChoice) or choice.rendered is not None
+    if rendered and not plan.clean:
+        raise UsageError(f"{choice.spec}: audio that was decoded elsewhere cannot be put under a condition")
     if isinstance(choice, RenderedChoice):
-        return _listed(choice)
+        return [_listed(choice)]
     if choice.rendered is not None:
-        return _rendered(choice, choice.rendered)
+        return [_rendered(choice, choice.rendered)]
     try:
         codec = choice.build(plan.device if plan.workers.here else "cpu")
         info = _info(choice, codec)
@@ -46,7 +51,23 @@ def _open(choice: CodecChoice | RenderedChoice, plan: "Plan", cache: Cache) -> S
     except (Exception, SystemExit) as error:  # somebody else's code: whatever it raises
         raise MissingError(f"{choice.spec} cannot be opened: {describe(error)}") from error
     name = choice.label or codec.name
-    return RunningCodec(name, codec, plan.workers.coder(choice, codec, plan.device), info, plan.device, cache)
+    systems: list[System] = []
+    for condition in plan.conditions:
+        try:
+            bound = condition.bind(plan.dataset)
+            used = bound.wrap(codec, plan.seed)
+        except EvalkitError:
+            raise
+        except (Exception, SystemExit) as error:  # somebody else's code: whatever it raises
+            raise UsageError(f"{choice.spec} cannot be used under {condition.name}: {describe(error)}") from error
+        coder = plan.workers.coder(partial(_build, choice, bound, plan.seed), used, plan.device)
+        systems.append(RunningCodec(name, used, coder, info, plan.device, cache, bound, plan.seed))
+    return systems
+
+
+def _build(choice: CodecChoice, condition: Condition, seed: int, device: str) -> Codec:
+    """The codec as it is used, in another process."""
+    return condition.wrap(choice.build(device), seed)
 
 
 def _info(choice: CodecChoice, codec: Codec) -> CodecInfo:

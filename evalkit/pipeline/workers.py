@@ -83,8 +83,8 @@ class Executor(Workers, Protocol):
         """Workers of this kind that hold a model on `device`, to work beside these."""
         ...
 
-    def coder(self, choice: Any, codec: Codec, device: str) -> Coder:
-        """Where `codec`, which `choice` built, runs."""
+    def coder(self, build: Callable[[str], Codec], codec: Codec, device: str) -> Coder:
+        """Where `codec` runs, or another that `build` makes for a device."""
         ...
 
 
@@ -204,7 +204,7 @@ class Processes:
         """One: there is one device, and each process would hold a copy of the model."""
         return Processes(1, self._preload, self.timeout, self._steps)
 
-    def coder(self, choice: Any, codec: Codec, device: str) -> Coder:
+    def coder(self, build: Callable[[str], Codec], codec: Codec, device: str) -> Coder:
         """This process."""
         return LocalCoder(codec, self.timeout)
 

@@ -49,6 +49,16 @@ class DatasetInfo(Record):
 
 
 @dataclass(frozen=True)
+class ConditionInfo(Record):
+    """What a condition does (evalkit/conditions)."""
+
+    about: str = ""
+    reference: str = ""
+    """What decoded audio is scored against: "clean", or "input" for what the codec was given."""
+    version: str = ""
+
+
+@dataclass(frozen=True)
 class Provenance(Record):
     """A run.json."""
 
@@ -74,6 +84,8 @@ class Provenance(Record):
     metrics: Mapping[str, MetricInfo] = field(default_factory=dict)
     codecs: Mapping[str, CodecInfo] = field(default_factory=dict)
     dataset: DatasetInfo = field(default_factory=DatasetInfo)
+    conditions: Mapping[str, ConditionInfo] = field(default_factory=dict)
+    """By name, in the order of the run; empty where everything was clean."""
     notes: tuple[str, ...] = ()
     """Whole sentences for readers of the results."""
     device: str = ""
@@ -95,6 +107,7 @@ class Provenance(Record):
             "metrics": {name: MetricInfo.from_json(about) for name, about in values.get("metrics", {}).items()},
             "codecs": {name: _codec(about) for name, about in values.get("codecs", {}).items()},
             "dataset": DatasetInfo.from_json(values.get("dataset", {})),
+            "conditions": {k: ConditionInfo.from_json(about) for k, about in values.get("conditions", {}).items()},
         }
         return super().from_json({**values, **parts})
 

@@ -16,6 +16,7 @@ COLUMNS = (
     "codec",
     "bitrate_kbps",
     "dataset",
+    "condition",
     "utterance",
     "language",
     "speaker",
@@ -25,8 +26,14 @@ COLUMNS = (
 )
 NUMBERS = ("bitrate_kbps", "value")
 """Columns of numbers; the others are text."""
+CLEAN = "clean"
+"""The `condition` of rows for which nothing was done to audio, codes or codec."""
 CORPUS = "*"
 """The `utterance` of rows about a whole dataset, such as the pooled bitrate."""
+
+
+PairKey = tuple[str, str, str]
+"""Codec, condition and utterance of a pair."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,8 @@ class Row:
     speaker: str | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
     """Further columns that a manifest brought along."""
+    condition: str = CLEAN
+    """What was done to audio, codes or codec (evalkit/conditions)."""
 
     def __post_init__(self) -> None:
         if (self.value is None) == (self.reason is None):
@@ -62,12 +71,14 @@ class Coded:
     utterance: str
     seconds: float
     codes: Codes
+    condition: str = CLEAN
 
     def as_dict(self) -> dict[str, Any]:
         codes = self.codes
         return {
             "codec": self.codec,
             "dataset": self.dataset,
+            "condition": self.condition,
             "utterance": self.utterance,
             "seconds": self.seconds,
             "bits": codes.bits,
@@ -81,6 +92,7 @@ CODES_SCHEMA = pa.schema(
     [
         ("codec", pa.string()),
         ("dataset", pa.string()),
+        ("condition", pa.string()),
         ("utterance", pa.string()),
         ("seconds", pa.float64()),
         ("bits", pa.float64()),
@@ -91,7 +103,7 @@ CODES_SCHEMA = pa.schema(
 )
 """Of codes.parquet; `indices` is the [K, N] array row by row, null for bitstreams without codebooks."""
 PAIRINGS_SCHEMA = pa.schema(
-    [(name, pa.string()) for name in ("codec", "dataset", "utterance")]
+    [(name, pa.string()) for name in ("codec", "dataset", "condition", "utterance")]
     + [(name, pa.float64()) for name in ("lag_ms", "polarity", "gain_db", "correlation", "envelope_correlation")]
     + [(name, pa.float64()) for name in ("clipped", "peak", "bandwidth_hz", "reference_bandwidth_hz")]
     + [("problems", pa.string())]
@@ -109,14 +121,17 @@ UTTERANCES_SCHEMA = pa.schema(
 """Of utterances.parquet: the references that could be read."""
 
 
-def to_frame(rows: Iterable[Row], codecs: Sequence[str]) -> pd.DataFrame:
-    """Rows as a table with COLUMNS first, codecs in the order given and the rest sorted, so that the same rows give
-    the same file in whatever order they came."""
+def to_frame(rows: Iterable[Row], codecs: Sequence[str], conditions: Sequence[str] = ()) -> pd.DataFrame:
+    """Rows as a table with COLUMNS first, codecs and conditions in the order given and the rest sorted, so that the
+    same rows give the same file in whatever order they came."""
     frame = typed([row.as_dict() for row in rows])
-    order = {codec: position for position, codec in enumerate(codecs)}
+    orders = {
+        "codec": {codec: position for position, codec in enumerate(codecs)},
+        "condition": {name: position for position, name in enumerate(conditions or sorted(set(frame["condition"])))},
+    }
     return frame.sort_values(
-        ["codec", "dataset", "utterance", "metric"],
-        key=lambda column: column.map(order) if column.name == "codec" else column,
+        ["codec", "dataset", "condition", "utterance", "metric"],
+        key=lambda column: column.map(orders[str(column.name)]) if column.name in orders else column,
         kind="stable",
         ignore_index=True,
     )
@@ -132,13 +147,20 @@ def to_rows(frame: pd.DataFrame) -> list[Row]:
     return rows
 
 
+def with_condition(name: str, condition: str) -> str:
+    """`name`, of a codec or a dataset, with the condition that it was measured under."""
+    return name if condition == CLEAN else f"{name} ({condition})"
+
+
 def failed_utterances(rows: Iterable[Row]) -> dict[str, dict[str, str]]:
-    """Per codec, the utterances with a metric that has no value, and the first reason. Codecs without any are left
-    out, and so are rows about a whole dataset."""
+    """Per codec and condition, the utterances with a metric that has no value, and the first reason. What has none is
+    left out, and so are rows about a whole dataset."""
     failed: dict[str, dict[str, str]] = {}
     for row in rows:
         if row.reason is not None and row.utterance != CORPUS:
-            failed.setdefault(row.codec, {}).setdefault(row.utterance, f"{row.metric}: {row.reason}")
+            failed.setdefault(with_condition(row.codec, row.condition), {}).setdefault(
+                row.utterance, f"{row.metric}: {row.reason}"
+            )
     return failed
 
 
@@ -149,7 +171,7 @@ def typed(records: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def codes_table(coded: Iterable[Coded]) -> pa.Table:
-    ordered = sorted(coded, key=lambda one: (one.codec, one.dataset, one.utterance))
+    ordered = sorted(coded, key=lambda one: (one.codec, one.dataset, one.condition, one.utterance))
     return pa.Table.from_pylist([one.as_dict() for one in ordered], schema=CODES_SCHEMA)
 
 
@@ -160,7 +182,8 @@ def coded_from(record: dict[str, Any]) -> Coded:
         if flat is None
         else Codes(record["length"], np.array(flat, np.int64).reshape(len(sizes), -1), sizes)
     )
-    return Coded(record["codec"], record["dataset"], record["utterance"], record["seconds"], codes)
+    condition = record.get("condition", CLEAN)  # older runs have none
+    return Coded(record["codec"], record["dataset"], record["utterance"], record["seconds"], codes, condition)
 
 
 def references_table(dataset: str, references: Mapping[str, AudioIdentity]) -> pa.Table:
@@ -177,24 +200,24 @@ def references_table(dataset: str, references: Mapping[str, AudioIdentity]) -> p
     return pa.Table.from_pylist(rows, schema=UTTERANCES_SCHEMA)
 
 
-def pairings_table(dataset: str, pairings: Mapping[tuple[str, str], Pairing]) -> pa.Table:
+def pairings_table(dataset: str, pairings: Mapping[PairKey, Pairing]) -> pa.Table:
     """Of pairing.parquet."""
     return pa.Table.from_pylist(
         [
-            {"codec": codec, "dataset": dataset, "utterance": utterance, **one.as_dict()}
+            {"codec": codec, "dataset": dataset, "condition": condition, "utterance": utterance, **one.as_dict()}
             | {"problems": "; ".join(one.problems())}
-            for (codec, utterance), one in sorted(pairings.items())
+            for (codec, condition, utterance), one in sorted(pairings.items())
         ],
         schema=PAIRINGS_SCHEMA,
     )
 
 
-def with_problems(rows: Sequence[Row], pairings: Mapping[tuple[str, str], Pairing]) -> list[Row]:
+def with_problems(rows: Sequence[Row], pairings: Mapping[PairKey, Pairing]) -> list[Row]:
     """`rows`, where decoded audio does not seem to belong to its reference with a column `pairing` that says why."""
     said = {key: "; ".join(found) for key, one in pairings.items() if (found := one.problems())}
     return [
-        replace(row, extra={**row.extra, "pairing": said[row.codec, row.utterance]})
-        if (row.codec, row.utterance) in said
+        replace(row, extra={**row.extra, "pairing": said[key]})
+        if (key := (row.codec, row.condition, row.utterance)) in said
         else row
         for row in rows
     ]

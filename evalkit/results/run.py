@@ -11,7 +11,17 @@ from evalkit.audio import AudioIdentity
 from evalkit.errors import UsageError
 from evalkit.results.pairing import Pairing
 from evalkit.results.provenance import FORMAT, Provenance
-from evalkit.results.rows import COLUMNS, NUMBERS, PAIRINGS_SCHEMA, UTTERANCES_SCHEMA, Coded, coded_from, typed
+from evalkit.results.rows import (
+    CLEAN,
+    COLUMNS,
+    NUMBERS,
+    PAIRINGS_SCHEMA,
+    UTTERANCES_SCHEMA,
+    Coded,
+    PairKey,
+    coded_from,
+    typed,
+)
 from evalkit.stats import summarize
 
 
@@ -71,6 +81,8 @@ def read_run(path: Path) -> Run:
         provenance = Provenance.from_json(about)
         journal = path / "rows.jsonl"
         rows = _read_journal(journal) if journal.is_file() else pd.read_parquet(path / "rows.parquet")
+        if "condition" not in rows and "dataset" in rows:  # written by an earlier version
+            rows.insert(list(rows.columns).index("dataset") + 1, "condition", pd.array([CLEAN] * len(rows), "string"))
         _check_rows(rows)
     except UsageError:
         raise
@@ -121,13 +133,13 @@ def _read_journal(path: Path) -> pd.DataFrame:
     return typed(records)
 
 
-def read_pairings(path: Path) -> dict[tuple[str, str], Pairing]:
-    """What pairing.parquet of the run in `path` holds, by system and utterance; nothing where there is no such file."""
+def read_pairings(path: Path) -> dict[PairKey, Pairing]:
+    """What pairing.parquet of the run in `path` holds; nothing where there is no such file."""
     if not (path / "pairing.parquet").is_file():
         return {}
     names = [item.name for item in fields(Pairing)]
     return {
-        (row["codec"], row["utterance"]): Pairing(
+        (row["codec"], row.get("condition", CLEAN), row["utterance"]): Pairing(
             **{name: row[name] for name in names} | {"polarity": int(row["polarity"])}
         )
         for row in pq.read_table(path / "pairing.parquet").to_pylist()

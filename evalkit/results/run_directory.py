@@ -7,7 +7,8 @@ RUN/
   codes.parquet   what codecs would transmit, utterance by utterance
   utterances.parquet  the references: duration, sampling rate and the hash of their samples
   pairing.parquet  how decoded audio belongs to its reference: lag, polarity, gain, correlation, what is wrong
-  audio/          decoded audio and the originals, where it was asked for: CODEC/UTTERANCE.wav, reference/UTTERANCE.wav
+  audio/          decoded audio and the originals, where it was asked for: CODEC/UTTERANCE.wav, reference/UTTERANCE.wav;
+                  under a condition, CODEC (CONDITION)/ and, where it changes the reference, reference (CONDITION)/
   errors.txt      the first traceback of each kind, where somebody else's code failed
   rows.jsonl      while the run goes on: every row as soon as it is known
 """
@@ -30,7 +31,18 @@ from evalkit.results.lock import NAME as LOCK
 from evalkit.results.lock import Lock
 from evalkit.results.pairing import Pairing
 from evalkit.results.provenance import FORMAT, Provenance
-from evalkit.results.rows import Coded, Row, codes_table, pairings_table, references_table, to_frame, with_problems
+from evalkit.results.rows import (
+    CLEAN,
+    Coded,
+    PairKey,
+    Row,
+    codes_table,
+    pairings_table,
+    references_table,
+    to_frame,
+    with_condition,
+    with_problems,
+)
 from evalkit.results.run import is_run, read_run
 from evalkit.stats import summarize
 from nanocodec.atomic import replacing
@@ -60,7 +72,7 @@ class RunWriter:
         self.provenance = replace(known, state="running", format=FORMAT)
         self.rows: list[Row] = []
         self.coded: list[Coded] = []
-        self.pairings: dict[tuple[str, str], Pairing] = {}
+        self.pairings: dict[PairKey, Pairing] = {}
         self._utterances: dict[str, AudioIdentity] = {}
         self._errors: set[str] = set()
         self._journal: IO[str] | None = None
@@ -99,8 +111,8 @@ class RunWriter:
         """Record which audio stands behind the ids of utterances."""
         self._utterances |= references
 
-    def add_pairings(self, pairings: Mapping[tuple[str, str], Pairing]) -> None:
-        """Record how decoded audio belongs to its references, by system and utterance."""
+    def add_pairings(self, pairings: Mapping[PairKey, Pairing]) -> None:
+        """Record how decoded audio belongs to its references."""
         self.pairings |= pairings
 
     def add_error(self, kind: str, text: str) -> bool:
@@ -122,7 +134,8 @@ class RunWriter:
         assert self._journal is not None
         try:
             self._journal.close()
-            frame = to_frame(with_problems(self.rows, self.pairings), self.codecs)
+            conditions = list(self.provenance.conditions)
+            frame = to_frame(with_problems(self.rows, self.pairings), self.codecs, conditions)
             _write(self.path / "rows.parquet", lambda target: frame.to_parquet(target, index=False))
             if self.coded:
                 _write(self.path / "codes.parquet", lambda target: pq.write_table(codes_table(self.coded), target))
@@ -144,6 +157,11 @@ class RunWriter:
     def _write_provenance(self) -> None:
         text = json.dumps(self.provenance.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         _write(self.path / "run.json", lambda target: target.write_text(text, encoding="utf-8"))
+
+
+def audio_folder(run: Path, codec: str, condition: str = CLEAN) -> Path:
+    """Where the run in `run` keeps audio of `codec`, or of REFERENCE_FOLDER."""
+    return run / "audio" / slug(with_condition(codec, condition))
 
 
 def slug(name: str) -> str:

@@ -12,7 +12,8 @@ from evalkit.stats.means import LEVEL, mean_interval
 from evalkit.stats.multiple import Correction
 from evalkit.stats.signflip import RESAMPLES, SEED
 
-SUMMARY_COLUMNS = ("codec", "dataset", "metric", "n", "n_failed", "mean", "ci_low", "ci_high", "std", "min", "max")
+KEYS = ["codec", "dataset", "condition", "metric"]
+SUMMARY_COLUMNS = (*KEYS, "n", "n_failed", "mean", "ci_low", "ci_high", "std", "min", "max")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ DEFAULTS = Settings()
 
 
 def summarize(rows: pd.DataFrame, settings: Settings = DEFAULTS) -> pd.DataFrame:
-    """One line for each codec, dataset and metric, in the order in which they come in `rows`.
+    """One line for each codec, dataset, condition and metric, in the order in which they come in `rows`.
 
     n counts values, n_failed rows without one; the other columns are over the n values and null where n is 0. `std` is
     the sample standard deviation; `ci_low` and `ci_high` bound the mean as `settings` say, and are null below
@@ -52,22 +53,22 @@ def summarize(rows: pd.DataFrame, settings: Settings = DEFAULTS) -> pd.DataFrame
     """
     if rows.empty:
         return pd.DataFrame(columns=list(SUMMARY_COLUMNS))
-    groups = rows.groupby(["codec", "dataset", "metric"], sort=False)["value"]
+    groups = rows.groupby(KEYS, sort=False)["value"]
     summary = groups.agg(n="count", size="size", mean="mean", std="std", min="min", max="max")
     summary["n_failed"] = summary["size"] - summary["n"]
     summary[["ci_low", "ci_high"]] = np.nan
     if settings.interval != "none":
-        for dataset, part in rows.groupby("dataset", sort=False):
+        for (dataset, condition), part in rows.groupby(["dataset", "condition"], sort=False):
             values, clusters = by_utterance(part, settings.cluster)
             found = mean_interval(values, clusters, settings.level)
-            index = [(codec, dataset, metric) for codec, metric in values.columns]
+            index = [(codec, dataset, condition, metric) for codec, metric in values.columns]
             summary.loc[index, ["ci_low", "ci_high"]] = [[interval.low, interval.high] for interval in found]
     return summary.reset_index()[list(SUMMARY_COLUMNS)]
 
 
 def by_utterance(rows: pd.DataFrame, cluster: str | None = None) -> tuple[pd.DataFrame, Sequence[str] | None]:
-    """The values of one dataset's `rows` with a line for each utterance and a column for each (codec, metric), NaN
-    where there is none; and each line's cluster.
+    """The values of `rows`, of one dataset and condition, with a line for each utterance and a column for each (codec,
+    metric), NaN where there is none; and each line's cluster.
 
     Raises UsageError where a cluster is asked for that the rows do not name, or where an utterance has two of them.
     """

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from evalkit.audio import Audio
-from evalkit.reports.plots import MARKERS, SIZES, _ticks, all_plots, bitrates, render, save_plots, spectrogram
+from evalkit.reports.figures import MARKERS, SIZES
+from evalkit.reports.plots import _ticks, all_plots, bitrates, render, save_plots, spectrogram
 from evalkit.results.rows import CORPUS
 from evalkit.results.run import Run
 from evalkit.stats import Settings
