@@ -14,7 +14,7 @@ STABLE_AUDIO_TOOLS ?= $(UPSTREAM)/stable-audio-tools
 STABLE_CODEC ?= $(UPSTREAM)/stable-codec
 LYRA ?= $(shell $(BIN)/evalkit fetch lyra | sed 's/.*: //')
 
-.PHONY: help demo test gate calibration test-slow test-models lint format bench oracle oracle-nemo \
+.PHONY: help demo test gate calibration test-slow test-models lint format docs notebooks bench oracle oracle-nemo \
 	oracle-wavtokenizer oracle-taae oracle-lyra oracle-metrics oracle-training clean
 
 help: ## this list
@@ -45,6 +45,13 @@ lint: $(VENV)/.test-ready ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.docs-ready ## build the documentation into build/site; a broken link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "Open build/site/index.html"
+
+notebooks: $(VENV)/.docs-ready ## run the notebooks of the documentation, and keep their outputs in them
+	$(BIN)/python docs/notebooks/execute.py
 
 format: $(VENV)/.test-ready ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
@@ -120,4 +127,8 @@ $(VENV)/.slow-ready: $(VENV)/.test-ready
 
 $(VENV)/.models-ready: $(VENV)/.test-ready
 	@$(PIP) --editable '.[classical,dev,models,dnsmos,nisqa,asr,scoreq]'
+	@touch $@
+
+$(VENV)/.docs-ready: $(VENV)/.demo-ready
+	@$(PIP) --editable '.[classical,docs]'
 	@touch $@

@@ -3,7 +3,7 @@
 The published TensorFlow Lite files are read (tflite.py) into networks of this project's own (lyra_model.py). Upstream
 runs them by LiteRT, in part with 8-bit integers, and its tokens depend on which of LiteRT's kernels compute them: 98 %
 of the first codebook's agree between two of them, 49 % of all 46. Those of this implementation agree as well with
-upstream's choice of kernels as the kernels with each other; docs/guide.md has the numbers.
+upstream's choice of kernels as the kernels with each other; docs/reference/codecs.md has the numbers.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

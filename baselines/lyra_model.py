@@ -3,7 +3,7 @@
 Upstream runs them a frame at a time, with the past of every convolution kept as a state that begins as zeros; here a
 whole utterance is one pass, with those zeros before it, and the result is the same. Weights that the published files
 hold as 8-bit integers are taken at the values that they stand for, and computed with in float32: LiteRT's own kernels
-differ as much from one another as from this (docs/guide.md).
+differ as much from one another as from this (docs/reference/codecs.md).
 """
 
 from collections.abc import Iterator

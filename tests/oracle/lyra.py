@@ -2,7 +2,7 @@
 
 Takes a folder with the three files of google/lyra at 47698da, lyra/model_coeffs, and needs the package ai-edge-litert
 2.3.0. LiteRT runs them as upstream does: XNNPACK, one thread, a frame at a time. Exits with 1 where less agrees than
-LiteRT's kernels agree with each other (docs/guide.md), less a margin.
+LiteRT's kernels agree with each other (docs/reference/codecs.md), less a margin.
 
     python tests/oracle/lyra.py FOLDER                  on the built-in speech
     python tests/oracle/lyra.py FOLDER --golden FILE    write the golden vectors of the ordinary tests
