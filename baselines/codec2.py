@@ -35,6 +35,7 @@ class Codec2Codec:
         """Raises MissingError where pycodec2 is not installed."""
         self.name = name
         self.mode = mode
+        self.lookahead = (0.0, float(DELAYS[mode]))
         self._pycodec2 = extras.load("pycodec2", "classical")
         self.details: Mapping[str, object] = {"pycodec2": version("pycodec2"), "mode": mode}
         coder = self._pycodec2.Codec2(mode)

@@ -11,11 +11,11 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evalkit.codecs import CodecInfo
+from evalkit.codecs import Codec, CodecInfo, Network
 from evalkit.errors import MissingError
 
 from . import pretrained
-from .network import NetworkCodec
+from .network import RANDOM, NetworkCodec, draw
 from .weights import Release, ReleasedFamily, details, locate
 
 if TYPE_CHECKING:
@@ -63,6 +63,10 @@ MODELS = {
     ),
 }  # fmt: skip
 """No license stands on the hub's cards; third parties call the weights MIT, as the authors' code is."""
+STRIDES = {320: (2, 4, 5, 8), 512: (2, 4, 8, 8)}
+"""Of the encoder, by hop; the decoder's are the same the other way round."""
+LOOKAHEAD = {320: (2493.0, 3141.0), 512: (3733.0, 4757.0)}
+"""Samples of encoder and decoder, by hop."""
 PER_CODEBOOK = 25_608
 """Parameters of one codebook and its projections."""
 VARIANTS = {
@@ -78,6 +82,11 @@ class DacCodec(NetworkCodec):
     Upstream's decoder makes 8 samples less than N * hop where a stride is odd (16 and 24 kHz): they are zeros here.
     """
 
+    @property
+    def lookahead(self) -> tuple[float, float]:
+        """By the strides."""
+        return LOOKAHEAD[prod(self._model.config.downsampling_ratios)]
+
     def tokens(self, audio: "Tensor") -> "Tensor":
         from torch.nn.functional import pad
 
@@ -86,6 +95,17 @@ class DacCodec(NetworkCodec):
 
     def audio(self, tokens: "Tensor") -> "Tensor":
         return self._model.decode(audio_codes=tokens[None]).audio_values[0]
+
+    def network(self) -> Network:
+        """The DacModel, for batches of equal lengths of whole frames."""
+        model, count = self._model, len(self.codebook_sizes)
+        return Network(
+            model,
+            lambda audio: model.encode(audio[:, None], n_quantizers=count).audio_codes,
+            lambda tokens: model.decode(audio_codes=tokens).audio_values,
+            lambda audio: model.encoder(audio[:, None]),
+            batched=True,
+        )
 
 
 LISTED = ("1k-16khz", "6k-16khz", "1.5k-24khz", "24k-24khz", "7.752k-44khz")
@@ -130,6 +150,16 @@ class DacFamily(ReleasedFamily):
                 f"{weights} has {found[0]} Hz, hop {found[1]} and {found[2]} codebooks of {found[3]}"
             )
         return DacCodec(spec, model, self.info(rate), details(files, "transformers"))
+
+    def random(self, rate: str, device: str = "cpu") -> Codec:
+        """The model as released, with random weights."""
+        about, strides = VARIANTS[rate][0], STRIDES[VARIANTS[rate][0].hop]
+        options = {
+            "downsampling_ratios": strides, "upsampling_ratios": strides[::-1], "hop_length": about.hop,
+            "sampling_rate": about.sample_rate, "n_codebooks": about.codebooks,
+        }  # fmt: skip
+        model = draw(lambda: pretrained.fresh("DacModel", **options), device)
+        return DacCodec(self.spec(rate), model, self.info(rate), RANDOM)
 
 
 FAMILY = DacFamily()

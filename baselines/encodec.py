@@ -5,13 +5,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from evalkit.codecs import CodecInfo
+from evalkit.codecs import Codec, CodecInfo, Network
 from evalkit.errors import MissingError
 
 from . import pretrained
-from .network import NetworkCodec
+from .network import RANDOM, NetworkCodec, draw
 from .weights import Release, ReleasedFamily, details, locate
 
 if TYPE_CHECKING:
@@ -40,12 +40,25 @@ DIMENSION = 128
 class EncodecCodec(NetworkCodec):
     """The first codebooks of an EncodecModel: N = ceil(T / 320)."""
 
+    lookahead = (0.0, 0.0)
+
     def tokens(self, audio: "Tensor") -> "Tensor":
         kbps = len(self.codebook_sizes) * BITS / 1000
         return self._model.encode(audio[None, None], bandwidth=kbps).audio_codes[0, 0]
 
     def audio(self, tokens: "Tensor") -> "Tensor":
         return self._model.decode(tokens[None, None], [None]).audio_values[0, 0]  # [None]: no level was sent
+
+    def network(self) -> Network:
+        """The EncodecModel, for batches of equal lengths."""
+        model, kbps = self._model, len(self.codebook_sizes) * BITS / 1000
+        return Network(
+            model,
+            lambda audio: model.encode(audio[:, None], bandwidth=kbps).audio_codes[0],
+            lambda tokens: model.decode(tokens[None], [None]).audio_values[:, 0],
+            lambda audio: model.encoder(audio[:, None]),
+            batched=True,
+        )
 
 
 class EncodecFamily(ReleasedFamily):
@@ -82,6 +95,17 @@ class EncodecFamily(ReleasedFamily):
         if found != (SAMPLE_RATE, HOP, CODEBOOK, False, None) or config.num_quantizers < count:
             raise MissingError(f"{spec}: {weights} holds another EnCodec than the 24 kHz model")
         return EncodecCodec(spec, model, self.info(rate), details(files, "transformers"))
+
+    def random(self, rate: str, device: str = "cpu") -> Codec:
+        """EnCodec as released, with random weights."""
+
+        def make() -> Any:
+            model = pretrained.fresh("EncodecModel")
+            for layer in model.quantizer.layers:  # else zeros, and every code is 0
+                layer.codebook.embed.normal_()
+            return model
+
+        return EncodecCodec(self.spec(rate), draw(make, device), self.info(rate), RANDOM)
 
 
 FAMILY = EncodecFamily()

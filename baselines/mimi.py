@@ -5,15 +5,19 @@ Each codebook has 2048 entries and costs 137.5 bit/s; eight, at 1.1 kbit/s, are 
 of a single run. Whole utterances only: upstream's streaming decode is not equal to its offline decode.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from evalkit.codecs import CodecInfo
+import numpy as np
+from numpy.typing import NDArray
+
+from evalkit.audio import Wave
+from evalkit.codecs import Codec, CodecInfo, Network
 from evalkit.errors import MissingError
 
 from . import pretrained
-from .network import NetworkCodec
+from .network import RANDOM, NetworkCodec, draw
 from .weights import Release, ReleasedFamily, details, locate
 
 if TYPE_CHECKING:
@@ -45,11 +49,40 @@ DIMENSION = 256
 class MimiCodec(NetworkCodec):
     """The first codebooks of a MimiModel: N = ceil(T / 1920)."""
 
+    lookahead = (0.0, 0.0)
+
     def tokens(self, audio: "Tensor") -> "Tensor":
         return self._model.encode(audio[None, None], num_quantizers=len(self.codebook_sizes)).audio_codes[0]
 
     def audio(self, tokens: "Tensor") -> "Tensor":
         return self._model.decode(tokens[None]).audio_values[0, 0]
+
+    def network(self) -> Network:
+        """The MimiModel, for batches of equal lengths."""
+        model, count = self._model, len(self.codebook_sizes)
+        return Network(
+            model,
+            lambda audio: model.encode(audio[:, None], num_quantizers=count).audio_codes,
+            lambda tokens: model.decode(tokens).audio_values[:, 0],
+            lambda audio: model.encoder(audio[:, None]).latents,
+            batched=True,
+        )
+
+    def stream_encoder(self) -> Callable[[Wave], NDArray[np.int64]]:
+        """Encodes whole frames of 80 ms as they come, to the codes of the whole."""
+        import torch
+
+        carried: dict[str, Any] = {"encoder_past_key_values": None, "padding_cache": None}
+        count = len(self.codebook_sizes)
+
+        @torch.inference_mode()
+        def push(wav: Wave) -> NDArray[np.int64]:
+            audio = torch.from_numpy(np.array(wav, np.float32)).to(self._device)[None, None]
+            out = self._model.encode(audio, num_quantizers=count, use_streaming=True, **carried)
+            carried.update({name: out[name] for name in carried})
+            return out.audio_codes[0].cpu().numpy()
+
+        return push
 
 
 class MimiFamily(ReleasedFamily):
@@ -90,6 +123,18 @@ class MimiFamily(ReleasedFamily):
                 f"has {found[0]} Hz, {found[1]} frames/s and {config.num_quantizers} codebooks of {found[2]}"
             )
         return MimiCodec(spec, model, self.info(rate), details(files, "transformers"))
+
+    def random(self, rate: str, device: str = "cpu") -> Codec:
+        """Mimi as released, with random weights."""
+
+        def make() -> Any:
+            model = pretrained.fresh("MimiModel")
+            for name, buffer in model.named_buffers():
+                if name.endswith("embed_sum"):  # else zeros, and every code is 0
+                    buffer.normal_(std=0.01)
+            return model
+
+        return MimiCodec(self.spec(rate), draw(make, device), self.info(rate), RANDOM)
 
 
 def codebooks(bitrate: float) -> int:

@@ -5,23 +5,29 @@ its rows cannot be taken for the paper's model. The paper's own weights at this 
 rates are NVIDIA's released `.nemo` files, and so is LFSC (Casanova et al., 2024, arXiv 2409.12117), its predecessor.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evalkit.codecs import READY, Availability, Codec, CodecInfo, is_release
+import numpy as np
+from numpy.typing import NDArray
+
+from evalkit.audio import Wave
+from evalkit.codecs import READY, Availability, Codec, CodecInfo, Network, is_release
 from evalkit.errors import MissingError
 from nanocodec import releases
-from nanocodec.config import get_config
+from nanocodec.config import CodecConfig, get_config, stage_dilations
 from nanocodec.errors import CheckpointError
 
-from .network import NetworkCodec
+from .network import RANDOM, NetworkCodec
 from .weights import details, file_name
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from nanocodec.model import NanoCodec
 
 BUILT_IN = "1.1k"
 WEIGHTS = "mini-1.1k"
@@ -40,11 +46,76 @@ PARAMETERS = {"0.6k": 61_729_725, "1.78k": 62_141_025, "1.89k": 62_568_373, "lfs
 class NanoCodecCodec(NetworkCodec):
     """A `nanocodec.NanoCodec`: 22.05 kHz, N = ceil(T / hop)."""
 
+    @property
+    def lookahead(self) -> tuple[float, float]:
+        """From kernels, dilations and strides."""
+        from nanocodec.streaming import lookahead
+
+        return lookahead(self._model.config), decoder_lookahead(self._model.config)
+
     def tokens(self, audio: "Tensor") -> "Tensor":
         return self._model.encode(audio[None])[0][0]
 
     def audio(self, tokens: "Tensor") -> "Tensor":
         return self._model.decode(tokens[None])[0]
+
+    def network(self) -> Network:
+        """The model, for batches of equal lengths."""
+        model = self._model
+
+        def encode(audio: "Tensor") -> "Tensor":
+            return model.audio_encoder(audio[:, None]) if audio.is_meta else model.encode(audio)[0]
+
+        def decode(tokens: "Tensor") -> "Tensor":
+            if not tokens.is_meta:
+                return model.decode(tokens)
+            return model.audio_decoder(tokens.new_zeros(len(tokens), model.config.latent_dim, tokens.shape[2]).float())
+
+        return Network(model, encode, decode, lambda audio: model.encode_latent(audio)[0], batched=True)
+
+    def stream_encoder(self) -> Callable[[Wave], NDArray[np.int64]]:
+        """Encodes as samples come, `nanocodec.streaming.lookahead` samples behind."""
+        import torch
+
+        stream = self._model.streaming_encoder()
+
+        def push(wav: Wave) -> NDArray[np.int64]:
+            codes = stream.push(torch.from_numpy(np.array(wav, np.float32))[None].to(self._device))
+            return codes[0].cpu().numpy().astype(np.int64)
+
+        return push
+
+
+def decoder_lookahead(config: CodecConfig) -> int:
+    """How many samples before a frame's start depend on its codes: 0 for causal decoders, 12,720 for LFSC's."""
+    spec = config.decoder
+    if spec.causal:
+        return 0
+    stages = list(zip(config.strides, reversed(stage_dilations(spec.dilations, len(config.strides))), strict=True))
+
+    def last_frame(sample: int) -> int:
+        place = sample + spec.out_kernel_size // 2
+        for rate, dilations in stages:
+            place += sum(max(spec.kernel_sizes) // 2 * (dilation + 1) for dilation in dilations)
+            place = (place + (rate + 1) // 2) // rate
+        return place + spec.in_kernel_size // 2
+
+    return max(last_frame(sample) * config.hop - sample for sample in range(config.hop))
+
+
+class StreamingNanoCodecCodec(NanoCodecCodec):
+    """One whose decoder is causal."""
+
+    def stream_decoder(self) -> Callable[[NDArray[np.int64]], Wave]:
+        """Decodes frame by frame."""
+        import torch
+
+        stream = self._model.streaming_decoder()
+
+        def push(indices: NDArray[np.int64]) -> Wave:
+            return stream.push(torch.from_numpy(np.array(indices))[None].to(self._device))[0].cpu().numpy()
+
+        return push
 
 
 class NanoCodecFamily:
@@ -149,7 +220,18 @@ class NanoCodecFamily:
         )
         if found != wanted:
             raise MissingError(f"{path} has {found}, {self.name}@{rate} {wanted}")
-        return NanoCodecCodec(name, model.to(device), self.info(rate), details([path]))
+        return self._adapt(name, model.to(device), rate, details([path]))
+
+    def _adapt(self, name: str, model: "NanoCodec", rate: str, about: Mapping[str, object]) -> NanoCodecCodec:
+        adapter = StreamingNanoCodecCodec if model.config.decoder.causal else NanoCodecCodec
+        return adapter(name, model, self.info(rate), about)
+
+    def random(self, rate: str, device: str = "cpu") -> Codec:
+        """The paper's model at `rate`, with random weights: at 1.1 kbit/s not the built-in one, which is narrower."""
+        from nanocodec.testing import seeded_model
+
+        model = seeded_model(get_config(self.variants[rate])).to(device)
+        return self._adapt(f"{self.name}@{rate}", model, rate, RANDOM)
 
     def _built_in(self) -> Traversable:
         return resources.files("nanocodec") / "weights" / f"{WEIGHTS}.safetensors"

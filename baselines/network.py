@@ -1,16 +1,29 @@
 """What adapters of neural codecs share: the way of one utterance into a network of torch and back."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evalkit.audio import Wave
-from evalkit.codecs import CodecInfo, Codes
+from evalkit.codecs import CodecInfo, Codes, Network
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+RANDOM: Mapping[str, object] = {"weights": "random"}
+"""The details of a codec whose weights were drawn."""
+
+
+def draw(make: Callable[[], Any], device: str) -> Any:
+    """The model that `make` makes, on `device`, with random weights that are the same every time."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        return make().to(device)
 
 
 class NetworkCodec(ABC):
@@ -55,3 +68,13 @@ class NetworkCodec(ABC):
         with torch.inference_mode():
             audio = self.audio(torch.from_numpy(codes.indices).to(self._device))[: codes.length].float().cpu().numpy()
         return np.pad(audio, (0, codes.length - len(audio)))
+
+    def network(self) -> Network:
+        """The model, which takes one utterance after another; subclasses whose model takes several say so."""
+        import torch
+
+        return Network(
+            self._model,
+            lambda audio: torch.stack([self.tokens(one) for one in audio]),
+            lambda tokens: torch.stack([self.audio(one) for one in tokens]),
+        )

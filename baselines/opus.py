@@ -44,6 +44,7 @@ class OpusCodec:
         self._header: bytes = self._encoder().extradata
         # RFC 7845: samples to drop from the start of what is decoded, at 48 kHz.
         self._pre_skip = int.from_bytes(self._header[10:12], "little")
+        self.lookahead = (0.0, float(self._pre_skip))
 
     def encode(self, wav: Wave) -> Codes:
         """One packet for each 40 ms of `wav` [T] at 48 kHz and of the encoder's delay, which is 6.5 ms."""

@@ -11,6 +11,12 @@ FILES = ("config.json", "model.safetensors")
 """What `save_pretrained` writes and these codecs need."""
 
 
+def fresh(kind: str, **options: Any) -> Any:
+    """The model class `kind` of transformers as its configuration makes it: the released size, and random weights."""
+    transformers = extras.load_transformers()
+    return getattr(transformers, kind)(getattr(transformers, kind.replace("Model", "Config"))(**options))
+
+
 def load(kind: Any, model_type: str, folder: Path, device: str, spec: str) -> Any:
     """A model with the weights in `folder`, in evaluation mode and float32.
 

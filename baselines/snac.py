@@ -8,13 +8,13 @@ is drawn from the same seed for every utterance, so that the same codes give the
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from evalkit.codecs import CodecInfo
+from evalkit.codecs import Codec, CodecInfo, Network
 from evalkit.environment import extras
 from evalkit.errors import MissingError
 
-from .network import NetworkCodec
+from .network import RANDOM, NetworkCodec, draw
 from .weights import Release, ReleasedFamily, details, locate
 
 if TYPE_CHECKING:
@@ -40,10 +40,18 @@ RELEASE = Release(
     79_488_554,
 )
 PARAMETERS = 19_842_914
+CONFIG: dict[str, Any] = {
+    "sampling_rate": SAMPLE_RATE, "encoder_dim": 48, "encoder_rates": [2, 4, 8, 8], "decoder_dim": 1024,
+    "decoder_rates": [8, 8, 4, 2], "attn_window_size": None, "codebook_size": CODEBOOK, "codebook_dim": 8,
+    "vq_strides": list(STRIDES), "noise": True, "depthwise": True,
+}  # fmt: skip
+"""The published config.json of the 24 kHz model, for random weights."""
 
 
 class SnacCodec(NetworkCodec):
     """A SNAC model: N = ceil(T / 2048) coarse frames."""
+
+    lookahead = (4757.0, 4757.0)
 
     def tokens(self, audio: "Tensor") -> "Tensor":
         import torch
@@ -58,6 +66,25 @@ class SnacCodec(NetworkCodec):
         with torch.random.fork_rng():
             torch.manual_seed(NOISE_SEED)
             return self._model.decode([level.T.reshape(1, -1) for level in levels])[0, 0]
+
+    def network(self) -> Network:
+        """The SNAC model, for batches of equal lengths; its noise is not seeded."""
+        import torch
+
+        model, counts = self._model, [STRIDES[0] // stride for stride in STRIDES]
+
+        def encode(audio: "Tensor") -> "Tensor":
+            levels = model.encode(audio[:, None])
+            return torch.cat([x.reshape(len(x), levels[0].shape[1], -1).transpose(1, 2) for x in levels], 1)
+
+        def decode(tokens: "Tensor") -> "Tensor":
+            return model.decode([x.transpose(1, 2).reshape(len(x), -1) for x in tokens.split(counts, 1)])[:, 0]
+
+        def latents(audio: "Tensor") -> "Tensor":
+            fine = model.encoder(model.preprocess(audio[:, None]))
+            return fine.reshape(*fine.shape[:2], -1, STRIDES[0]).transpose(2, 3).flatten(1, 2)
+
+        return Network(model, encode, decode, latents, batched=True)
 
 
 class SnacFamily(ReleasedFamily):
@@ -100,6 +127,11 @@ class SnacFamily(ReleasedFamily):
             raise MissingError(f"{spec}: {weights} holds another SNAC than the 24 kHz model")
         about = details([config, tensors], "snac") | {"noise_seed": NOISE_SEED}
         return SnacCodec(spec, model.to(device), self.info(rate), about)
+
+    def random(self, rate: str, device: str = "cpu") -> Codec:
+        """SNAC as released, with random weights."""
+        snac = extras.load("snac", "models")
+        return SnacCodec(self.spec(rate), draw(lambda: snac.SNAC(**CONFIG), device), self.info(rate), RANDOM)
 
 
 FAMILY = SnacFamily()

@@ -6,13 +6,14 @@ means by "WavTokenizer, 0.9 kbit/s" is often not said, so the rate's label names
 """
 
 from collections.abc import Iterator, Mapping
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.codecs import CodecInfo
+from evalkit.codecs import Codec, CodecInfo, Network
 from evalkit.errors import MissingError
 
-from .network import NetworkCodec
+from .network import RANDOM, NetworkCodec, draw
 from .weights import Release, ReleasedFamily, details, locate
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 SAMPLE_RATE = 24_000
 CODEBOOK = 4096
 HOPS = {"0.9k": 320, "0.48k": 600}
+STRIDES = {320: (2, 4, 5, 8), 600: (4, 5, 5, 6)}
+"""Of the encoder, by hop."""
+LOOKAHEAD = {320: 1195.0, 600: 2278.0}
+"""Samples, by hop."""
 
 
 def _release(name: str, file: str, sha256: str, size: int, revision: str | None = None) -> Release:
@@ -70,11 +75,27 @@ UNUSED = (
 class WavTokenizerCodec(NetworkCodec):
     """A `WavTokenizer`: N = ceil(T / hop)."""
 
+    @property
+    def lookahead(self) -> tuple[float, float]:
+        """Of the encoder by its strides; the decoder attends to all frames."""
+        return LOOKAHEAD[self._model.shape.hop], inf
+
     def tokens(self, audio: "Tensor") -> "Tensor":
         return self._model.encode(audio[None])
 
     def audio(self, tokens: "Tensor") -> "Tensor":
         return self._model.decode(tokens)[0]
+
+    def network(self) -> Network:
+        """The model, for batches of equal lengths."""
+        model = self._model
+        return Network(
+            model,
+            lambda audio: model.encode(audio)[:, None],
+            lambda tokens: model.decode(tokens[:, 0]),
+            lambda audio: model.encoder(audio[:, None]),
+            batched=True,
+        )
 
 
 class WavTokenizerFamily(ReleasedFamily):
@@ -116,6 +137,25 @@ class WavTokenizerFamily(ReleasedFamily):
                 f"{spec} has hop {wanted[0]} and {wanted[1]} codes, {path} hop {found[0]} and {found[1]} codes"
             )
         return WavTokenizerCodec(spec, model.to(device), self.info(rate), details([path]))
+
+    def random(self, rate: str, device: str = "cpu") -> Codec:
+        """The model in its published widths, with random weights."""
+        import torch
+
+        from .wavtokenizer_model import Shape, WavTokenizer
+
+        hop = HOPS[rate.split("-")[0]]
+        shape = Shape(STRIDES[hop], 32, CODEBOOK, 512, 768, 2304, 12, 4 * hop)
+
+        def make() -> Any:
+            model: Any = WavTokenizer(shape)
+            model.codebook.normal_()
+            model.head.istft.window.copy_(torch.hann_window(4 * hop))
+            for block in model.backbone.convnext:
+                block.gamma.fill_(0.3)  # 0, in which training begins, would leave the block out
+            return model
+
+        return WavTokenizerCodec(self.spec(rate), draw(make, device), self.info(rate), RANDOM)
 
 
 def load(path: Path, spec: str) -> Any:

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.codecs import CodecInfo
+from evalkit.codecs import Codec, CodecInfo
 from evalkit.environment import extras
 from evalkit.errors import MissingError
 
 from . import pretrained
-from .network import NetworkCodec
+from .network import RANDOM, NetworkCodec, draw
 from .weights import Release, ReleasedFamily, details, locate
 
 if TYPE_CHECKING:
@@ -115,6 +115,14 @@ class XCodec2Family(ReleasedFamily):
 
         extractor, about = transformers.SeamlessM4TFeatureExtractor(), details(files, "transformers")
         return XCodec2Codec(kind.edge, extractor, spec, model, self.info(rate), about)
+
+    def random(self, rate: str, device: str = "cpu") -> Codec:
+        """The model as released, with random weights."""
+        model = draw(lambda: pretrained.fresh(self.kind.model), device)
+        import transformers
+
+        extractor = transformers.SeamlessM4TFeatureExtractor()
+        return XCodec2Codec(self.kind.edge, extractor, self.spec(rate), model, self.info(rate), RANDOM)
 
 
 XCODEC2 = XCodec2Family(

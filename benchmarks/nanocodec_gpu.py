@@ -1,7 +1,7 @@
 """NanoCodec on a GPU: are codes and samples the processor's, how fast are batches, what does a streamed frame cost?
 
 The yardstick is the plain folded modules as PyTorch runs them by itself, which lets cuDNN round fp32 to TF32. Seconds
-are medians over rounds that take every contender in turn, each begun and ended with a synchronized device.
+are medians over the rounds of `evalkit bench`, which is for whole codecs; here are the parts of this one.
 
     python benchmarks/nanocodec_gpu.py [--variant 1.78k] [--batches 1,8,32] [--streams 1,16,64]
 """
@@ -12,13 +12,13 @@ import argparse
 import copy
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from unittest import mock
 
 import torch
 from nanocodec_speed import models
 
+from evalkit.bench.timing import rounds
 from nanocodec.inference import Precision
 from nanocodec.model import NanoCodec
 from nanocodec.streaming import StreamingDecoder
@@ -27,18 +27,19 @@ from nanocodec.testing import seeded_audio
 Job = Callable[[], torch.Tensor]
 
 
-def measure(jobs: dict[str, Job], rounds: int) -> dict[str, float]:
-    """Median seconds of every job; two rounds warm up and do not count."""
-    times: dict[str, list[float]] = {name: [] for name in jobs}
-    for number in range(rounds + 2):
-        for name, job in jobs.items():
+def measure(jobs: dict[str, Job], count: int) -> dict[str, float]:
+    """Median seconds of every job over `count` rounds, each to the end of what the device does."""
+
+    def waiting(job: Job) -> Job:
+        def run() -> torch.Tensor:
+            made = job()
             torch.cuda.synchronize()
-            start = time.perf_counter()
-            job()
-            torch.cuda.synchronize()
-            if number >= 2:
-                times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
+            return made
+
+        return run
+
+    taken = list(rounds({name: waiting(job) for name, job in jobs.items()}, count))
+    return {name: statistics.median(one[name].wall for one in taken) for name in jobs}
 
 
 def exactness(here: NanoCodec, there: NanoCodec, audio: torch.Tensor) -> torch.Tensor:

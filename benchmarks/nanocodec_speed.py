@@ -1,7 +1,7 @@
 """How fast the codec is, what each optimisation gives, and what streaming costs.
 
-Everything is timed in one process, in rounds that take each contender in turn, so that whatever else the machine does
-meets all of them alike; wall and CPU seconds are medians over the rounds. Where NVIDIA NeMo is installed (the
+Everything is timed in the rounds of `evalkit bench` (evalkit/bench/timing.py), which is for whole codecs; here are the
+parts of this one. Wall and CPU seconds are medians over the rounds. Where NVIDIA NeMo is installed (the
 environment that `make oracle` makes) its own class is the yardstick, otherwise the plain modules as they are trained.
 `--others` adds what was tried and not taken: torch.compile, ONNX Runtime and OpenVINO, those that are installed.
 
@@ -15,11 +15,9 @@ import argparse
 import copy
 import importlib.util
 import math
-import resource
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -28,6 +26,7 @@ from unittest import mock
 import numpy as np
 import torch
 
+from evalkit.bench.timing import rounds
 from nanocodec.checkpoint import assemble
 from nanocodec.config import get_config
 from nanocodec.export import export_onnx
@@ -46,23 +45,12 @@ BF16 = 'decode() in bf16: precision="bf16"'
 ONE_FRAME = "streaming, 1 frame at a time"
 
 
-def cpu() -> float:
-    """CPU seconds of this process so far, all threads."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
-def measure(jobs: Jobs, rounds: int) -> tuple[dict[str, tuple[float, float]], dict[str, torch.Tensor]]:
-    """Median wall and CPU seconds of every job, and what it gave. The first round warms up and does not count."""
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in jobs}
-    results = {}
-    for number in range(rounds + 1):
-        for name, job in jobs.items():
-            wall, used = time.perf_counter(), cpu()
-            results[name] = job()
-            if number:
-                times[name].append((time.perf_counter() - wall, cpu() - used))
-    return {name: tuple(np.median(values, axis=0)) for name, values in times.items()}, results  # type: ignore[misc]
+def measure(jobs: Jobs, count: int) -> tuple[dict[str, tuple[float, float]], dict[str, torch.Tensor]]:
+    """Median wall and CPU seconds of every job over `count` rounds, and what it gave."""
+    taken = list(rounds(jobs, count))
+    times = {name: [(one[name].wall, one[name].cpu) for one in taken] for name in jobs}
+    medians = {name: tuple(np.median(values, axis=0)) for name, values in times.items()}
+    return medians, {name: job() for name, job in jobs.items()}  # type: ignore[return-value]
 
 
 def models(variant: str) -> tuple[NanoCodec, NanoCodec, dict[str, torch.Tensor]]:

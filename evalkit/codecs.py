@@ -4,11 +4,11 @@ A *family* is what is registered (entry points `evalkit.codecs`): a name, its bi
 the codec at one of them. Third parties need this module and nothing else of evalkit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import log2
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -262,3 +262,66 @@ def _named(value: object) -> str:
     if isinstance(value, np.ndarray):
         return f"a {value.dtype} array {list(value.shape)}"
     return f"{value!r}" if value is None or isinstance(value, bool | int | float) else f"a {type(value).__name__}"
+
+
+@runtime_checkable
+class Randomizable(Protocol):
+    """A family whose architecture is known without its weights: `evalkit bench --random-weights` reaches it."""
+
+    def random(self, rate: str, device: str) -> Codec:
+        """The codec at `rate`, in its released size, with random weights: for what does not depend on them, such as
+        speed, memory and latency."""
+        ...
+
+
+@dataclass(frozen=True)
+class Network:
+    """What is inside a neural codec. On tensors of the device "meta", the functions run the plain layers of `module`
+    in the calling thread, so that their operations can be counted."""
+
+    module: Any
+    """The nn.Module."""
+    encode: Callable[[Any], Any]
+    """Audio [B, T] to tokens [B, K, N]."""
+    decode: Callable[[Any], Any]
+    """Tokens [B, K, N], int64, to audio [B, T]."""
+    latents: Callable[[Any], Any] | None = None
+    """Audio [B, T] to what is quantized, [B, D, N]; None where the codec does not show it."""
+    batched: bool = False
+    """Whether a batch is computed at once, not one after another."""
+
+
+@runtime_checkable
+class Inspectable(Protocol):
+    """A codec that shows its network: `evalkit bench` counts it, measures its encoder on latents, and fills batches."""
+
+    def network(self) -> Network:
+        """The network, with its weights where they are now."""
+        ...
+
+
+@runtime_checkable
+class DeclaresLookahead(Protocol):
+    """A codec that says how far it looks ahead; `evalkit bench` holds it against what it measures."""
+
+    lookahead: tuple[float, float]
+    """Samples beyond a frame's own end that its codes depend on; samples before a frame's start that depend on its
+    codes. inf where that is the whole utterance."""
+
+
+@runtime_checkable
+class StreamDecodable(Protocol):
+    """A codec that decodes frame by frame as fast as they come."""
+
+    def stream_decoder(self) -> Callable[[NDArray[np.int64]], Wave]:
+        """A new stream: takes the next indices [K, n], returns the next samples."""
+        ...
+
+
+@runtime_checkable
+class StreamEncodable(Protocol):
+    """A codec that encodes frame by frame as fast as samples come."""
+
+    def stream_encoder(self) -> Callable[[Wave], NDArray[np.int64]]:
+        """A new stream: takes the next samples, returns the indices [K, n], n >= 0, that are certain by now."""
+        ...

@@ -28,6 +28,14 @@ class Cell:
     """Whether it is the second best of its column, where that was asked for."""
 
 
+def interval_cell(value: float, interval: "Interval", form: str) -> Cell:
+    """`value` with its interval where that is known, both written by the format specification `form`."""
+    if not interval.known:
+        return Cell(format(value, form), value)
+    bounds = f"[{interval.low:{form}}, {interval.high:{form}}]"
+    return Cell(format(value, form), value, interval=bounds, bounds=interval)
+
+
 @dataclass(frozen=True)
 class Column:
     """`label` without and `arrow` with the direction in which the metric gets better."""

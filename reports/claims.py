@@ -12,13 +12,17 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from evalkit.bench.directory import Bench
 from evalkit.results.run import Run
 from evalkit.stats import DEFAULTS, POWER, Comparison, ComparisonRequest, Settings, compare_codecs
 
+from .bench_claims import Evidence, evidence
 from .published import names, paper_names, places_of, published
 from .table import MISSING, Cell, Column, Table, interval_cell, join, on_ranks, skewed, too_few
 
 SUPPORTED, CONTRADICTED, UNDECIDED, UNMEASURED = "supported", "contradicted", "undecided", "not measured"
+BENCHED = ("models", "koel-tts")
+"""Sets of claims that benches answer."""
 
 COLUMNS = (
     Column("claim", "Claim", words=True, prose=24),
@@ -45,6 +49,8 @@ class Claim:
     kind: str
     margin: float | None = None
     note: str = ""
+    ratio: float | None = None
+    """How many times better, where that is what was published."""
 
     def __str__(self) -> str:
         systems, metric = names()["systems"], names()["metrics"][self.metric]
@@ -84,13 +90,16 @@ def claims() -> tuple[Claim, ...]:
     return tuple(found)
 
 
-def build_claims(runs: Sequence[Run], settings: Settings = DEFAULTS) -> list[Table]:
+def build_claims(
+    runs: Sequence[Run], settings: Settings = DEFAULTS, benches: Sequence[Bench] = ()
+) -> list[Table]:  # fmt: skip
     """A table for each dataset in `runs` that is one of the paper's sets or a part of one, with a line for each claim
-    about that set; and a last one of the claims about sets that no run has."""
-    rows, described = join(runs)
+    about that set; one of what `benches` answer; and a last one of the claims about sets that no run has."""
+    tables: list[Table] = []
+    answered: set[str] = set()
+    rows, described = join(runs) if runs else (pd.DataFrame({"dataset": [], "codec": []}), {})
     rows = rows.assign(codec=rows["codec"].replace(paper_names(runs)))
     places = places_of(runs)
-    tables, answered = [], set()
     for dataset, part in rows.groupby("dataset", sort=False):
         place = places[str(dataset)]
         if place is None:
@@ -101,6 +110,13 @@ def build_claims(runs: Sequence[Run], settings: Settings = DEFAULTS) -> list[Tab
         lines = tuple(_lines(asked, found, part, described))
         notes = tuple(_notes(lines, list(found.values()), described, settings, place.caution))
         tables.append(Table(f"Claims on {dataset}", COLUMNS, lines, notes))
+    asked = [claim for claim in claims() if claim.set in BENCHED]
+    answers = [(c, evidence(c.metric, c.first, c.second, c.ratio, benches)) for c in asked]
+    told = tuple(_told(claim, answer) for claim, answer in answers if answer is not None)
+    answered |= {claim.id for claim, answer in answers if answer is not None}
+    if told:
+        notes = ("Reproduced: simulated or computed with random weights of the LM's size, in the settings named.",)
+        tables.append(Table("Claims about efficiency, from benches", COLUMNS, told, notes))
     rest = [claim for claim in claims() if claim.id not in answered]
     if rest:
         sets = ", ".join(dict.fromkeys(names()["sets"][claim.set]["label"] for claim in rest))
@@ -199,6 +215,18 @@ def _line(claim: Claim, comparison: Comparison, about: dict[str, Any]) -> tuple[
         *(Cell(MISSING) if isnan(p) else Cell(f"{p:.2g}", p) for p in (comparison.p_adjusted, test.p_wilcoxon)),
         *_source(claim),
         Cell("; ".join(filter(None, remarks))),
+    )
+
+
+def _told(claim: Claim, found: Evidence) -> tuple[Cell, ...]:
+    return (
+        Cell(str(claim)),
+        Cell(found.verdict or (SUPPORTED if found.holds else CONTRADICTED), best=found.holds is not None),
+        interval_cell(found.effect, found.interval, found.form),
+        Cell(MISSING) if found.n is None else Cell(str(found.n), found.n),
+        *(Cell(MISSING),) * 2,
+        *_source(claim),
+        Cell("; ".join(filter(None, [found.remark, claim.note]))),
     )
 
 

@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from math import isinf, isnan
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from evalkit.bench.directory import Bench
 from evalkit.errors import UsageError
 from evalkit.results.rows import CORPUS
 from evalkit.results.run import Run
@@ -18,11 +19,16 @@ from evalkit.results.run_directory import REFERENCE_FOLDER
 from evalkit.stats import DEFAULTS, Settings
 
 from . import html
+from .bench import build_bench_tables
+from .bench_beside import bench_plots, beside
 from .cells import Cell, Column, Table
 from .escape import html as escape
 from .listening import Example, choose, examples
 from .plots import all_plots, bitrates, render
 from .table import build_tables, join
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WORST = 2
 """Utterances of each codec that are shown because they are its worst."""
@@ -50,8 +56,10 @@ def build_page(
     worst: int = WORST,
     chance: int = CHANCE,
     budget: int = BUDGET,
+    benches: Sequence[Bench] = (),
 ) -> str:
-    """The page's HTML. `metric` decides which utterances are the worst; by default the first with a better end."""
+    """The page's HTML. `metric` decides which utterances are the worst; by default the first with a better end. What
+    `benches` say of the codecs stands beside, and in tables and plots of its own."""
     rows, described = join(runs)
     metric = metric or next((name for name, about in described.items() if about["direction"] != "none"), None)
     if metric is None or metric not in described:
@@ -59,15 +67,17 @@ def build_page(
     clips: dict[str, str] = {}
     versions: dict[str, dict[str, str]] = {}
     results, listening = [], []
-    for table in build_tables(runs, settings=settings):
+    for table in beside(build_tables(runs, settings=settings), benches):
         part = rows[(rows["dataset"] == table.title) & (rows["utterance"] != CORPUS)]
-        results += [f"<h2>{escape(table.title)}</h2>", html.table(table)]
-        results += [f"<p>{escape(note)}</p>" for note in table.notes]
+        results += _shown(table)
         listening.append(f"<h2>{escape(table.title)}: listen</h2>")
         listening += _listening(runs, part, metric, described[metric], worst, chance, budget, clips, versions)
+    for table in build_bench_tables(benches):
+        results += _shown(table)
+    figures = (*all_plots(runs, settings), *bench_plots(runs, benches, settings))
     failed = _failures(rows, described)
     parts = {
-        "results": [*results, *_plots(runs, settings)],
+        "results": [*results, *_plots(figures)],
         "listen": listening,
         "abx": list(_blind_test(versions)),
         "rows": list(_rows(rows, described)),
@@ -93,6 +103,11 @@ def build_page(
         html.data("clips", clips),
     ]
     return html.document(title, body, ("base.css", "page.css"), ("tables.js", "page.js"))
+
+
+def _shown(table: Table) -> list[str]:
+    notes = (f"<p>{escape(note)}</p>" for note in table.notes)
+    return [f"<h2>{escape(table.title)}</h2>", html.table(table), *notes]
 
 
 def _tab(name: str) -> str:
@@ -207,15 +222,11 @@ def _blind_test(versions: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
 # --- figures -----------------------------------------------------------------------------------------------------
 
 
-def _plots(runs: Sequence[Run], settings: Settings) -> Iterator[str]:
+def _plots(figures: Sequence[tuple[str, "Figure"]]) -> Iterator[str]:
     """A line of figures for each dataset and metric, rate and quality first."""
-    groups = [
-        (name, list(group))
-        for name, group in groupby(all_plots(runs, settings), key=lambda named: named[0].rpartition("-")[0])
-    ]
-    if groups:
+    if figures:
         yield "<h2>Figures</h2>"
-    for _, group in groups:
+    for _, group in groupby(figures, key=lambda named: named[0].rpartition("-")[0]):
         yield '<div class="plots">'
         for _, figure in group:
             image = base64.b64encode(render(figure, "svg", transparent=True)).decode()

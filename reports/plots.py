@@ -6,7 +6,7 @@ its label (`figure.get_label()`).
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import ceil, floor, log10
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,9 +58,16 @@ def save_plots(
     Returns:
         The files that were written, rate and quality of the first metric first.
     """
+    return save_figures(all_plots(runs, settings, size), folder, suffix, title)
+
+
+def save_figures(
+    figures: Iterable[tuple[str, "Figure"]], folder: Path, suffix: str = "svg", title: bool = False
+) -> list[Path]:
+    """Write `figures`, (file name without suffix, figure), as `save_plots` does."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, figure in all_plots(runs, settings, size):
+    for name, figure in figures:
         if title:
             figure.suptitle(escape.plot(str(figure.get_label()).partition(":")[0]), fontsize=8)
         path = folder / f"{name}.{suffix}"
@@ -100,9 +107,15 @@ def bitrates(rows: pd.DataFrame) -> dict[str, float]:
 
 
 def rate_quality(
-    rows: pd.DataFrame, rated: dict[str, float], about: dict[str, Any], settings: Settings, width: float = SIZES["one"]
+    rows: pd.DataFrame,
+    rated: dict[str, float],
+    about: dict[str, Any],
+    settings: Settings,
+    width: float = SIZES["one"],
+    over: tuple[str, str] = ("bitrate", "kbit/s"),
 ) -> "Figure":
-    """Mean with its interval over kbit/s; codecs without a bitrate are left out, those that share one stand apart."""
+    """Mean with its interval over kbit/s, or whatever else `over` names with its unit; codecs for which `rated` has no
+    number are left out, those that share one stand apart."""
     figure, axes = new_figure(width, HEIGHT)
     summary = summarize(rows, settings).set_index("codec")
     shown = [codec for codec in rated if codec in summary.index and not np.isnan(rated[codec])]
@@ -125,12 +138,12 @@ def rate_quality(
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
     axes.margins(x=0.12, y=0.12)
-    axes.set_xlabel("bitrate (kbit/s)")
+    axes.set_xlabel(f"{over[0]} ({over[1]})")
     axes.set_ylabel(axis_label(about))
     _name_points(figure, axes, points, bars, {codec: look[codec][0] for codec in shown})
     digits = about["decimals"]
-    found = "; ".join(f"{codec} {y:.{digits}f} at {rated[codec]:.3g} kbit/s" for codec, (_, y) in points.items())
-    figure.set_label(f"{about['label']} over bitrate, mean and {settings.level:.0%} interval: {found}")
+    found = "; ".join(f"{codec} {y:.{digits}f} at {rated[codec]:.3g} {over[1]}" for codec, (_, y) in points.items())
+    figure.set_label(f"{about['label']} over {over[0]}, mean and {settings.level:.0%} interval: {found}")
     return figure
 
 

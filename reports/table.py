@@ -31,19 +31,11 @@ from evalkit.stats import (
     units_needed,
 )
 
-from .cells import ARROWS, MISSING, TIE, Cell, Column, Table
+from .cells import ARROWS, MISSING, TIE, Cell, Column, Table, interval_cell
 from .identity import check_runs
 
 TRAINED = "†"
 """Marks values of a codec by a metric that it was trained on."""
-
-
-def interval_cell(value: float, interval: Interval, form: str) -> Cell:
-    """`value` with its interval where that is known, both written by the format specification `form`."""
-    if not interval.known:
-        return Cell(format(value, form), value)
-    bounds = f"[{interval.low:{form}}, {interval.high:{form}}]"
-    return Cell(format(value, form), value, interval=bounds, bounds=interval)
 
 
 def join(runs: Sequence[Run], apart: bool = True) -> tuple[pd.DataFrame, dict[str, Any]]:

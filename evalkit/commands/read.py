@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ TABLE_EXAMPLES = """examples:
   evalkit table runs/first --format latex --highlight best,second > table.tex
   evalkit table runs/high/* --suite paper-high --format latex    a table of the paper, from your runs
   evalkit table runs/high/* --against paper                      measured beside published
+  evalkit table runs/first runs/speed                             what codecs cost, beside how good they are
 """
 
 COMPARE_EXAMPLES = """examples:
@@ -55,6 +57,8 @@ each run's report and run.json, site/hub/ what the pages of models on the Huggin
 GATE_EXAMPLES = """examples:
   evalkit gate runs/good --update --baseline baseline.json
   evalkit gate runs/new --baseline baseline.json --junit gate.xml --summary gate.md
+  evalkit gate runs/speed --update --baseline speed.json --reference opus@6k      a bench, as ratios to a codec in it
+  evalkit gate runs/speed-now --baseline speed.json
 
 a gate fails where the run is worse than the baseline by more than the margin, with confidence. Inside GitHub Actions
 it writes annotations and the job's summary by itself.
@@ -95,15 +99,19 @@ def _add_table(commands: Any) -> None:
 def table(args: argparse.Namespace) -> int:
     from evalkit.pipeline.suites import load_suite
     from evalkit.reports.against import build_against_paper
+    from evalkit.reports.bench import build_bench_tables
+    from evalkit.reports.bench_beside import beside, read_all
     from evalkit.reports.breakdown import build_breakdown
     from evalkit.reports.render import HIGHLIGHTS, highlight
     from evalkit.reports.suite import build_suite_tables
     from evalkit.reports.table import build_tables
-    from evalkit.results.run import read_run
 
     if unknown := set(args.highlight) - {*HIGHLIGHTS, "none"}:
         raise UsageError(f"--highlight {','.join(sorted(unknown))}: choose from {', '.join(HIGHLIGHTS)} and none")
-    runs = [read_run(path) for path in args.runs]
+    runs, benches = read_all(args.runs)
+    if not runs:
+        show(build_bench_tables(benches), args.format)
+        return 0
     chosen = settings(args)
     if args.suite and (args.metrics or args.codecs or args.against):
         raise UsageError("--suite chooses rows and columns: give it without --metrics, --codecs and --against")
@@ -114,7 +122,7 @@ def table(args: argparse.Namespace) -> int:
     elif args.against:
         tables = build_against_paper(runs, args.metrics, chosen, args.codecs)
     else:
-        tables = build_tables(runs, args.metrics, chosen, args.codecs)
+        tables = beside(build_tables(runs, args.metrics, chosen, args.codecs), benches)
     show([highlight(one, args.highlight) for one in tables], args.format)
     return 0
 
@@ -163,10 +171,11 @@ def _add_claims(commands: Any) -> None:
 
 
 def claims(args: argparse.Namespace) -> int:
+    from evalkit.reports.bench_beside import read_all
     from evalkit.reports.claims import build_claims, collapse
-    from evalkit.results.run import read_run
 
-    tables = build_claims([read_run(path) for path in args.runs], settings(args))
+    runs, benches = read_all(args.runs)
+    tables = build_claims(runs, settings(args), benches)
     show(collapse(tables) if args.format == "terminal" else tables, args.format)
     return 0
 
@@ -186,12 +195,14 @@ def _add_report(commands: Any) -> None:
 
 
 def report(args: argparse.Namespace) -> int:
+    from evalkit.reports.bench_beside import read_all
     from evalkit.reports.page import build_page
-    from evalkit.results.run import read_run
 
-    runs = [read_run(path) for path in args.runs]
+    runs, benches = read_all(args.runs)
+    if not runs:
+        raise UsageError("a report needs a run; `evalkit table` shows benches by themselves")
     budget = int(args.max_mb * 1e6)
-    page = build_page(runs, args.title, args.metric, settings(args), args.worst, args.random, budget)
+    page = build_page(runs, args.title, args.metric, settings(args), args.worst, args.random, budget, benches)
     write_text(args.output, page)
     print(f"Report: {args.output} ({args.output.stat().st_size / 1e6:.1f} MB)", file=sys.stderr)
     return 0
@@ -251,11 +262,15 @@ def _add_plot(commands: Any) -> None:
 
 
 def plot(args: argparse.Namespace) -> int:
-    from evalkit.reports.plots import save_plots
-    from evalkit.results.run import read_run
+    from evalkit.reports.bench_beside import bench_plots, read_all
+    from evalkit.reports.plots import all_plots, save_figures
 
-    runs = [read_run(path) for path in args.runs]
-    for path in save_plots(runs, args.output, args.format, settings(args), args.size, args.title):
+    runs, benches = read_all(args.runs)
+    if not runs:
+        raise UsageError("plots need a run: quality over what codecs cost takes both a run and a bench")
+    chosen = settings(args)
+    figures = chain(all_plots(runs, chosen, args.size), bench_plots(runs, benches, chosen, args.size))
+    for path in save_figures(figures, args.output, args.format, args.title):
         print(path)
     return 0
 
@@ -267,21 +282,34 @@ def _add_gate(commands: Any) -> None:
     command.add_argument("--update", action="store_true", help="write RUN as the baseline, and compare nothing")
     command.add_argument("--config", type=file_path, metavar="FILE.yaml", help="margins; default: configs/gates.yaml")
     command.add_argument("--codec", metavar="NAME", help="hold this codec of RUN to the baseline's only one")
+    command.add_argument(
+        "--reference", metavar="NAME", help="with --update, of a bench: the codec that times are ratios to"
+    )
     command.add_argument("--junit", type=file_path, metavar="FILE.xml", help="write JUnit XML")
     command.add_argument("--summary", type=file_path, metavar="FILE.md", help="write Markdown for a pull request")
 
 
 def gate(args: argparse.Namespace) -> int:
-    from evalkit.reports import gate
+    from evalkit.bench.directory import is_bench, read_bench
+    from evalkit.reports import bench_gate, gate
     from evalkit.reports import gate_text as report
     from evalkit.results.run import read_run
 
-    run = read_run(args.run)
+    bench = read_bench(args.run) if is_bench(args.run) else None
     if args.update:
-        gate.write_baseline(run, args.baseline)
+        if bench is None:
+            gate.write_baseline(read_run(args.run), args.baseline)
+        elif args.reference:
+            bench_gate.write_baseline(bench, args.reference, args.baseline)
+        else:
+            raise UsageError("a baseline of a bench needs --reference CODEC: speed is held as a ratio to its time")
         print(f"Baseline: {args.baseline}", file=sys.stderr)
         return 0
-    verdict = gate.check(run, gate.read_baseline(args.baseline), gate.read_rules(args.config), args.codec)
+    rules = gate.read_rules(args.config)
+    if bench is None:
+        verdict = gate.check(read_run(args.run), gate.read_baseline(args.baseline), rules, args.codec)
+    else:
+        verdict = bench_gate.check(bench, args.baseline, rules)
     print(report.text(verdict))
     if args.junit:
         write_text(args.junit, report.junit(verdict))

@@ -1,0 +1,90 @@
+"""What the machine was and did while it measured: for the provenance of a bench."""
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from evalkit.environment.machine import (
+    DISTRIBUTION,
+    default_workers,
+    git_revision,
+    package_version,
+    package_versions,
+    processor,
+)
+
+BUSY = 0.5
+"""Load per core, at the beginning, above which a reader is told."""
+VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS", "KMP_AFFINITY", "CUDA_VISIBLE_DEVICES")
+"""Of the environment, that change how fast torch computes."""
+
+
+def use_threads(count: int) -> None:
+    """Let torch, where it is used, compute with `count` threads."""
+    import torch
+
+    torch.set_num_threads(count)
+
+
+def describe(device: str, threads: int, codecs: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """Provenance of a bench that starts now."""
+    return {
+        "evalkit": package_version(DISTRIBUTION) or "",
+        "git": git_revision(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "packages": package_versions(),
+        "platform": platform.platform(),
+        "processor": processor(),
+        "cores": default_workers(),
+        "device": device,
+        "threads": threads,
+        "load": load(),
+        "governor": _governor(),
+        "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+        "torch": _torch(device),
+        "codecs": dict(codecs),
+    } | more
+
+
+def load() -> float | None:
+    """Average number of processes that wanted a core in the last minute; None where nobody counts."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+
+
+def busy(about: Mapping[str, Any]) -> str | None:
+    """A note to readers where the machine had other work."""
+    found = about.get("load")
+    if found is None or found <= BUSY * about["cores"]:
+        return None
+    return (
+        f"The machine was busy when this began (load {found:g} on {about['cores']} cores): trust ratios and CPU "
+        "seconds, not times."
+    )
+
+
+def _governor() -> str | None:
+    try:
+        return Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").read_text().strip()
+    except OSError:
+        return None
+
+
+def _torch(device: str) -> dict[str, Any]:
+    if "torch" not in sys.modules:
+        return {}
+    import torch
+
+    about: dict[str, Any] = {"threads": torch.get_num_threads()}
+    if device.startswith("cuda"):
+        about |= {
+            "gpu": torch.cuda.get_device_name(device),
+            "cuda": torch.version.cuda,
+            "tf32": {"convolutions": torch.backends.cudnn.allow_tf32, "products": torch.get_float32_matmul_precision()},
+        }
+    return about
