@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evalkit.bench.directory import Bench, is_bench, read_bench, setting
-from evalkit.results.rows import CORPUS
+from evalkit.results.rows import CLEAN, CORPUS
 from evalkit.results.run import Run, read_run
 from evalkit.stats import DEFAULTS, Settings
 
 from . import escape
 from .bench_reader import NOT_MEASURED, Found, Reader, cell
 from .cells import MISSING, Column, Table
-from .plots import SIZES, rate_quality
+from .figures import SIZES
+from .plots import rate_quality
 from .table import join
 
 if TYPE_CHECKING:
@@ -73,9 +74,9 @@ def _widened(table: Table, readers: Sequence[Reader]) -> Table:
 def _first(
     readers: Sequence[Reader], codec: str, find: Callable[[Reader, str], Found]
 ) -> tuple[Found, bool]:  # fmt: skip
-    """What the first bench that knows `codec` says, and whether its weights were random there. What a codec costs does
-    not depend on weights, so those from a file, or audio that it rendered elsewhere, go by the codec's own name."""
-    for name in dict.fromkeys((codec, codec.removesuffix(")").rpartition(" (")[0])):
+    """What the first bench that knows `codec` says, and whether its weights were random there. Audio that a codec
+    rendered elsewhere goes by its name; weights from a file do not, since they may be of another size."""
+    for name in dict.fromkeys((codec, codec.removesuffix(" (rendered)"))):
         for reader in readers:
             found = find(reader, name) if name in reader.codecs else Found(None)
             if found.value is not None or found.reason not in ("", NOT_MEASURED):
@@ -106,8 +107,8 @@ def bench_plots(
     if not runs or not benches:
         return
     readers = [Reader(bench) for bench in benches]
-    rows, described = join(runs)
-    for dataset, part in rows.groupby("dataset", sort=False):
+    rows, described = join(runs, apart=False)
+    for dataset, part in rows[rows["condition"] == CLEAN].groupby("dataset", sort=False):
         part = part[part["utterance"] != CORPUS].dropna(subset="value")
         for metric, about in described.items():
             values = part[part["metric"] == metric]

@@ -1,6 +1,7 @@
 """What tests share: speech that the project ships, and signals made from a seed."""
 
 import os
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -56,3 +57,23 @@ def bursts() -> np.ndarray:
     rng = np.random.default_rng(0)
     burst = np.concatenate([0.3 * rng.standard_normal(RATE // 2), np.zeros(int(1.1 * RATE))])
     return np.tile(burst, 60).astype(np.float32)
+
+
+@pytest.fixture
+def empty_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the hub, and no network."""
+    folder = tmp_path / "hub"
+    monkeypatch.setenv("HF_HUB_CACHE", str(folder))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def one_thread() -> Iterator[None]:
+    """Narrow models gain nothing from threads, and lose much where something else runs on the machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -1,6 +1,7 @@
 """What a codec costs: parameters, operations, time, memory, energy, latency, and what it does to a speech LLM.
 
 contenders.py  which codecs, with which weights
+subjects.py    a codec that is being measured; its counts and latency as rows
 counting.py    parameters and multiply-accumulates, on the meta device
 latency.py     lookahead, receptive field and algorithmic latency, by perturbing what goes in
 timing.py      rounds that take every job once; CPU seconds, a calibration kernel

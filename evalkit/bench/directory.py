@@ -5,7 +5,6 @@ one. Medians and intervals are the readers'.
 """
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from evalkit.errors import UsageError
+from nanocodec.atomic import replacing
 
 Kind = Literal["counted", "measured", "simulated", "analytic", "declared"]
 Stage = Literal["encode", "decode", "both", "lm"]
@@ -147,14 +147,11 @@ class BenchWriter:
         self._write()
 
     def _write(self) -> None:
-        frame = to_frame(self.rows)
-        partial = self.path / f"{ROWS}.partial"
-        frame.to_parquet(partial, index=False)
-        os.replace(partial, self.path / ROWS)
-        text = json.dumps(self.provenance, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        partial = self.path / f"{ABOUT}.partial"
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, self.path / ABOUT)
+        with replacing(self.path / ROWS) as rows:
+            to_frame(self.rows).to_parquet(rows, index=False)
+        with replacing(self.path / ABOUT) as about:
+            text = json.dumps(self.provenance, indent=2, ensure_ascii=False, allow_nan=False)
+            about.write_text(text + "\n", encoding="utf-8")
 
 
 def to_frame(rows: Iterable[Measurement]) -> pd.DataFrame:

@@ -16,6 +16,8 @@ from pathlib import Path
 from evalkit.bench.contenders import Contender, contenders
 from evalkit.errors import CodecError
 
+LONGEST = 900
+"""Seconds that such a process may take."""
 LAST = 300
 """Characters of what a process that failed said last."""
 
@@ -39,9 +41,11 @@ def fresh(contender: Contender, device: str, threads: int, seconds: float) -> Fr
         "spec": contender.spec, "weights": [str(weights)] if weights else [], "device": device, "threads": threads,
         "seconds": seconds, "started": time.time(),
     }  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", __name__, json.dumps(asked)], capture_output=True, text=True, errors="replace"
-    )
+    command = [sys.executable, "-P", "-m", __name__, json.dumps(asked)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=LONGEST)
+    except subprocess.TimeoutExpired as error:
+        raise CodecError(f"its process did not end within {LONGEST} s") from error
     if done.returncode != 0:
         said = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise CodecError(f"its process failed: {said[0][-LAST:]}")

@@ -27,7 +27,7 @@ from evalkit.audio import Wave
 from evalkit.bench.directory import LEVELS, WHOLE
 from evalkit.codecs import Codec, Codes, Inspectable
 
-LOUD = (1.0, 1e12, 1e24)
+LOUD = (1.0, 1e24)
 """Times full scale, of the noise that an encoder is probed with."""
 LOUDEST = (1e36, -1e36)
 """Constants that it is probed with last: single samples at the far end of a receptive field arrive through them."""

@@ -1,21 +1,12 @@
 """What the machine was and did while it measured: for the provenance of a bench."""
 
 import os
-import platform
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from evalkit.environment.machine import (
-    DISTRIBUTION,
-    default_workers,
-    git_revision,
-    package_version,
-    package_versions,
-    processor,
-)
+from evalkit.environment.machine import describe_machine
 
 BUSY = 0.5
 """Load per core, at the beginning, above which a reader is told."""
@@ -32,24 +23,19 @@ def use_threads(count: int) -> None:
 
 def describe(device: str, threads: int, codecs: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     """Provenance of a bench that starts now."""
-    return {
-        "evalkit": package_version(DISTRIBUTION) or "",
-        "git": git_revision(),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": sys.argv,
-        "python": platform.python_version(),
-        "packages": package_versions(),
-        "platform": platform.platform(),
-        "processor": processor(),
-        "cores": default_workers(),
-        "device": device,
-        "threads": threads,
-        "load": load(),
-        "governor": _governor(),
-        "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
-        "torch": _torch(device),
-        "codecs": dict(codecs),
-    } | more
+    return (
+        describe_machine()
+        | {
+            "device": device,
+            "threads": threads,
+            "load": load(),
+            "governor": _governor(),
+            "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+            "torch": _torch(device),
+            "codecs": dict(codecs),
+        }
+        | more
+    )
 
 
 def load() -> float | None:

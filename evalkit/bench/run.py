@@ -4,33 +4,36 @@ What is wrong with one codec costs its rows, which then have a reason, and not t
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from evalkit import interrupt, testing
-from evalkit.audio import Wave
-from evalkit.bench import counting, energy, latency, machine, streams
+from evalkit import interrupt
+from evalkit.bench import energy, machine, streams
 from evalkit.bench.contenders import Contender
-from evalkit.bench.directory import LEVELS, MACHINE, WHOLE, BenchWriter, Kind, Measurement, Stage, setting
+from evalkit.bench.directory import MACHINE, BenchWriter, Measurement, Stage
 from evalkit.bench.fresh import fresh
+from evalkit.bench.subjects import (
+    STAGES,
+    Say,
+    Subject,
+    add_notes,
+    count_rows,
+    describe,
+    latency_rows,
+    measure_latency,
+    prepare,
+)
 from evalkit.bench.timing import CALIBRATION, DRIFT, Job, Sample, drift, rounds
-from evalkit.codecs import Codec, Codes, DeclaresLookahead, Inspectable, StreamDecodable, StreamEncodable
+from evalkit.codecs import Inspectable, StreamDecodable, StreamEncodable
 from evalkit.environment.machine import check_device
 from evalkit.errors import CodecError, UsageError
 
 PARTS = ("count", "latency", "time", "stream", "memory")
 """What a bench measures, in this order."""
-_STAGES: tuple[Stage, ...] = ("encode", "decode")
-ANY_RATE = 16_000
-"""Hz at which codecs are timed that take any rate."""
-
-Say = Callable[[str], None]
-"""Told what is under way."""
 
 
 @dataclass(frozen=True)
@@ -46,40 +49,6 @@ class BenchPlan:
     batches: Sequence[int] = (1,)
     parts: Sequence[str] = PARTS
     overwrite: bool = False
-
-
-@dataclass
-class Subject:
-    """A codec that is being measured."""
-
-    contender: Contender
-    codec: Codec
-    wav: Wave = field(repr=False)
-    codes: Codes | None = None
-    """Of `wav`; None where the codec failed on it."""
-    failure: str = ""
-    frame: int | None = None
-
-    @property
-    def name(self) -> str:
-        """As in rows and tables."""
-        return self.contender.choice.label or self.codec.name
-
-    @property
-    def rate(self) -> int:
-        return self.codec.sample_rate or ANY_RATE
-
-    @property
-    def seconds(self) -> float:
-        return len(self.wav) / self.rate
-
-    def row(
-        self, stage: Stage, quantity: str, value: float | None, kind: Kind = "measured", reason: str = "", **more: Any
-    ) -> Measurement:
-        """A number of this codec, or the reason why there is none."""
-        reason = "" if value is not None else reason or "unknown"
-        weights = self.contender.weights
-        return Measurement(self.name, stage, quantity, value, kind, reason or None, weights=weights, **more)
 
 
 def execute(plan: BenchPlan, say: Say = lambda text: None) -> BenchWriter:
@@ -100,78 +69,10 @@ def execute(plan: BenchPlan, say: Say = lambda text: None) -> BenchWriter:
     return writer
 
 
-def prepare(contender: Contender, device: str, seconds: float, say: Say = lambda text: None) -> Subject:
-    """The codec, and whole frames of speech that it has coded once."""
-    say(f"{contender.spec}: {'drawing weights' if contender.random else 'loading'}")
-    codec = contender.build(device)
-    rate = codec.sample_rate or ANY_RATE
-    samples = (
-        round(round(seconds * codec.frame_rate) * rate / codec.frame_rate)
-        if codec.frame_rate
-        else round(seconds * rate)
-    )
-    subject = Subject(contender, codec, testing.speech((samples + 1) / rate, rate)[:samples])
-    try:
-        codes = codec.encode(subject.wav)
-        codec.decode(codes)
-        subject.codes = codes
-    except Exception as error:  # somebody else's code: whatever it raises
-        subject.failure = f"{type(error).__name__}: {error}"
-    if codec.frame_rate:
-        subject.frame = round(rate / codec.frame_rate)
-    return subject
-
-
-def describe(device: str, threads: int, subjects: Sequence[Subject], **more: Any) -> dict[str, Any]:
-    """The provenance of a bench of `subjects`."""
-    codecs = {
-        one.name: {
-            "spec": one.contender.spec,
-            "weights": one.contender.weights,
-            "sample_rate": one.codec.sample_rate,
-            "frame_rate": one.codec.frame_rate,
-            "codebook_sizes": list(one.codec.codebook_sizes),
-            "causal": one.codec.streaming,
-            "details": dict(one.codec.details),
-        }
-        for one in subjects
-    }
-    return machine.describe(device, threads, codecs, **more)
-
-
-def add_notes(writer: BenchWriter, subjects: Sequence[Subject]) -> None:
-    """What a reader of any bench has to know."""
-    if busy := machine.busy(writer.provenance):
-        writer.note(busy)
-    if any(one.contender.random for one in subjects):
-        writer.note(
-            "Random weights: parameters, operations, times and memory do not depend on weights; start-up includes "
-            "drawing them, and lookahead at 0.1 % and 1 % of the peak is theirs alone."
-        )
-
-
 def _count(plan: BenchPlan, subjects: Sequence[Subject], writer: BenchWriter, say: Say) -> Iterator[list[Measurement]]:
     for one in subjects:
         say(f"{one.name}: counting")
         yield list(count_rows(one))
-
-
-def count_rows(one: Subject) -> Iterator[Measurement]:
-    """Parameters and multiply-accumulates."""
-    stages: tuple[Stage, ...] = (*_STAGES, "both")
-    try:
-        found = counting.count(one.codec)
-    except counting.CountError as error:
-        for stage in stages:
-            yield one.row(stage, "parameters", None, "counted", str(error))
-        for stage in _STAGES:
-            yield one.row(stage, "gmac", None, "counted", str(error))
-        return
-    used = ((found.encode,), (found.decode,), (found.encode, found.decode))
-    for stage, ways in zip(stages, used, strict=True):
-        yield one.row(stage, "parameters", found.parameters(*ways), "counted")
-    for stage, way in zip(_STAGES, (found.encode, found.decode), strict=True):
-        yield one.row(stage, "gmac", way.gmac, "counted")
 
 
 def _latency(
@@ -180,41 +81,6 @@ def _latency(
     for one in subjects:
         say(f"{one.name}: latency")
         yield list(latency_rows(one, measure_latency(one)))
-
-
-def measure_latency(one: Subject, encoder: bool = True) -> latency.Latency | str:
-    """What was measured, or the reason why nothing was."""
-    if one.failure:
-        return one.failure
-    try:
-        return latency.measure(one.codec, encoder)
-    except latency.NoFrames as error:
-        return str(error)
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-
-
-def latency_rows(one: Subject, found: latency.Latency | str) -> Iterator[Measurement]:
-    """Lookahead and reach into the past each way, the frame, and the algorithmic latency, at every level."""
-    if isinstance(found, str):
-        for quantity in ("frame", "latency"):
-            yield one.row("both", quantity, None, reason=found)
-        return
-    yield one.row("both", "frame", found.frame)
-    if isinstance(one.codec, DeclaresLookahead):
-        for stage, samples in zip(_STAGES, one.codec.lookahead, strict=True):
-            value = samples if isfinite(samples) else None
-            yield one.row(stage, "lookahead", value, "declared", WHOLE, setting=setting(level="0"))
-    for level in LEVELS:
-        where = setting(level=level)
-        ways: tuple[tuple[Stage, latency.Reach], ...] = (
-            ("encode", found.encoder[level]), ("decode", found.decoder[level])
-        )  # fmt: skip
-        for stage, reach in ways:
-            yield one.row(stage, "lookahead", reach.ahead, reason=reach.why_ahead, setting=where)
-            yield one.row(stage, "reach", reach.back, reason=reach.why_back, setting=where)
-        why = "; ".join(dict.fromkeys(f"{stage}: {reach.why_ahead}" for stage, reach in ways if reach.why_ahead))
-        yield one.row("both", "latency", found.algorithmic(level), reason=why, setting=where)
 
 
 def _time(plan: BenchPlan, subjects: Sequence[Subject], writer: BenchWriter, say: Say) -> Iterator[list[Measurement]]:
@@ -271,16 +137,16 @@ def _jobs(one: Subject, plan: BenchPlan) -> Iterator[tuple[Stage, int, Job | str
     codec, wav, codes = one.codec, one.wav, one.codes
     for batch in plan.batches:
         if codes is None:
-            yield from ((stage, batch, one.failure) for stage in _STAGES)
+            yield from ((stage, batch, one.failure) for stage in STAGES)
         elif batch == 1:
             yield "encode", 1, partial(codec.encode, wav)
             yield "decode", 1, partial(codec.decode, codes)
         else:
             network = codec.network() if isinstance(codec, Inspectable) else None
             if network is None or not network.batched or codes.indices is None:
-                yield from ((stage, batch, "it takes one utterance at a time") for stage in _STAGES)
+                yield from ((stage, batch, "it takes one utterance at a time") for stage in STAGES)
             else:
-                for stage, given in zip(_STAGES, (wav, codes.indices), strict=True):
+                for stage, given in zip(STAGES, (wav, codes.indices), strict=True):
                     yield stage, batch, _batch(getattr(network, stage), given, batch, plan.device)
 
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.commands.options import add_command, positive, words
+from evalkit.commands.options import add_command, add_weights, file_path, positive, words
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,10 +38,7 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--random-weights", action="store_true", help="random weights for codecs whose own are not on this machine"
     )
-    command.add_argument(
-        "--weights", action="append", default=[], metavar="[NAME=]PATH",
-        help="a file or folder instead of a codec's own weights; repeatable",
-    )  # fmt: skip
+    add_weights(command)
     command.add_argument("--device", default="cpu", help="where neural codecs run: cpu, cuda (default: %(default)s)")
     command.add_argument("--threads", type=positive, metavar="N", help="threads of torch; default: one a core")
     command.add_argument(
@@ -58,7 +55,7 @@ def add(commands: Any) -> None:
     )  # fmt: skip
     _add_lm(command)
     command.add_argument("--measure", type=words, metavar="NAME,…", help="default: count,latency,time,stream,memory")
-    command.add_argument("--output", type=Path, metavar="DIR", help="bench directory; default: a new one in runs/")
+    command.add_argument("--output", type=file_path, metavar="DIR", help="bench directory; default: a new one in runs/")
     command.add_argument("--overwrite", action="store_true", help="replace the bench that OUTPUT holds")
 
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from evalkit.commands.options import add_command, add_max_failed, file_path, positive, words
+from evalkit.commands.options import add_command, add_max_failed, add_weights, file_path, positive, words
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -73,10 +73,7 @@ def _add_run(commands: Any) -> None:
     command.add_argument(
         "--dataset", metavar="NAME[:PLACE]", help="default: builtin, or those of the suite (`evalkit list datasets`)"
     )
-    command.add_argument(
-        "--weights", action="append", default=[], metavar="[NAME=]PATH",
-        help="a file or folder instead of a codec's own weights; repeatable",
-    )  # fmt: skip
+    add_weights(command)
     command.add_argument(
         "--rendered", action="append", default=[], metavar="[NAME=]DIR",
         help="audio that a codec decoded elsewhere, one file an utterance, named by its id; repeatable",

@@ -38,6 +38,14 @@ def add_command(
     return command
 
 
+def add_weights(command: argparse.ArgumentParser) -> None:
+    """`--weights`."""
+    command.add_argument(
+        "--weights", action="append", default=[], metavar="[NAME=]PATH",
+        help="a file or folder instead of a codec's own weights; repeatable",
+    )  # fmt: skip
+
+
 def add_max_failed(command: argparse.ArgumentParser) -> None:
     """`--max-failed`."""
     command.add_argument(

@@ -110,6 +110,8 @@ def table(args: argparse.Namespace) -> int:
         raise UsageError(f"--highlight {','.join(sorted(unknown))}: choose from {', '.join(HIGHLIGHTS)} and none")
     runs, benches = read_all(args.runs)
     if not runs:
+        if args.suite or args.against or args.by or args.metrics or args.codecs:
+            raise UsageError("--suite, --against, --by, --metrics and --codecs are for runs: give one beside the bench")
         show(build_bench_tables(benches), args.format)
         return 0
     chosen = settings(args)
@@ -296,13 +298,17 @@ def gate(args: argparse.Namespace) -> int:
     from evalkit.results.run import read_run
 
     bench = read_bench(args.run) if is_bench(args.run) else None
+    if bool(args.reference) != (bench is not None and args.update):
+        raise UsageError(
+            "--reference CODEC goes with --update of a bench, which needs it: speed is a ratio to its time"
+        )
+    if bench is not None and args.codec:
+        raise UsageError("--codec is for runs: a bench is held to its baseline codec by codec")
     if args.update:
         if bench is None:
             gate.write_baseline(read_run(args.run), args.baseline)
-        elif args.reference:
-            bench_gate.write_baseline(bench, args.reference, args.baseline)
         else:
-            raise UsageError("a baseline of a bench needs --reference CODEC: speed is held as a ratio to its time")
+            bench_gate.write_baseline(bench, args.reference, args.baseline)
         print(f"Baseline: {args.baseline}", file=sys.stderr)
         return 0
     rules = gate.read_rules(args.config)

@@ -4,8 +4,11 @@ import os
 import platform
 import re
 import subprocess
+import sys
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
+from typing import Any
 
 from evalkit.errors import MissingError
 
@@ -79,6 +82,21 @@ def git_revision() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip()
+
+
+def describe_machine() -> dict[str, Any]:
+    """What every provenance says of this program, the command, and the machine that it runs on."""
+    return {
+        "evalkit": package_version(DISTRIBUTION) or "",
+        "git": git_revision(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": tuple(sys.argv),
+        "python": platform.python_version(),
+        "packages": package_versions(),
+        "platform": platform.platform(),
+        "processor": processor(),
+        "cores": default_workers(),
+    }
 
 
 def processor() -> str:

@@ -1,21 +1,11 @@
 """What a run's provenance says of this machine, its metrics and its data."""
 
-import platform
-import sys
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 from evalkit.audio import RESAMPLER
 from evalkit.datasets.base import Dataset
-from evalkit.environment.machine import (
-    DISTRIBUTION,
-    default_workers,
-    git_revision,
-    package_version,
-    package_versions,
-    processor,
-)
+from evalkit.environment.machine import describe_machine
 from evalkit.metrics.base import SCORE_RATE
 from evalkit.metrics.load import load_metric
 from evalkit.metrics.model import ModelMetric
@@ -26,15 +16,7 @@ from evalkit.stats import DEFAULTS
 def describe_run(metrics: Iterable[str], **more: Any) -> Provenance:
     """Provenance of a run that starts now; `more` are the fields that only the caller knows."""
     return Provenance(
-        evalkit=package_version(DISTRIBUTION) or "",
-        git=git_revision(),
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=tuple(sys.argv),
-        python=platform.python_version(),
-        packages=package_versions(),
-        platform=platform.platform(),
-        processor=processor(),
-        cores=default_workers(),
+        **describe_machine(),
         score_rate=SCORE_RATE,
         resampler=RESAMPLER,
         intervals=DEFAULTS.describe(),

@@ -14,7 +14,7 @@ from evalkit.bench.directory import WHOLE, BenchWriter, Measurement, Stage, sett
 from evalkit.bench.lm import roofline
 from evalkit.bench.lm.config import CACHES, HEADS, Cache, Heads, LanguageModel, Speech, TokenSpec
 from evalkit.bench.lm.simulate import ChunkedDecoder, Generated, build
-from evalkit.bench.run import Say, Subject, add_notes, count_rows, describe, latency_rows, measure_latency, prepare
+from evalkit.bench.subjects import Say, Subject, add_notes, count_rows, describe, latency_rows, measure_latency, prepare
 from evalkit.environment.machine import check_device
 from evalkit.errors import UsageError
 
