@@ -14,7 +14,7 @@ STABLE_AUDIO_TOOLS ?= $(UPSTREAM)/stable-audio-tools
 STABLE_CODEC ?= $(UPSTREAM)/stable-codec
 LYRA ?= $(shell $(BIN)/evalkit fetch lyra | sed 's/.*: //')
 
-.PHONY: help demo test gate calibration test-slow test-models lint format docs notebooks bench oracle oracle-nemo \
+.PHONY: help demo test gate calibration test-slow test-models hub lint format docs notebooks bench oracle oracle-nemo \
 	oracle-wavtokenizer oracle-taae oracle-lyra oracle-metrics oracle-training clean
 
 help: ## this list
@@ -40,6 +40,9 @@ test-slow: $(VENV)/.slow-ready ## the tests that take minutes
 
 test-models: $(VENV)/.models-ready ## the tests of metrics that hold a model, with every extra at hand
 	$(BIN)/python -m pytest tests/evalkit/metrics
+
+hub: $(VENV)/.models-ready ## fetch and run everything that is downloaded against a local hub, then offline; logs in runs/hub
+	EVALKIT_HUB_LOG=runs/hub OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m "" tests/hub
 
 lint: $(VENV)/.test-ready ## ruff and mypy
 	$(BIN)/ruff check .

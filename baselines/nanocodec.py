@@ -22,7 +22,7 @@ from nanocodec.config import CodecConfig, get_config, stage_dilations
 from nanocodec.errors import CheckpointError
 
 from .network import RANDOM, NetworkCodec
-from .weights import details, file_name
+from .weights import Release, details, file_name
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,6 +41,8 @@ NOTES = {
 """By variant, what its publisher says of the release (the card of nvidia/nemo-nano-codec-22khz-1.78kbps-12.5fps)."""
 PARAMETERS = {"0.6k": 61_729_725, "1.78k": 62_141_025, "1.89k": 62_568_373, "lfsc": 112_664_609}
 """Those of the released models."""
+SIZES = {"1.89k": 425_021_440, "lfsc": 619_253_760}
+"""Bytes of the released files, where somebody states them."""
 
 
 class NanoCodecCodec(NetworkCodec):
@@ -139,19 +141,30 @@ class NanoCodecFamily:
             return (
                 READY if here else Availability("needs download", "install the package again: no weights came with it")
             )
-        release, spec = releases.RELEASES.get(self.variants[rate]), f"{self.name}@{rate}"
+        release, spec = self.release(rate), f"{self.name}@{rate}"
         if release is None:
             return Availability(
                 "needs weights", "None were released: add --weights FILE, or --rendered DIR of decoded audio"
             )
-        if releases.cached(self.variants[rate]) is not None:
+        if release.find() is not None:
             return READY
+        command = releases.RELEASES[self.variants[rate]].command
         return Availability(
             "needs download",
-            f"Run `evalkit fetch {spec}`; or bring the file from elsewhere (`{release.command} --local-dir DIR`) and "
-            f"add --weights DIR/{release.file} ({release.file} of {release.repository} at revision {release.revision}, "
-            f"license: {release.license})",
+            f"Run `evalkit fetch {spec}`; or bring the file from elsewhere (`{command} --local-dir DIR`) and "
+            f"add --weights DIR/{release.files[0]} ({release.what})",
         )
+
+    def release(self, rate: str) -> Release | None:
+        """The released weights at `rate`; None where there are none."""
+        variant = self.variants[rate]
+        found = releases.RELEASES.get(variant)
+        if found is None or rate == BUILT_IN:
+            return None
+        sha256 = {found.file: found.sha256} if found.sha256 else {}
+        return Release(
+            found.repository, (found.file,), found.license, found.revision, sha256, SIZES.get(variant, 0)
+        )  # fmt: skip
 
     def info(self, rate: str) -> CodecInfo:
         """What is known of the codec at `rate`."""
@@ -170,9 +183,11 @@ class NanoCodecFamily:
         """The codec at `rate` on `device` (a torch device); raises MissingError where its weights are not here."""
         if not (state := self.availability(rate)).ready:
             raise MissingError(f"{self.name}@{rate}: {state.remedy}")
-        if rate != BUILT_IN:
+        if (release := self.release(rate)) is not None:
             codec = self._open(self.fetch(rate), rate, device, f"{self.name}@{rate}")
-            codec.note = NOTES.get(self.variants[rate], "")
+            codec.note = "; ".join(filter(None, [NOTES.get(self.variants[rate], ""), release.note]))
+            if release.replaced:
+                codec.name = f"{codec.name} ({release.replaced})"
             return codec
         with resources.as_file(self._built_in()) as path:
             codec = self._open(path, rate, device, "nanocodec-mini@1.1k (built in)")
@@ -185,13 +200,10 @@ class NanoCodecFamily:
         if rate == BUILT_IN:
             with resources.as_file(self._built_in()) as path:
                 return path
-        if self.variants[rate] not in releases.RELEASES:
+        release = self.release(rate)
+        if release is None:
             raise MissingError(f"{self.name}@{rate}: {self.availability(rate).remedy}")
-        try:
-            return releases.fetch(self.variants[rate])
-        except CheckpointError as error:
-            license = releases.RELEASES[self.variants[rate]].license
-            raise MissingError(f"{self.name}@{rate}: {error} (license: {license})") from error
+        return release.fetch(f"{self.name}@{rate}") / release.files[0]
 
     def build_from(self, weights: Path, rate: str, device: str = "cpu") -> Codec:
         """The codec with a `.nemo` or `.safetensors` file; raises MissingError where it is of another rate."""
@@ -204,8 +216,8 @@ class NanoCodecFamily:
 
     def release_sha256(self, rate: str) -> Mapping[str, str]:
         """sha256 of the released file at `rate`, where it was recorded."""
-        release = releases.RELEASES.get(self.variants[rate])
-        return {release.file: release.sha256} if release and release.sha256 else {}
+        release = self.release(rate)
+        return release.sha256 if release is not None else {}
 
     def _open(self, path: Path, rate: str, device: str, name: str) -> NanoCodecCodec:
         from nanocodec.model import NanoCodec

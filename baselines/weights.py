@@ -49,6 +49,18 @@ class Release:
         return self.revision is not None or bool(self.sha256)
 
     @property
+    def replaced(self) -> str:
+        """The mirror's file whose sha256 stand in for the recorded ones; "" for none."""
+        return next((found for name in self.files if (found := self.file(name).replaced)), "")
+
+    @property
+    def note(self) -> str:
+        """What readers of scores should know of how sure it is which weights these are; "" for nothing."""
+        if self.replaced:
+            return f"its weights are a mirror's, held to the sha256 in {self.replaced}, not to the released ones"
+        return "" if self.pinned else f"its weights are the newest of {self.repository}, of which no revision is pinned"
+
+    @property
     def what(self) -> str:
         """File, revision, size and license, for messages."""
         size = f", about {megabytes(self.size)}" if self.size else ""
@@ -166,9 +178,9 @@ class ReleasedFamily(ABC):
             if release.file(name).find():
                 release.file(name).open()  # verifies it
         codec = self.open(folder, rate, device)
-        notes = [self.note(rate)]
-        if not release.pinned:
-            notes.append(f"its weights are the newest of {release.repository}, of which no revision is pinned")
+        if release.replaced:
+            codec.name = f"{codec.name} ({release.replaced})"
+        notes = [self.note(rate), release.note]
         codec.note = "; ".join(filter(None, notes))
         return codec
 

@@ -4,6 +4,7 @@ A *family* is what is registered (entry points `evalkit.codecs`): a name, its bi
 the codec at one of them. Third parties need this module and nothing else of evalkit.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import log2
@@ -139,6 +140,8 @@ class CodecInfo(Record):
     """Metrics that took part in its training loss."""
     released: bool | None = None
     """Whether the weights are, byte for byte, those released as `spec`; None where no sha256 of those is known."""
+    codes_sha256: str = ""
+    """`fingerprint` of the codes of all utterances under no condition, where the codec has codebooks."""
 
     def output(self) -> dict[str, object]:
         """What determines a codec's output: names what the cache keeps of it."""
@@ -214,6 +217,20 @@ def is_release(family: object, rate: str, codec: Codec) -> bool | None:
     if not recorded:
         return None
     return isinstance(used, Mapping) and set(recorded.values()) <= set(used.values())
+
+
+def fingerprint(codes: Mapping[str, Codes]) -> str:
+    """sha256 over the ids of utterances and the indices of their codes; the order does not matter. "" where there are
+    no codes, or some without indices."""
+    if not codes or any(one.indices is None for one in codes.values()):
+        return ""
+    digest = hashlib.sha256()
+    for utterance, one in sorted(codes.items()):
+        assert one.indices is not None
+        name = utterance.encode(errors="surrogatepass")
+        digest.update(f"{len(name)}:".encode() + name + f":{'x'.join(map(str, one.indices.shape))}:".encode())
+        digest.update(np.ascontiguousarray(one.indices, "<i8").tobytes())
+    return digest.hexdigest()
 
 
 def check_codes(codec: Codec, codes: object, length: int) -> None:

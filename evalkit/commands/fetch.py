@@ -14,7 +14,8 @@ FETCH_EXAMPLES = """examples:
   evalkit fetch mls44                          the paper's test set (2.1 GB), into the folder EVALKIT_DATA
   evalkit fetch librispeech                    LibriSpeech test-clean (347 MB), unpacked there
 
-several weights are for non-commercial use only: `evalkit doctor` says which.
+several weights are for non-commercial use only: `evalkit doctor` says which. HF_ENDPOINT names another hub,
+EVALKIT_MIRROR a file with other addresses and sha256 (docs/explanation/weights.md).
 """
 
 

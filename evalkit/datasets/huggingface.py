@@ -4,8 +4,11 @@ Read as parquet through the package `datasets`, which leaves the audio to soundf
 """
 
 import os.path
+import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from evalkit.audio import Audio
@@ -111,13 +114,11 @@ def open_table(source: str, files: str, split: str, revision: str | None) -> tup
     MissingError as `load` does."""
     datasets = extras.load("datasets", "models")
     local = os.path.isdir(expanded(source))
-    source = str(expanded(source)) if local else source
     try:
-        if not local and revision is None:
-            from huggingface_hub import HfApi
-
-            revision = HfApi().dataset_info(source).sha
-        table = datasets.load_dataset(source, data_files={split: files}, split=split, revision=revision)
+        folder = expanded(source) if local else _download(source, files, revision)
+        paths = sorted(str(path) for path in folder.glob(files) if path.suffix == ".parquet")
+        _check_complete(paths)
+        table = datasets.load_dataset("parquet", data_files={split: paths}, split=split)
         for name, kind in table.features.items():
             if isinstance(kind, datasets.Audio):
                 table = table.cast_column(name, datasets.Audio(decode=False))
@@ -127,7 +128,26 @@ def open_table(source: str, files: str, split: str, revision: str | None) -> tup
             f"{source} ({files}) cannot be read now: {reason}. Online, the same command downloads it; "
             f"behind a login, `hf auth login` comes first"
         ) from error
-    return table, "local" if local else str(revision)
+    return table, "local" if local else folder.name
+
+
+def _download(source: str, files: str, revision: str | None) -> Path:
+    """The folder of the commit, in the hub's own cache: what is there is found again without a network."""
+    from huggingface_hub import snapshot_download
+
+    patterns = [files, files.removeprefix("**/")]
+    return Path(snapshot_download(source, repo_type="dataset", revision=revision or "main", allow_patterns=patterns))
+
+
+def _check_complete(paths: list[str]) -> None:
+    """Raises FileNotFoundError where there are no files, or fewer than their names count: `test-00000-of-00002`."""
+    parts = Counter(re.sub(r"\d+(-of-\d+\.parquet)$", r"\1", path) for path in paths)
+    for name, here in parts.items():
+        counted = re.search(r"-of-(\d+)\.parquet$", name)
+        if counted and here < int(counted[1]):
+            raise FileNotFoundError(f"{here} of {int(counted[1])} files are here, such as {paths[0]}")
+    if not paths:
+        raise FileNotFoundError("no parquet files")
 
 
 def _column(source: str, columns: list[str], wanted: str | None, usual: tuple[str, ...]) -> str | None:

@@ -62,14 +62,15 @@ def load(source: str | None = None, *, languages: str | None = None) -> Dataset:
         return _dataset(names, lambda name: (path / name).read_bytes(), partial(_open_file, path), languages, notes)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != SHA256:
+    if digest != FILE.pin:
         raise UsageError(
-            f"{shown(path)} is not the authors' archive, or is damaged: its sha256 is {digest}, not {SHA256}"
+            f"{shown(path)} is not the authors' archive, or is damaged: its sha256 is {digest}, not {FILE.pin}"
         )
+    notes = (f"mls44 is not the authors' archive: {FILE.replaced} says which it is.",) if FILE.replaced else ()
     try:
         with zipfile.ZipFile(path) as archive:
             names = _safe_names(path, archive)
-            return _dataset(names, partial(_member, archive, path), partial(_open_member, path), languages)
+            return _dataset(names, partial(_member, archive, path), partial(_open_member, path), languages, notes)
     except zipfile.BadZipFile as error:
         raise UsageError(f"{path} is not a zip archive that can be read: {error}") from error
 
@@ -146,7 +147,7 @@ def _dataset(
     for left, what in ((unread, "texts that cannot be read as UTF-8"), (of_macos, "files of macOS")):
         if left:
             notes = (*notes, f"mls44: {len(left)} {what} were left out, for instance {left[0]}.")
-    return Dataset("mls44", tuple(utterances), LICENSE, text_hash(SHA256, *(u.id for u in utterances)), notes)
+    return Dataset("mls44", tuple(utterances), LICENSE, text_hash(FILE.pin or "", *(u.id for u in utterances)), notes)
 
 
 def _language(folders: Iterable[str]) -> str | None:

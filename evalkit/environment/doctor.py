@@ -84,6 +84,10 @@ def _metrics() -> Iterator[Finding]:
             "metric", name, state.code, licenses, megabytes(here) if here else "", _together(missing),
             "; ".join(remedy), need,
         )  # fmt: skip
+        if unpinned := [str(file) for file in files if not file.pinned]:
+            yield Finding(
+                "metric", f"{name}: weights", "unpinned", remedy=f"no sha256 of {', '.join(unpinned)} is known"
+            )
 
 
 def _together(missing: Sequence[File]) -> str:

@@ -4,7 +4,8 @@ Files of the Hugging Face hub lie where huggingface_hub keeps them (HUB/models--
 that other programs share them and only downloading needs that package. Files with an address of their own lie in a
 folder that their `kept` names. Where a file's sha256 is known it has to match; where it is not, the file's own sha256
 stands in the results. A file that is code (TorchScript) is opened only with a sha256 that it matches: one that is
-recorded here, or one that the user has pinned with `evalkit fetch NAME --sha256 HEX`.
+recorded here, or one that the user has pinned with `evalkit fetch NAME --sha256 HEX`. A mirror (mirror.py) may stand in
+for either: for the places, and for what is recorded.
 """
 
 import json
@@ -18,6 +19,7 @@ from typing import Any, BinaryIO
 
 from evalkit.environment.extras import install
 from evalkit.environment.folders import data_folder, hub_folder, torch_hub
+from evalkit.environment.mirror import mirror
 from evalkit.errors import MissingError, UsageError
 from nanocodec.atomic import replacing
 
@@ -86,9 +88,25 @@ class File:
         return path if path.is_file() else None
 
     @property
+    def key(self) -> str:
+        """What names it in a mirror's file."""
+        return f"{self.repository}/{self.name}" if self.repository else self.url
+
+    @property
     def pin(self) -> str | None:
-        """The sha256 that the file must have: recorded with it, or pinned by the user; None where neither is."""
-        return self.sha256 or _pins().get(str(self))
+        """The sha256 that the file must have: that of the mirror, recorded with it, or pinned by the user; None where
+        there is none of these."""
+        return mirror().sha256.get(self.key) or self.sha256 or _pins().get(str(self))
+
+    @property
+    def pinned(self) -> bool:
+        """Whether anything says which file this is: its sha256, or a commit of its repository."""
+        return self.pin is not None or (bool(self.repository) and self.revision != "main")
+
+    @property
+    def replaced(self) -> str:
+        """The mirror's file whose sha256 stands in for the recorded one, or for none; "" where none does."""
+        return mirror().name if (found := mirror().sha256.get(self.key)) and found != self.sha256 else ""
 
     def open(self) -> Path:
         """The file, verified. Raises MissingError where it is not here, is not what was pinned, or is code without a
@@ -135,7 +153,12 @@ class File:
 
     def _download(self, advance: Advance) -> None:
         if not self.repository:
-            _download(self.url, self._kept_at(), lambda count: advance(self.name, count), resume=self.pin is not None)
+            _download(
+                mirror().address(self.url),
+                self._kept_at(),
+                lambda count: advance(self.name, count),
+                resume=self.pin is not None,
+            )
             return
         try:
             from huggingface_hub import hf_hub_download
@@ -186,8 +209,12 @@ def megabytes(size: int) -> str:
 
 
 def describe(files: Iterable[File]) -> list[str]:
-    """A line for each file: name, size, license, origin."""
-    return [f"{file.name}  {file.size_text}  {file.license}  from {file.origin}" for file in files]
+    """A line for each file: name, size, license, origin, and whose sha256 stands in for the recorded one."""
+    return [
+        f"{file.name}  {file.size_text}  {file.license}  from {file.origin}"
+        + (f", held to the sha256 in {file.replaced} instead of the recorded one" if file.replaced else "")
+        for file in files
+    ]
 
 
 def _download(url: str, path: Path, advance: Callable[[int], None], resume: bool) -> None:

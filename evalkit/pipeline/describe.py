@@ -1,6 +1,6 @@
 """What a run's provenance says of this machine, its metrics and its data."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from evalkit.audio import RESAMPLER
@@ -38,6 +38,17 @@ def describe_metrics(names: Iterable[str]) -> dict[str, MetricInfo]:
         for row in metric.pooled_names:
             described[row] = MetricInfo(**about | {"label": f"{about['label']} corpus", "of": name})
     return described
+
+
+def notes_on_weights(names: Iterable[str], languages: Sequence[str]) -> Iterator[str]:
+    """A sentence for each file behind the metrics `names` of which nothing says that it is the released one."""
+    metrics = [one for name in names if isinstance(one := load_metric(name), ModelMetric)]
+    for file in dict.fromkeys(file for metric in metrics for file in metric.files_for(languages)):
+        users = ", ".join(metric.name for metric in metrics if file in metric.files_for(languages))
+        if file.replaced:
+            yield f"{users}: {file} is a mirror's, held to the sha256 in {file.replaced}, not to the recorded one."
+        elif not file.pinned:
+            yield f"{users}: no sha256 of {file} is recorded; run.json has that of the file which was used."
 
 
 def describe_dataset(dataset: Dataset) -> DatasetInfo:

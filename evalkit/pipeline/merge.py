@@ -3,14 +3,14 @@
 Parts are by utterance, and a merged run has the same rows.parquet, byte for byte, as one that did it all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from evalkit.errors import UsageError
 from evalkit.pipeline.pooled import corpus_rows, pooled_rows
 from evalkit.pipeline.shard import Shard, parse_shard
-from evalkit.results.provenance import DatasetInfo
+from evalkit.results.provenance import CodecInfo, DatasetInfo
 from evalkit.results.rows import CLEAN, CORPUS, Row, to_rows
 from evalkit.results.run import Run, read_codes, read_pairings, read_references, read_run
 from evalkit.results.run_directory import RunWriter
@@ -88,7 +88,11 @@ def _check(runs: Sequence[Run]) -> None:
 
 
 def _same(part: object) -> object:
-    """What shards share of a part of the provenance: each has audio of its own."""
+    """What shards share of a part of the provenance: each has audio and codes of its own."""
+    if isinstance(part, Mapping):
+        return {
+            name: replace(one, codes_sha256="") if isinstance(one, CodecInfo) else one for name, one in part.items()
+        }
     return replace(part, audio_sha256="") if isinstance(part, DatasetInfo) else part
 
 

@@ -22,7 +22,7 @@ from evalkit.conditions.base import Condition
 from evalkit.datasets.base import Utterance
 from evalkit.errors import FailFastError
 from evalkit.metrics.load import load_metric, model_metrics, pair_metrics
-from evalkit.pipeline.describe import describe_dataset, describe_run
+from evalkit.pipeline.describe import describe_dataset, describe_run, notes_on_weights
 from evalkit.pipeline.encode import Reconstruction, System
 from evalkit.pipeline.jobs import Candidate, Job, RowScore, Source
 from evalkit.pipeline.known_scores import ScoreCache
@@ -71,7 +71,7 @@ def execute(plan: Plan, cache: Cache, progress: ProgressReporter | None = None) 
         plan.metrics,
         codecs={system.name: system.info() for system in systems},
         dataset=describe_dataset(plan.dataset),
-        notes=(*plan.dataset.notes, *plan.notes, *notes),
+        notes=(*plan.dataset.notes, *plan.notes, *notes, *notes_on_weights(plan.metrics, plan.dataset.languages)),
         device=plan.device,
         conditions={} if plan.clean else {one.name: one.info() for one in plan.conditions},
         seed=plan.seed,

@@ -26,6 +26,7 @@ from typing import IO, Any
 import pyarrow.parquet as pq
 
 from evalkit.audio import AudioIdentity
+from evalkit.codecs import fingerprint
 from evalkit.errors import UsageError
 from evalkit.results.lock import NAME as LOCK
 from evalkit.results.lock import Lock
@@ -148,7 +149,12 @@ class RunWriter:
             _write(self.path / "summary.csv", lambda target: summarize(frame).to_csv(target, index=False))
             state = "finished" if kind is None else f"stopped early ({kind.__name__})"
             dataset = replace(self.provenance.dataset, audio_sha256=_audio_hash(self._utterances))
-            self.provenance = replace(self.provenance, state=state, dataset=dataset)
+            clean = [one for one in self.coded if one.condition == CLEAN]
+            codecs = {
+                name: replace(about, codes_sha256=fingerprint({c.utterance: c.codes for c in clean if c.codec == name}))
+                for name, about in self.provenance.codecs.items()
+            }
+            self.provenance = replace(self.provenance, state=state, dataset=dataset, codecs=codecs)
             self._write_provenance()
             (self.path / "rows.jsonl").unlink()
         finally:

@@ -193,6 +193,10 @@ class MultiResolutionSTFTDiscriminator(Discriminators):
         super().__init__([MultiBandSTFTDiscriminator(n_fft, bands, channels) for n_fft in resolutions])
 
 
+PINNED = {"microsoft/wavlm-base-plus": "4c66d4806a428f2e922ccfa1a962776e232d487b"}
+"""Commits of hub repositories that stand for `main`."""
+
+
 class SLMDiscriminator(nn.Module):
     """A convolutional head that scores the hidden states of a frozen WavLM at 16 kHz.
 
@@ -202,7 +206,7 @@ class SLMDiscriminator(nn.Module):
     Args:
         sample_rate: of the audio, Hz; `resample_fft` says which lengths fit.
         name: a folder or a hub repository with a WavLM for transformers' `WavLMModel`.
-        revision: commit of the hub repository; main is its newest.
+        revision: commit of the hub repository; main is the one in `PINNED`, else its newest.
         channels: of the head's first layer; the others have 2 and 4 times as many.
     """
 
@@ -221,6 +225,7 @@ class SLMDiscriminator(nn.Module):
                 f"the SLM discriminator needs transformers ({error}): pip install 'nanocodec-evalkit[models]'"
             ) from error
         self.sample_rate = sample_rate
+        revision = PINNED.get(name, revision) if revision == "main" else revision
         wavlm: Any = WavLMModel.from_pretrained(name, revision=revision, dtype=torch.float32)
         self.slm_model = Frozen(wavlm)
         states = (wavlm.config.num_hidden_layers + 1) * wavlm.config.hidden_size
@@ -253,7 +258,7 @@ class DiscriminatorConfig:
         bands: (start, end) as shares of the STFT's bins.
         stft_channels: of every convolution there.
         slm: folder or hub repository of a WavLM; None leaves that kind out.
-        slm_revision: commit of that repository; main is its newest.
+        slm_revision: commit of that repository; main is the one in `PINNED`, else its newest.
         slm_channels: of the first convolution there.
         gain: factor on the audio, real and generated; 1 is the paper's. Fresh weights learn nothing for hundreds of
             steps from excerpts at -24 dBFS.

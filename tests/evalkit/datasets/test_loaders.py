@@ -5,6 +5,7 @@ import io
 import json
 import pickle
 import zipfile
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -268,7 +269,7 @@ def archive(path: Path, members: dict[str, bytes], monkeypatch: pytest.MonkeyPat
     with zipfile.ZipFile(path, "w") as file:
         for name, content in members.items():
             file.writestr(name, content)
-    monkeypatch.setattr(mls44, "SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
+    monkeypatch.setattr(mls44, "FILE", replace(mls44.FILE, sha256=hashlib.sha256(path.read_bytes()).hexdigest()))
     return path
 
 

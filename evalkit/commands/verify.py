@@ -1,0 +1,59 @@
+"""`evalkit verify`."""
+
+import argparse
+from typing import Any
+
+from evalkit.commands.options import add_command, file_path
+from evalkit.errors import EvalkitError
+
+VERIFY_EXAMPLES = """examples:
+  evalkit verify lyra@3.2k dnsmos-ovrl pesq-wb
+  evalkit verify lyra@3.2k --weights DIR        files that are not in the cache
+  evalkit verify mimi@1.1k --record             remember its codes of three built-in utterances on this machine
+
+compares the weights' sha256, values that others published for the released weights, and recorded codes.
+exit codes: 0 all agree; 3 something differs or is not here; 4 there is nothing to compare with
+"""
+
+
+def add(commands: Any) -> None:
+    """Declare the command of this file."""
+    command = add_command(
+        commands, "verify", verify, "check that weights are the released ones and compute what upstream computes",
+        VERIFY_EXAMPLES,
+    )  # fmt: skip
+    command.add_argument("names", nargs="+", metavar="NAME", help="codecs (NAME[@RATE]) and metrics")
+    command.add_argument("--weights", type=file_path, metavar="DIR", help="of the one codec that is named")
+    command.add_argument(
+        "--record", nargs="?", const="", metavar="FILE",
+        help="add the codecs' codes of built-in utterances to FILE; default: to those of this machine",
+    )  # fmt: skip
+
+
+def verify(args: argparse.Namespace) -> int:
+    from evalkit.environment import verify as verifying
+    from evalkit.errors import UsageError
+
+    if args.weights and len(args.names) > 1:
+        raise UsageError("--weights is for one codec: name it alone")
+    if args.record is not None:
+        for name in args.names:
+            print(f"{name}: {verifying.record(name, args.weights, file_path(args.record) if args.record else None)}")
+        return 0
+    verdicts: list[bool | None] = []
+    for name in args.names:
+        try:
+            checks = list(verifying.verify(name, args.weights))
+        except UsageError:
+            raise
+        except EvalkitError as error:
+            print(f"{name}: not here: {error}")
+            verdicts.append(False)
+            continue
+        for check in checks:
+            mark = {True: "agrees", False: "DIFFERS", None: "unknown"}[check.agrees]
+            print(f"{check.name}  {check.what}: {mark}: {check.found}{f' [{check.source}]' if check.source else ''}")
+        verified, words = verifying.verdict(checks)
+        print(f"{name}: {words}\n")
+        verdicts.append(verified)
+    return 3 if False in verdicts else 4 if None in verdicts else 0
