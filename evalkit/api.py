@@ -87,13 +87,13 @@ class RunOptions:
     progress: ProgressReporter | None = None
     """Is told how far the run is."""
 
-    def workers(self) -> Executor:
-        """Where waveforms are scored."""
+    def workers(self, metrics: Sequence[str]) -> Executor:
+        """Where waveforms are scored by `metrics`."""
         if self.executor == "ray":
             from evalkit.pipeline.ray_workers import RayWorkers
 
             return RayWorkers(self.device, self.timeout)
-        return scoring_processes(self.jobs, self.timeout)
+        return scoring_processes(self.jobs, self.timeout, metrics)
 
     def open_cache(self) -> Cache:
         """The cache; one in memory where none is wanted."""
@@ -227,7 +227,7 @@ def measure(
     rows = [row for metric in scored for row in load_metric(metric).rows]
     found: dict[str, Score] = {}
     with Cache(None) as known:
-        for scores in score_all([job], ScoreCache(known), scoring_processes(1, timeout)):
+        for scores in score_all([job], ScoreCache(known), scoring_processes(1, timeout, scored)):
             found |= {one.metric: Score(one.value, one.reason) for one in scores}
     return {row: found[row] for row in rows}
 
@@ -303,7 +303,7 @@ def _execute(
         seed=options.seed,
         save_audio=options.save_audio,
         overwrite=options.overwrite,
-        workers=options.workers(),
+        workers=options.workers(names),
         batch=options.batch,
         conditions=conditions,
         shard=parse_shard(options.shard) if options.shard else None,

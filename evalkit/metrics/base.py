@@ -53,6 +53,8 @@ class Metric(ABC):
     """What a reader of a table has to know, in one sentence; empty where the number speaks for itself."""
     uses_reference: ClassVar[bool] = True
     """Whether the original plays a part in the value."""
+    imports: ClassVar[tuple[str, ...]] = ()
+    """Modules that it imports when it scores: worker processes share them instead of importing each their own."""
     rate: ClassVar[int] = SCORE_RATE
     """Hz at which it takes its pairs."""
     max_seconds: ClassVar[float] = 7_200.0

@@ -59,6 +59,7 @@ class PESQ(PairMetric):
         (1.3, 2.0)
     """
 
+    imports: ClassVar[tuple[str, ...]] = ("pesq",)
     max_seconds: ClassVar[float] = 600.0
 
     direction: Direction = "up"

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from math import isfinite
+from typing import ClassVar
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -64,6 +65,8 @@ class ShortTimeIntelligibility(PairMetric):
         >>> round(STOI.score(pair), 2), round(ESTOI.score(pair), 2)
         (1.0, 0.99)
     """
+
+    imports: ClassVar[tuple[str, ...]] = ("pystoi",)
 
     direction: Direction = "up"
     unit: str = ""

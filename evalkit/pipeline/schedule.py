@@ -11,13 +11,12 @@ from pathlib import Path
 
 from evalkit.environment.machine import available_memory, default_workers
 from evalkit.errors import AudioError
-from evalkit.metrics.load import model_metric, model_metrics, pair_metrics
+from evalkit.metrics.load import load_metric, model_metric, model_metrics, pair_metrics
 from evalkit.pipeline.jobs import Job, RowScore, Source
 from evalkit.pipeline.known_scores import ScoreCache
 from evalkit.pipeline.score import score_jobs, without_value
 from evalkit.pipeline.workers import TIMEOUT, CrashedJob, Executor, Processes, Workers, run_isolated
 
-PRELOAD = ("evalkit.pipeline.score", "pesq", "pystoi", "scipy.fft", "scipy.signal")
 MEMORY_A_WORKER = 2**30
 """Bytes that a worker may need for a recording of some minutes: more workers than fit are not started."""
 
@@ -62,12 +61,16 @@ def score_all(
     yield from found
 
 
-def scoring_processes(count: int | None = None, timeout: float = TIMEOUT) -> Processes:
-    """`count` processes on this machine that have the metrics' packages at hand; by default one a core, as far as the
-    memory goes."""
-    if count is None and (free := available_memory()):
-        count = max(1, min(default_workers(), free // MEMORY_A_WORKER))
-    return Processes(count, PRELOAD, timeout, _steps)
+def scoring_processes(jobs: int | None = None, timeout: float = TIMEOUT, metrics: Sequence[str] = ()) -> Processes:
+    """Worker processes on this machine, by default one a core, as far as the memory goes.
+
+    They share what `metrics` import. What the first run of a process shares, later ones do: beyond that, workers import
+    their own.
+    """
+    if jobs is None and (free := available_memory()):
+        jobs = max(1, min(default_workers(), free // MEMORY_A_WORKER))
+    shared = dict.fromkeys(module for name in metrics for module in load_metric(name).imports)
+    return Processes(jobs, (score_jobs.__module__, *shared), timeout, _steps)
 
 
 def _steps(jobs: tuple[Job, ...]) -> int:

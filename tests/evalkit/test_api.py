@@ -3,7 +3,7 @@
 import doctest
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +15,12 @@ import evalkit
 from evalkit.audio import Wave
 from evalkit.cli import main
 from evalkit.codecs import Codes
-from evalkit.errors import UsageError
+from evalkit.errors import MissingError, UsageError
 from evalkit.evaluation import Evaluation
 from evalkit.metrics.base import Pair, PairMetric
+from nanocodec.checkpoint import save
+from nanocodec.config import get_config
+from nanocodec.testing import narrow, seeded_model
 
 RATE = 16_000
 CHEAP = "si-sdr,mel-2048-80-ln1p"
@@ -134,6 +137,63 @@ def test_two_checkpoints_of_one_codec_in_one_table(folder: Path, tmp_path: Path)
     ):
         with pytest.raises(UsageError, match=message):
             evalkit.run(codecs, f"folder:{folder}", "si-sdr", tmp_path / "no", weights=weights)
+
+
+def test_two_files_of_one_name_stand_in_one_table(folder: Path, tmp_path: Path) -> None:
+    config = narrow(get_config("1.1k"))
+    for seed, name in enumerate(("old", "new")):
+        (tmp_path / name).mkdir()
+        save(seeded_model(config, seed), tmp_path / name / "codec.safetensors")
+    weights = {name: tmp_path / name / "codec.safetensors" for name in ("old", "new")}
+    codecs = [f"{name}=nanocodec@1.1k" for name in weights]
+    run = evalkit.run(codecs, f"folder:{folder}", "mel-2048-80-ln1p", tmp_path / "run", weights=weights)
+    values = run.summary.set_index("codec")["mean"]
+    assert list(run.provenance.codecs) == list(values.index) == ["old", "new"] and values["old"] != values["new"]
+    hashes = [run.provenance.codecs[name].details["weights_sha256"] for name in weights]
+    assert hashes[0] != hashes[1]
+    apart = [
+        evalkit.run(
+            codec, f"folder:{folder}", "mel-2048-80-ln1p", tmp_path / f"run-{name}", weights=[f"{name}={weights[name]}"]
+        )
+        for codec, name in zip(codecs, weights, strict=True)
+    ]
+    (joined,) = apart[0].table(apart[1]).frames
+    label = run.provenance.metrics["mel-2048-80-ln1p"].label
+    assert dict(zip(joined["Codec"], joined[label], strict=True)) == pytest.approx(dict(values))
+
+
+@dataclass(frozen=True)
+class Words(PairMetric):
+    """Needs the text, unless `text` is False."""
+
+    text: bool = True
+
+    @property
+    def without_text(self) -> str | None:
+        return "dwords" if self.text else None
+
+    def score(self, pair: Pair) -> float:
+        return float(len((pair.transcript or "") if self.text else "a b"))
+
+
+def test_score_measures_what_needs_no_text_where_there_is_none(folder: Path, tmp_path: Path) -> None:
+    words = Words("words", "Words", "down", "", 0.0, 100.0, "1", 1)
+    metrics = [words, replace(words, name="dwords", text=False)]
+    run = evalkit.score(folder, folder, metrics=metrics, output=tmp_path / "run", name="mine")
+    assert set(run.rows["metric"]) == {"dwords"} and run.rows["value"].eq(3).all()
+    assert list(run.provenance.notes) == ["mine has no transcripts: dwords was measured in place of words."]
+    paths = sorted(map(str, folder.iterdir()))
+    frame = pd.DataFrame({"utterance": ["a"], "reference": paths[:1], "decoded": paths[:1], "transcript": ["four"]})
+    run = evalkit.score(manifest=frame, metrics=metrics, output=tmp_path / "with-text")
+    assert set(run.rows["metric"]) == {"words", "dwords"} and run.rows.query("metric == 'words'")["value"].item() == 4
+
+
+def test_score_asks_for_the_model_of_dcer_where_cer_has_no_text(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    with pytest.raises(MissingError, match=r"\n  dcer-mms: needs "):
+        evalkit.score(folder, folder, metrics="cer-mms", output=tmp_path / "run")
 
 
 def test_a_manifest_may_be_a_frame(folder: Path, tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from evalkit.pipeline.choice import assign, choose, choose_all
 from evalkit.pipeline.plan import Plan, rows_of
 from evalkit.pipeline.schedule import scoring_processes
 from evalkit.pipeline.shard import Shard
-from evalkit.pipeline.suites import expand_metrics, load_suite, suites
 
 
 @pytest.fixture
@@ -48,11 +47,3 @@ def test_paths_are_given_to_the_codec_that_is_meant(tmp_path: Path) -> None:
     assert assign(codecs[:1], [str(with_equals)], "--weights")[0].weights == with_equals
     with pytest.raises(UsageError, match="which codec is meant"):
         assign(codecs, ["nanocodec=w"], "--weights")
-
-
-def test_every_suite_names_metrics_and_codecs_that_exist() -> None:
-    for name, suite in suites().items():
-        assert load_suite(name) == suite and expand_metrics(suite.metrics)
-        assert all(choose(codec) for codec in suite.codecs)
-    with pytest.raises(UsageError, match="unknown suite"):
-        load_suite("papers")
