@@ -70,11 +70,25 @@ class Codec(Protocol):
     what the cache keeps."""
 
     def encode(self, wav: Wave) -> Codes:
-        """Codes of one utterance [T] at `sample_rate`."""
+        """Encode one utterance.
+
+        Args:
+            wav: float32 [T], T >= 1, at `sample_rate`, full scale +-1; may be read-only.
+
+        Returns:
+            Its codes: int64 [K, N], or a payload, with `length` = T.
+        """
         ...
 
     def decode(self, codes: Codes) -> Wave:
-        """Audio [codes.length] at `sample_rate`."""
+        """Decode one utterance.
+
+        Args:
+            codes: as `encode` returned them.
+
+        Returns:
+            float32 [codes.length] at `sample_rate`, finite, full scale +-1.
+        """
         ...
 
 
@@ -169,7 +183,15 @@ class CodecFamily(Protocol):
         ...
 
     def build(self, rate: str, device: str) -> Codec:
-        """The codec itself; raises MissingError with the remedy where `state` is not ready."""
+        """Open the codec.
+
+        Args:
+            rate: one of `rates`.
+            device: a device of torch, for codecs that run there.
+
+        Raises:
+            MissingError: `availability(rate)` is not ready; the message holds the remedy.
+        """
         ...
 
 
@@ -187,12 +209,30 @@ class Weighted(Protocol):
     """A family whose codecs read weights from a file or folder: `evalkit fetch` and `--weights` reach it."""
 
     def fetch(self, rate: str) -> Path:
-        """Bring the weights at `rate` to this machine where they are not here yet, verify them, and say where they
-        are; raises MissingError with the file, revision, license and remedy where that cannot be done now."""
+        """Bring the weights to this machine where they are not here yet, and verify them.
+
+        Args:
+            rate: one of `rates`.
+
+        Returns:
+            The file or folder where they are.
+
+        Raises:
+            MissingError: that cannot be done now; the message names file, revision, license and remedy.
+        """
         ...
 
     def build_from(self, weights: Path, rate: str, device: str) -> Codec:
-        """The codec with the weights in `weights`; raises MissingError where they are not there or do not fit."""
+        """Open the codec with other weights.
+
+        Args:
+            weights: a file or folder.
+            rate: one of `rates`.
+            device: a device of torch.
+
+        Raises:
+            MissingError: they are not there, or do not fit.
+        """
         ...
 
     def release_sha256(self, rate: str) -> Mapping[str, str]:

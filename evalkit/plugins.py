@@ -53,7 +53,13 @@ def installed(kind: str) -> list[str]:
 
 
 def register(kind: str, name: str, thing: Any) -> None:
-    """Make `thing` known as `name` in this process and in the worker processes of its runs."""
+    """Make an object known in this process and in the worker processes of its runs.
+
+    Args:
+        kind: One of GROUPS.
+        name: What it is called from now on, also where something installed has that name.
+        thing: What a package would register of that kind.
+    """
     _REGISTERED[kind, name] = thing
 
 
@@ -108,12 +114,17 @@ def _parts(text: str) -> list[str]:
 
 
 def load(kind: str, name: str) -> Any:
-    """The object that is registered as `name`, or that `FILE.py:NAME` names.
+    """The object that a name stands for.
 
     What a plugin prints while it is imported goes to standard error: standard output is for results.
 
-    Raises UsageError for an unknown name, and MissingError where the code behind it cannot be imported, whatever it
-    raises: it is somebody else's.
+    Args:
+        kind: One of GROUPS.
+        name: As it is registered, or `FILE.py:NAME`.
+
+    Raises:
+        UsageError: There is none of that name.
+        MissingError: The code behind it cannot be imported, whatever it raises: it is somebody else's.
     """
     if (kind, name) in _REGISTERED:
         return _REGISTERED[kind, name]

@@ -18,11 +18,9 @@ from evalkit.audio import Audio, Wave
 from evalkit.errors import AudioError
 from evalkit.files import shown
 from nanocodec.atomic import replacing
+from nanocodec.files import AUDIO_SUFFIXES
 
-_ALIASES = {"aif", "aifc", "snd", "sf", "wave", "bwf", "oga", "opus", "mp1", "mp2", "mpga", "sph", "8svx", "iff"}
-_NO_SUFFIXES = {"RAW", "MAT4", "MAT5"}  # without a header; and Matlab's files, which are seldom audio
-_FORMATS = set(soundfile.available_formats()) - _NO_SUFFIXES
-SUFFIXES = tuple(sorted(f".{name.lower()}" for name in _FORMATS | _ALIASES))
+SUFFIXES = tuple(sorted(AUDIO_SUFFIXES - {".mat4", ".mat5"}))
 """Of the formats that soundfile reads: a file with another suffix is not taken for audio."""
 
 LOWEST_RATE, HIGHEST_RATE = 4000, 384_000

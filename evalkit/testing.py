@@ -37,8 +37,14 @@ def check_codec(codec: Codec, bitrate: float | None = None, waveform: bool = Fal
       and full scale;
     - codes and audio are the same each time, whatever was coded in between, and outlive pickling;
     - the input is left as it was;
-    - with `bitrate` (bit/s): it is measured within `tolerance` (a part of one) on 10 s of speech;
-    - with `waveform`: what comes out is in time with what went in, within 1 ms. For codecs that keep the waveform.
+    - its bitrate is the declared one, where one is given;
+    - what comes out is in time with what went in, within 1 ms, where that is asked for.
+
+    Args:
+        codec: The codec, opened.
+        bitrate: bit/s, to be measured on 10 s of speech.
+        waveform: Whether it keeps the waveform, so that its timing can be measured.
+        tolerance: Greatest difference of the measured from the declared bitrate, as a part of the latter.
     """
     assert isinstance(codec, Codec), f"{codec!r} lacks a part of the protocol evalkit.codecs.Codec"
     check_declaration(codec)
@@ -88,7 +94,7 @@ def check_lengths(codec: Codec, wav: Wave, lengths: Iterable[int] | None = None)
         frame = round(rate / codec.frame_rate) if codec.frame_rate else rate // 50
         lengths = (1, 2, max(1, frame - 1), frame, frame + 1, rate // 2 + 1)
     for length in lengths:
-        trip(codec, wav[:length], f"{length} samples")
+        round_trip(codec, wav[:length], f"{length} samples")
 
 
 def check_levels(codec: Codec) -> None:
@@ -103,7 +109,7 @@ def check_levels(codec: Codec) -> None:
         ("a square wave at twice full scale", 2 * square),
         ("noise at full scale", noise),
     ):
-        trip(codec, wav, what)
+        round_trip(codec, wav, what)
 
 
 def check_repeatable(codec: Codec, wav: Wave) -> None:
@@ -111,9 +117,9 @@ def check_repeatable(codec: Codec, wav: Wave) -> None:
     codes that were stored decode to the same audio, though something else was encoded last."""
     name = codec.name
     other = wav[::-1].copy()
-    first, audio = trip(codec, wav, "speech")
-    trip(codec, other, "speech backwards")
-    again, second_audio = trip(codec, wav, "speech")
+    first, audio = round_trip(codec, wav, "speech")
+    round_trip(codec, other, "speech backwards")
+    again, second_audio = round_trip(codec, wav, "speech")
     assert same_codes(first, again), f"{name}: the same audio gave other codes the second time"
     assert np.array_equal(audio, second_audio), f"{name}: the same codes gave other audio the second time"
     stored = pickle.dumps(first)
@@ -153,7 +159,7 @@ def same_codes(a: Codes, b: Codes) -> bool:
     return np.array_equal(a.indices, b.indices)
 
 
-def trip(codec: Codec, wav: Wave, what: str) -> tuple[Codes, Wave]:
+def round_trip(codec: Codec, wav: Wave, what: str) -> tuple[Codes, Wave]:
     """Codes and audio of `wav` [T], both checked; `what` names the input in messages."""
     before = wav.copy()
     codes = codec.encode(wav)

@@ -11,6 +11,9 @@ import soundfile
 import soxr
 
 TOKENS_FORMAT = "nanocodec-tokens-1"
+_ALIASES = ("8svx", "aif", "aifc", "bwf", "iff", "mp1", "mp2", "mpga", "oga", "opus", "sf", "snd", "sph", "wave")
+AUDIO_SUFFIXES = frozenset(f".{name.lower()}" for name in (*soundfile.available_formats(), *_ALIASES)) - {".raw"}
+"""Of the files that soundfile reads, but for those that do not say what they hold."""
 
 
 class FileError(Exception):

@@ -38,7 +38,11 @@ class Selection:
     seed: int = 0
 
     def of(self, dataset: Dataset) -> Dataset:
-        """Raises UsageError where a listed id is not in `dataset`, or nothing is left."""
+        """The part of `dataset` that it takes.
+
+        Raises:
+            UsageError: a listed id is not in `dataset`, or none is listed.
+        """
         chosen = list(dataset.utterances)
         if self.ids is not None:
             path = expanded(self.ids)
@@ -73,8 +77,12 @@ class Selection:
 
 
 def loader(name: str) -> DatasetLoader:
-    """The loader that is registered as `name`; a plain function will do for one. Raises UsageError for an unknown name,
-    MissingError where the package behind it cannot be imported."""
+    """The loader that is registered as `name`; a plain function will do for one.
+
+    Raises:
+        UsageError: there is none of that name.
+        MissingError: the package behind it cannot be imported.
+    """
     found: DatasetLoader | Callable[..., Dataset] = plugins.load("dataset", name)
     return found if isinstance(found, DatasetLoader) else DatasetLoader(name, found)
 
@@ -100,9 +108,18 @@ def load_dataset(
     per_language: int | None = None,
     ids: Path | None = None,
 ) -> Dataset:
-    """The dataset that `spec` names, `NAME[:SOURCE][,OPTION=VALUE…]`, or the part of it that a Selection takes.
+    """The dataset that `spec` names, or a part of it.
 
-    Raises UsageError for an unknown name or option, MissingError where its files are not on this machine.
+    Args:
+        spec: `NAME[:SOURCE][,OPTION=VALUE…]`, as `evalkit run --dataset` takes it.
+        limit: So many utterances, drawn from all; None for all.
+        seed: Of what is drawn.
+        per_language: So many utterances of each language.
+        ids: A text file with an id a line: exactly these.
+
+    Raises:
+        UsageError: An unknown name, option or id, or no utterances.
+        MissingError: Its files are not on this machine.
     """
     name, source, options = plugins.split_spec(spec)
     load = loader(name).load

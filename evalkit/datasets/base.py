@@ -44,7 +44,11 @@ class Utterance:
         return self.source if isinstance(self.source, Path) else None
 
     def audio(self) -> Audio:
-        """The audio, read now and not kept; raises AudioError where it cannot be read."""
+        """The audio, read now and not kept.
+
+        Raises:
+            AudioError: It cannot be read; the message names the file.
+        """
         if isinstance(self.source, Path):
             return read(self.source)
         return self.source if isinstance(self.source, Audio) else self.source()
@@ -114,8 +118,16 @@ class DatasetLoader:
 
 
 def place(source: str | None, default: str, remedy: str) -> Path:
-    """The file or folder `source`, or else `default` in `data_folder()`; raises MissingError with `remedy` where there
-    is no such thing."""
+    """Where data are.
+
+    Args:
+        source: A file or folder that the user named; None where none was.
+        default: Its name in `data_folder()` then.
+        remedy: What to do where it is not there, in whole sentences.
+
+    Raises:
+        MissingError: It is not there.
+    """
     path = expanded(source) if source is not None else data_folder() / default
     if not os.path.exists(path):
         raise MissingError(f"{shown(path)} is not there. {remedy}")

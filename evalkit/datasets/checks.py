@@ -16,22 +16,22 @@ from evalkit.soundfiles import HIGHEST_RATE, LOWEST_RATE
 LANGUAGE = re.compile(r"[a-z]{2,3}")
 
 
-def check_dataset(dataset: Dataset | DatasetLoader | Callable[[], Dataset], listen: int | None = 3) -> None:
+def check_dataset(dataset: Dataset | DatasetLoader | Callable[[], Dataset], recordings: int | None = 3) -> None:
     """Raise AssertionError, which names the attribute and the value that is wrong, unless `dataset` keeps the contract:
 
     - a loader declares itself, and gives the same utterances each time;
     - name, license, revision and notes are texts, ids are texts that differ and can be stored;
     - language, speaker and transcript are what they can be;
-    - the first `listen` utterances (None: all) outlive pickling, and give the same finite float32 audio [T] each time.
-      Audio that cannot be read is an AudioError: it costs its own rows.
+    - the first utterances outlive pickling, and give the same finite float32 audio [T] each time. Audio that cannot be
+      read is an AudioError: it costs its own rows.
 
     Args:
         dataset: A dataset, or what makes one without arguments.
-        listen: How many utterances to read.
+        recordings: How many utterances to read, from the first on; None for all.
     """
     if isinstance(dataset, Dataset):
         check_declarations(dataset)
-        check_audio(dataset, listen)
+        check_audio(dataset, recordings)
         return
     if isinstance(dataset, DatasetLoader):
         check_loader(dataset)
@@ -41,7 +41,7 @@ def check_dataset(dataset: Dataset | DatasetLoader | Callable[[], Dataset], list
     assert isinstance(first, Dataset), f"{name}: load must return a Dataset, not {first!r}"
     assert [u.id for u in first] == [u.id for u in again], f"{name}: loading twice gave other utterances"
     assert first.revision == again.revision, f"{name}: loading twice gave another revision"
-    check_dataset(first, listen)
+    check_dataset(first, recordings)
 
 
 def check_loader(loader: DatasetLoader) -> None:
@@ -87,9 +87,9 @@ def check_declarations(dataset: Dataset) -> None:
         )
 
 
-def check_audio(dataset: Dataset, listen: int | None = None) -> None:
-    """The audio of the first `listen` utterances."""
-    for utterance in dataset.utterances[:listen]:
+def check_audio(dataset: Dataset, recordings: int | None = None) -> None:
+    """The audio of the first `recordings` utterances."""
+    for utterance in dataset.utterances[:recordings]:
         where = f"{dataset.name}, {utterance.id}"
         try:
             copy = pickle.loads(pickle.dumps(utterance))

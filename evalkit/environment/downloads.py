@@ -129,8 +129,12 @@ class File:
     def fetch(self, advance: Advance) -> Path:
         """The file, downloaded where it is not here, and verified as `open` does.
 
-        Raises MissingError where it cannot be had now; what has come of a file whose sha256 is known stays, and the
-        next try goes on from there. Raises it, too, where what came is not what was pinned, which is deleted.
+        Args:
+            advance: Is told how many more bytes have come.
+
+        Raises:
+            MissingError: It cannot be had now: what has come of a file whose sha256 is known stays, and the next try
+                goes on from there. Or what came is not what was pinned: it is deleted.
         """
         if self.find() is not None:
             return self.open()

@@ -23,9 +23,17 @@ def fetch_codecs(choices: Sequence[CodecChoice]) -> Iterator[tuple[CodecChoice, 
 
 
 def files_of(name: str, languages: Sequence[str]) -> tuple[File, ...] | None:
-    """The files behind the metric or dataset `name` for speech in `languages` (ISO 639-1); None where it is neither.
+    """The files behind a metric or a dataset.
 
-    Raises UsageError for one that is not a matter of files to download.
+    Args:
+        name: Of the metric or dataset.
+        languages: Of the speech, ISO 639-1, for metrics that have files for each.
+
+    Returns:
+        The files; None where `name` is neither.
+
+    Raises:
+        UsageError: It is not a matter of files to download.
     """
     if name in plugins.names("metric"):
         metric = load_metric(name)
@@ -41,8 +49,13 @@ def files_of(name: str, languages: Sequence[str]) -> tuple[File, ...] | None:
 def fetch_files(files: Sequence[File], advance: Advance) -> Iterator[tuple[File, Path]]:
     """Each file and where it is now, downloaded where it was not here, and verified where its sha256 is known.
 
-    Raises MissingError at the first one that cannot be had or is not what was pinned; what came before it stays. Code
-    without a pin is downloaded, and then refused with its sha256, for a person to compare and to pin.
+    Args:
+        files: What to bring.
+        advance: Is told a file's name and how many more of its bytes have come.
+
+    Raises:
+        MissingError: At the first one that cannot be had or is not what was pinned; what came before it stays. Code
+            without a pin is downloaded, and then refused with its sha256, for a person to compare and to pin.
     """
     for file in files:
         try:

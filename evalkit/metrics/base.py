@@ -81,12 +81,22 @@ class Metric(ABC):
         return (self.name,)
 
     def availability(self, languages: Sequence[str] = ()) -> Availability:
-        """Whether it can score speech in `languages` (ISO 639-1) here and now. Loads nothing."""
+        """Whether it can score here and now. Loads nothing.
+
+        Args:
+            languages: Of the speech, ISO 639-1.
+        """
         return READY
 
     def identity(self, language: str | None = None) -> dict[str, Any]:
-        """All that determines its values for speech in `language`, beside the pair, as JSON values: names what the
-        cache keeps."""
+        """All that determines its values beside the pair: names what the cache keeps.
+
+        Args:
+            language: Of the speech, ISO 639-1.
+
+        Returns:
+            JSON values.
+        """
         return {"metric": repr(self)}
 
     @property
@@ -100,11 +110,26 @@ class Metric(ABC):
         return ()
 
     def pooled(self, utterances: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-        """Values by row name over a whole dataset, from the rows of every utterance that has all of them."""
+        """Values over a whole dataset, such as the error rate of all its words together.
+
+        Args:
+            utterances: Values by row name, of every utterance that has all rows of this metric.
+
+        Returns:
+            A value for each of `pooled_names`.
+        """
         return {}
 
     def configured(self, name: str, options: Mapping[str, str]) -> "Metric":
-        """This metric with `options` of the command line, called `name`; raises UsageError for one it does not have."""
+        """This metric with options.
+
+        Args:
+            name: What it is called with them: `sqmos:reference=clean.wav`.
+            options: By name, from the command line.
+
+        Raises:
+            UsageError: It has no such option.
+        """
         raise UsageError(f"{self.name} takes no options, so {', '.join(options)} cannot be set")
 
 
@@ -114,7 +139,17 @@ class PairMetric(Metric):
 
     @abstractmethod
     def score(self, pair: Pair) -> float:
-        """A finite value, or UndefinedScore with the reason why there is none."""
+        """Score one pair.
+
+        Args:
+            pair: Reference and decoded audio, float32 [T] at `rate`; never changed in place.
+
+        Returns:
+            A finite value from `low` to `high`.
+
+        Raises:
+            UndefinedScore: There is none; the message is the reason that the row shows.
+        """
 
 
 @dataclass(frozen=True)
@@ -123,10 +158,17 @@ class CodesMetric(Metric):
 
     @abstractmethod
     def score(self, codes: Sequence[Codes], seconds: float) -> Mapping[str, float]:
-        """Values by row name (the metric's own name, or with `-cb1`, `-cb2`, … for single codebooks).
+        """Score all codes of one codec together.
 
-        `codes` are those of every utterance that was encoded, `seconds` their duration in all. Raises UndefinedScore
-        where the codec has no codebooks to look at.
+        Args:
+            codes: Of every utterance that was encoded.
+            seconds: Duration of all of them.
+
+        Returns:
+            Values by row name: the metric's own name, or with `-cb1`, `-cb2`, … for single codebooks.
+
+        Raises:
+            UndefinedScore: The codec has no codebooks to look at.
         """
 
 

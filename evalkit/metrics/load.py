@@ -11,9 +11,11 @@ from evalkit.metrics.model import ModelMetric
 
 @cache
 def load_metric(spec: str) -> Metric:
-    """The metric that `spec` names, whose own name is then `spec`.
+    """The metric that `spec` names, `NAME[:OPTION=VALUE…]`, whose own name is then `spec`.
 
-    Raises UsageError for an unknown name or option, MissingError where the package behind it cannot be imported.
+    Raises:
+        UsageError: An unknown name or option.
+        MissingError: The package behind it cannot be imported.
     """
     name, argument, options = plugins.split_spec(spec)
     metric: Metric = plugins.load("metric", name)

@@ -43,11 +43,30 @@ class Scorer(ABC):
 
     @abstractmethod
     def infer(self, wavs: Sequence[Wave], language: str) -> Sequence[NDArray[Any]]:
-        """Features of each of `wavs` [T] at SCORE_RATE, which have one length unless the metric `pads`."""
+        """Run the model on several recordings at once.
+
+        Args:
+            wavs: float32 [T] each at SCORE_RATE, of one length unless the metric `pads`.
+            language: ISO 639-1; "" for metrics whose `uses_text` is False.
+
+        Returns:
+            Features of each, of any shape.
+        """
 
     @abstractmethod
     def score(self, metric: Any, pair: Pair) -> Mapping[str, float]:
-        """Values by row name for `metric`, one of those that share the model; UndefinedScore where there is none."""
+        """Score one pair from its features.
+
+        Args:
+            metric: One of those that share the model.
+            pair: Reference and decoded audio, float32 [T] at SCORE_RATE.
+
+        Returns:
+            A value for each of the metric's `rows`.
+
+        Raises:
+            UndefinedScore: There is none; the message is the reason.
+        """
 
     def reference(self, metric: Any, pair: Pair) -> Wave | None:
         """The recording whose features `score` needs beside those of the decoded audio, if any."""
@@ -139,7 +158,14 @@ class ModelMetric(Metric):
 
     @abstractmethod
     def open(self, device: str) -> Scorer:
-        """The model on `device` (a torch device); raises MissingError where it is not here or not to be trusted."""
+        """Load the model.
+
+        Args:
+            device: A device of torch.
+
+        Raises:
+            MissingError: It is not on this machine, or not to be trusted.
+        """
 
     def files_for(self, languages: Sequence[str]) -> tuple[File, ...]:
         """Every file that speech in `languages` takes."""

@@ -99,9 +99,15 @@ def parse_bitrate(text: str) -> float:
 
 
 def choose(spec: str, bitrate: str | None = None) -> CodecChoice:
-    """The codec that `[LABEL=]NAME[@RATE]` or `FILE.py:NAME[@RATE]` names; `bitrate` is used where the spec has none.
+    """The codec that a word of the command line names.
 
-    Raises UsageError that lists the known names or rates.
+    Args:
+        spec: `[LABEL=]NAME[@RATE]` or `[LABEL=]FILE.py:NAME[@RATE]`.
+        bitrate: RATE where `spec` has none; None for the family's default.
+
+    Raises:
+        UsageError: An unknown name or rate; the message lists those there are.
+        MissingError: The code behind it cannot be imported.
     """
     label, equals, named = spec.partition("=")
     if not equals or "/" in label:
@@ -178,10 +184,18 @@ def choose_all(specs: Sequence[object], bitrate: str | None = None) -> tuple[Cod
 
 
 def assign(choices: Sequence[CodecChoice], paths: Sequence[str], flag: str) -> tuple[CodecChoice, ...]:
-    """`choices` with the paths of --weights or --rendered: each is PATH, where there is only one codec, or
-    NAME=PATH, NAME@RATE=PATH or LABEL=PATH.
+    """Codecs with paths of the command line.
 
-    Raises UsageError where it is not clear which codec is meant, or a codec is given two paths.
+    Args:
+        choices: Those that were chosen.
+        paths: Each PATH, where there is only one codec, or NAME=PATH, NAME@RATE=PATH or LABEL=PATH.
+        flag: What they are: `--weights` or `--rendered`.
+
+    Returns:
+        `choices` in their order, each with its path.
+
+    Raises:
+        UsageError: It is not clear which codec is meant, or one is given two paths.
     """
     assigned = list(choices)
     for text in paths:

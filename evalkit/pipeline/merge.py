@@ -35,9 +35,18 @@ PARTICULAR = ("shard", "started", "platform", "processor", "git")
 
 
 def merge(paths: Sequence[Path], output: Path, overwrite: bool = False) -> list[Row]:
-    """Join the shards of one run into `output`; the rows are returned as well.
+    """Join the shards of one run.
 
-    Raises UsageError where a shard did not finish, is missing or comes twice, or where they are of different runs.
+    Args:
+        paths: Their run directories, all of them, in any order.
+        output: The run directory of the whole.
+        overwrite: Replace the run that it holds.
+
+    Returns:
+        The rows of the whole.
+
+    Raises:
+        UsageError: A shard did not finish, is missing or comes twice, or they are of different runs.
     """
     runs = sorted((read_run(path) for path in paths), key=lambda run: _shard(run).index)
     _check(runs)

@@ -69,8 +69,19 @@ def use_metric(metric: Metric) -> str:
 def available_metrics(
     wanted: Sequence[str], languages: Sequence[str]
 ) -> tuple[tuple[str, ...], dict[str, Availability]]:
-    """What `expand_metrics` gives and, where "available" is among `wanted`, of that only what can score `languages`
-    here; and what was left out for it. Raises MissingError where nothing is left."""
+    """Metric names for a list of words, less what cannot run here where that is wanted.
+
+    Args:
+        wanted: As for `expand_metrics`, and perhaps the word "available".
+        languages: Of the speech, ISO 639-1.
+
+    Returns:
+        The names, and, with "available", what was left out and what it lacks.
+
+    Raises:
+        UsageError: An unknown name or option.
+        MissingError: Nothing is left.
+    """
     names = expand_metrics(wanted)
     if AVAILABLE not in wanted:
         return names, {}

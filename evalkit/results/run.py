@@ -71,7 +71,11 @@ def is_run(path: Path) -> bool:
 
 
 def read_run(path: Path) -> Run:
-    """The run in `path`, finished or not; raises UsageError where there is none that can be read."""
+    """The run in the directory `path`, finished or not.
+
+    Raises:
+        UsageError: There is none that can be read.
+    """
     if not is_run(path):
         raise UsageError(f"{path} is not a run directory: it has no run.json")
     try:

@@ -63,9 +63,16 @@ class RunWriter:
         provenance: Provenance | Mapping[str, Any],
         overwrite: bool = False,
     ) -> None:
-        """`codecs` is the order of the rows; `provenance` may be what a run.json holds.
+        """Begin a run directory.
 
-        Raises UsageError where `path` holds a finished run, unless `overwrite`, or something else than a run.
+        Args:
+            path: Where; made if need be.
+            codecs: Their names, in the order of the rows.
+            provenance: Of the run; may be what a run.json holds.
+            overwrite: Replace a finished run.
+
+        Raises:
+            UsageError: `path` holds a finished run, or something else than a run.
         """
         self.path = path
         self.codecs = codecs

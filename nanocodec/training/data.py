@@ -22,13 +22,10 @@ import soxr
 from torch.utils.data import DataLoader, Dataset
 
 from nanocodec.atomic import replacing
+from nanocodec.files import AUDIO_SUFFIXES
 from nanocodec.training.augment import equalize, reverberate
 from nanocodec.training.config import ConfigError, DataConfig, TrainConfig
 
-AUDIO_SUFFIXES = frozenset(
-    {f".{name.lower()}" for name in soundfile.available_formats()}
-    | {".aif", ".aifc", ".iff", ".oga", ".opus", ".sf", ".snd", ".sph", ".wave"}
-) - {".raw"}  # whose files do not say what they hold
 RATES = (4_000, 768_000)  # Hz; a header that says otherwise is damaged
 BLOCK = 1 << 20  # numbers in memory at once, whatever a header announces
 SILENCE = 1e-4  # RMS below which a file, or, relative to its file's, an excerpt is taken as silent

@@ -24,7 +24,7 @@ def made(*utterances: Utterance, **other: object) -> Dataset:
 
 
 def test_the_set_that_ships_keeps_the_contract() -> None:
-    check_dataset(datasets.loader("builtin"), listen=None)
+    check_dataset(datasets.loader("builtin"), recordings=None)
 
 
 @pytest.mark.parametrize("name", plugins.names("dataset"))
@@ -50,7 +50,7 @@ def test_the_help_of_run_names_every_kind_of_data(capsys: pytest.CaptureFixture[
 def test_a_folder_keeps_it_with_files_that_cannot_be_read(tmp_path: Path) -> None:
     write(tmp_path / "a.wav", AUDIO)
     (tmp_path / "b.wav").write_bytes(b"not audio")
-    check_dataset(lambda: datasets.load_dataset(f"folder:{tmp_path}"), listen=None)
+    check_dataset(lambda: datasets.load_dataset(f"folder:{tmp_path}"), recordings=None)
 
 
 def no_audio() -> Audio:

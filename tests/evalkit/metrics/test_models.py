@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -589,9 +588,9 @@ def test_without_any_transcript_the_other_cer_is_measured_and_said(speech_set: P
 
 def test_missing_weights_end_a_run_at_once_with_all_that_is_missing(own_places: Path) -> None:
     output = own_places / "run"
-    start = time.monotonic()
+    before = os.times().children_user
     done = evalkit_command("run", "--codec", "opus@6k", "--metrics", "paper", "--output", output)
-    assert done.returncode == 3 and time.monotonic() - start < 60  # 10 s on an idle machine
+    assert done.returncode == 3 and os.times().children_user - before < 10  # seconds of the processor: opens no model
     for word in (
         "squim_subjective_bvcc_daps.pth", "377.0 MB", "model.safetensors", "3.9 GB", "adapter.pol.safetensors",
         "ecapa2.pt", "CC BY-NC 4.0 (non-commercial)", "evalkit fetch sqmos cer-mms secs-ecapa2",

@@ -9,8 +9,9 @@ import soundfile
 import torch
 
 from nanocodec.config import get_config
+from nanocodec.files import AUDIO_SUFFIXES
 from nanocodec.training.config import ConfigError, DataConfig, Phase, TrainConfig
-from nanocodec.training.data import AUDIO_SUFFIXES, AudioSource, DataError, Excerpts, parse_source
+from nanocodec.training.data import AudioSource, DataError, Excerpts, parse_source
 
 
 def excerpts(source: AudioSource, seed: int = 0, **options: float) -> Excerpts:
