@@ -87,11 +87,17 @@ def whole_run(speechlike: Path, tmp_path_factory: pytest.TempPathFactory) -> tup
 
 
 @pytest.mark.parametrize("config", [RUN, PAPER], ids=["short recipe", "paper's recipe"])
-def test_resume_is_bit_identical(config: TrainConfig, speechlike: Path, tmp_path: Path) -> None:
-    reference, first, second = (trainer(config, speechlike, tmp_path / name) for name in ("whole", "cut", "cut"))
+def test_resume_is_bit_identical(
+    config: TrainConfig, whole_run: tuple[Trainer, Path], speechlike: Path, tmp_path: Path
+) -> None:
+    first, second = (trainer(config, speechlike, tmp_path / "cut") for _ in range(2))
+    reference, whole = (
+        whole_run if config is RUN else (trainer(config, speechlike, tmp_path / "whole"), tmp_path / "whole")
+    )
     for made in (reference, first, second):
         made.validate = dict  # type: ignore[method-assign]  # scored elsewhere
-    reference.train(quiet)
+    if config is not RUN:
+        reference.train(quiet)
     kill_at = config.steps - 1 - config.steps % 2
 
     class Killed(Exception):
@@ -115,8 +121,8 @@ def test_resume_is_bit_identical(config: TrainConfig, speechlike: Path, tmp_path
         assert torch.equal(a, b)
     drop = {"audio_s_per_s", "code_coverage", "entropy_bits"}  # speed, and statistics that begin anew
     curves = [
-        [{key: value for key, value in row.items() if key not in drop} for row in rows(tmp_path / name)]
-        for name in ("whole", "cut")
+        [{key: value for key, value in row.items() if key not in drop} for row in rows(run)]
+        for run in (whole, tmp_path / "cut")
     ]
     assert curves[0] == curves[1]
 
@@ -217,15 +223,15 @@ def test_a_few_steps_reduce_the_loss(base: TrainConfig, speechlike: Path, tmp_pa
     assert loss() < 0.95 * before
 
 
-def test_mixed_precision_loses_what_float32_does(speechlike: Path, tmp_path: Path) -> None:
-    curves = []
-    for precision in ("32-true", "bf16-mixed"):
-        config = dataclasses.replace(RUN, precision=precision)  # type: ignore[arg-type]
-        made = trainer(config, speechlike, tmp_path / precision)
-        made.validate = dict  # type: ignore[method-assign]
-        made.train(quiet)
-        assert {p.dtype for p in made.parameters} == {torch.float32}
-        curves.append([row["loss"] for row in rows(tmp_path / precision) if row["kind"] == "train"])
+def test_mixed_precision_loses_what_float32_does(
+    whole_run: tuple[Trainer, Path], speechlike: Path, tmp_path: Path
+) -> None:
+    assert RUN.precision == "32-true"
+    made = trainer(dataclasses.replace(RUN, precision="bf16-mixed"), speechlike, tmp_path)
+    made.validate = dict  # type: ignore[method-assign]
+    made.train(quiet)
+    assert {p.dtype for p in made.parameters} == {torch.float32}
+    curves = [[row["loss"] for row in rows(run) if row["kind"] == "train"] for run in (whole_run[1], tmp_path)]
     assert curves[0] != curves[1]
     assert curves[0] == pytest.approx(curves[1], rel=0.05)
 
