@@ -52,7 +52,8 @@ def names() -> dict[str, Any]:
 @cache
 def published() -> tuple[Published, ...]:
     """Every number of every source, in the order of KINDS."""
-    found = [number for path in _folder().iterdir() if path.name != "names.yaml" for number in _numbers(path.name)]
+    others = ("names.yaml", "field.yaml")  # which has another form: reports/field.py
+    found = [number for path in _folder().iterdir() if path.name not in others for number in _numbers(path.name)]
     return tuple(sorted(found, key=lambda number: KINDS.index(number.kind)))
 
 

@@ -20,6 +20,8 @@ TABLE_EXAMPLES = """examples:
   evalkit table runs/high/* --suite paper-high --format latex    a table of the paper, from your runs
   evalkit table runs/high/* --against paper                      measured beside published
   evalkit table runs/first runs/speed                             what codecs cost, beside how good they are
+  evalkit table runs/librispeech --against field                 beside what other papers on codecs report
+  evalkit table runs/librispeech --sanity                        whether the original and Mimi score as elsewhere
 """
 
 COMPARE_EXAMPLES = """examples:
@@ -88,7 +90,13 @@ def _add_table(commands: Any) -> None:
     command.add_argument("--codecs", type=words, metavar="NAME,…", help="which rows, in which order")
     command.add_argument("--suite", metavar="NAME", help="the rows and columns of a comparison of the paper")
     command.add_argument("--by", metavar="COLUMN", help="means by language (or another column) and macro average")
-    command.add_argument("--against", choices=["paper"], help="each mean beside what is published of it")
+    command.add_argument(
+        "--against", choices=["paper", "field"], help="each mean beside what is published of it: in the NanoCodec "
+        "paper, or in papers on codecs at 2.5 kbit/s and below",
+    )  # fmt: skip
+    command.add_argument(
+        "--sanity", action="store_true", help="whether the run's original and Mimi agree with what six sources give"
+    )
     command.add_argument(
         "--highlight", type=words, default=["best"], metavar="best,second",
         help="best of each metric in bold, second underlined; `none` marks nothing; default: best",
@@ -102,6 +110,7 @@ def table(args: argparse.Namespace) -> int:
     from evalkit.reports.bench import build_bench_tables
     from evalkit.reports.bench_beside import beside, read_all
     from evalkit.reports.breakdown import build_breakdown
+    from evalkit.reports.field import build_against_field, build_sanity
     from evalkit.reports.render import HIGHLIGHTS, highlight
     from evalkit.reports.suite import build_suite_tables
     from evalkit.reports.table import build_tables
@@ -115,12 +124,17 @@ def table(args: argparse.Namespace) -> int:
         show(build_bench_tables(benches), args.format)
         return 0
     chosen = settings(args)
+    if args.sanity:
+        show(build_sanity(runs, chosen), args.format)
+        return 0
     if args.suite and (args.metrics or args.codecs or args.against):
         raise UsageError("--suite chooses rows and columns: give it without --metrics, --codecs and --against")
     if args.suite:
         tables = build_suite_tables(runs, load_suite(args.suite), chosen)
     elif args.by:
         tables = build_breakdown(runs, args.by, args.metrics, chosen, args.codecs)
+    elif args.against == "field":
+        tables = build_against_field(runs, args.metrics, chosen, args.codecs)
     elif args.against:
         tables = build_against_paper(runs, args.metrics, chosen, args.codecs)
     else:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 from evalkit.audio import Wave
 from evalkit.errors import UndefinedScore, UsageError
 from evalkit.metrics.base import Pair
-from evalkit.metrics.checks import require_finite, require_length
+from evalkit.metrics.checks import require_finite, require_length, require_scale
 from evalkit.metrics.model import ModelMetric, Scorer
 from evalkit.metrics.text import RULES, text_errors
 
@@ -37,22 +37,28 @@ class Recognizer(Scorer):
             Percent, and the length N, by the names of the metric's rows.
 
         Raises:
-            UndefinedScore: No text, no speech in the original, a language that the recognizer has not, or too short.
+            UndefinedScore: No text, no speech in the original, a language that the recognizer has not, too short, not
+                finite, or far beyond full scale.
         """
         require_length(pair, SHORTEST, f"{metric.recognizer} needs 25 ms")
         require_finite(pair)
+        require_scale(pair)
         language = pair.language or ""
         if metric.reference == "transcript":
             if pair.transcript is None:
                 raise UndefinedScore(f"there is no transcript ({metric.without_text} needs none)")
             spoken = pair.transcript
         else:
-            spoken = self.features(pair.reference, language).item()
+            spoken = self._text(pair.reference, language)
             if not RULES[metric.text](spoken):
                 raise UndefinedScore(f"{metric.recognizer} recognizes no speech in the original")
-        recognized = self.features(pair.decoded, language).item()
+        recognized = self._text(pair.decoded, language)
         errors, length = text_errors(spoken, recognized, metric.counted, RULES[metric.text])
         return {metric.rows[0]: 100 * errors / length, metric.rows[1]: float(length)}
+
+    def _text(self, wav: Wave, language: str) -> str:
+        """What is recognized in `wav`; nothing in digital silence, in which some models find words all the same."""
+        return str(self.features(wav, language).item()) if wav.any() else ""
 
 
 @dataclass(frozen=True)

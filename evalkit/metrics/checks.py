@@ -63,6 +63,23 @@ def require_sound(pair: Pair) -> None:
             raise UndefinedScore(f"the {what} is " + ("digital silence" if low == 0 else "a constant (DC only)"))
 
 
+def require_playable(pair: Pair) -> None:
+    """`require_sound`, and neither side far beyond full scale: for metrics whose value depends on the level.
+
+    Raises:
+        UndefinedScore: A side is constant, not finite, or peaks above LOUDEST.
+    """
+    require_sound(pair)
+    require_scale(pair)
+
+
+def require_scale(pair: Pair) -> None:
+    """Raise UndefinedScore where either side peaks above LOUDEST: that is no overshoot of a decoder, but another
+    scale."""
+    for wav, what in _sides(pair):
+        _require_scale(wav, what)
+
+
 def clipped(wav: Wave, what: str = "decoded audio") -> Wave:
     """`wav` [T] as any player gives it, for models that take nothing beyond full scale.
 
@@ -72,10 +89,14 @@ def clipped(wav: Wave, what: str = "decoded audio") -> Wave:
     Raises:
         UndefinedScore: The peak is above LOUDEST: that is no overshoot of a decoder, but another scale.
     """
+    _require_scale(wav, what)
+    return np.clip(wav, -1, 1)
+
+
+def _require_scale(wav: Wave, what: str) -> None:
     peak = max(abs(float(wav.max())), abs(float(wav.min())))
     if peak > LOUDEST:
         raise UndefinedScore(f"the {what} reaches {peak:.4g} times full scale: floats have to lie within -1 and 1")
-    return np.clip(wav, -1, 1)
 
 
 def _sides(pair: Pair) -> tuple[tuple[Wave, str], tuple[Wave, str]]:

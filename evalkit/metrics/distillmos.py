@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from evalkit.audio import Wave
 from evalkit.environment import extras
 from evalkit.metrics.base import Pair
-from evalkit.metrics.checks import require_length, require_sound
+from evalkit.metrics.checks import require_length, require_playable
 from evalkit.metrics.model import ModelMetric, Scorer
 
 SHORTEST = 16_000
@@ -43,7 +43,7 @@ class DistillmosModel(Scorer):
             UndefinedScore: Too short, silent, or not finite.
         """
         require_length(pair, SHORTEST)
-        require_sound(pair)
+        require_playable(pair)
         return {metric.name: float(self.features(pair.decoded).reshape(()))}
 
 
@@ -63,7 +63,7 @@ class Distillmos(ModelMetric):
         and some are above the original). Short audio scores low: 4.61 becomes 4.03 at a second.
 
     Undefined:
-        For silence, below a second and above ten minutes.
+        For silence, below a second, above ten minutes, and beyond twice full scale.
 
     Example:
         >>> from evalkit.testing import example_pair

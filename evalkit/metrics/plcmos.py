@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from evalkit.audio import Wave
 from evalkit.environment import extras
 from evalkit.metrics.base import Pair
-from evalkit.metrics.checks import clipped, require_length, require_sound
+from evalkit.metrics.checks import clipped, require_length, require_playable
 from evalkit.metrics.model import ModelMetric, Scorer
 
 SHORTEST = 3_200
@@ -46,7 +46,7 @@ class PlcmosModel(Scorer):
             UndefinedScore: Too short, silent, not finite, or far beyond full scale.
         """
         require_length(pair, SHORTEST)
-        require_sound(pair)
+        require_playable(pair)
         return {metric.name: float(self.features(pair.decoded))}
 
 

@@ -12,7 +12,7 @@ from evalkit.audio import Wave
 from evalkit.environment import extras
 from evalkit.environment.downloads import File
 from evalkit.metrics.base import Pair
-from evalkit.metrics.checks import require_length, require_sound
+from evalkit.metrics.checks import require_length, require_playable
 from evalkit.metrics.model import ModelMetric, Scorer
 
 HOST = "https://zenodo.org/records/15739280/files/"
@@ -48,7 +48,7 @@ class ScoreqModel(Scorer):
             UndefinedScore: Too short, silent, or not finite.
         """
         require_length(pair, SHORTEST)
-        require_sound(pair)
+        require_playable(pair)
         found = self.features(pair.decoded)
         if not metric.uses_reference:
             return {metric.name: float(found[0])}
@@ -70,7 +70,7 @@ class Scoreq(ModelMetric):
         What was said, and by whom: the original plays no part.
 
     Undefined:
-        For silence, for less than 0.1 s and above two minutes.
+        For silence, for less than 0.1 s, above two minutes, and beyond twice full scale.
 
     Example:
         >>> from evalkit.testing import example_pair
@@ -105,7 +105,7 @@ class ScoreqDistance(Scoreq):
         Whether it says the same: the model takes any clean recording for a reference.
 
     Undefined:
-        For silence, for less than 0.1 s and above two minutes.
+        For silence, for less than 0.1 s, above two minutes, and beyond twice full scale.
 
     Example:
         >>> from evalkit.testing import example_pair

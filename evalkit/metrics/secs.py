@@ -18,7 +18,7 @@ from evalkit.environment import extras
 from evalkit.environment.downloads import File
 from evalkit.errors import MissingError, UndefinedScore
 from evalkit.metrics.base import SCORE_RATE, Pair
-from evalkit.metrics.checks import require_length, require_sound
+from evalkit.metrics.checks import require_length, require_playable
 from evalkit.metrics.model import ModelMetric, Scorer
 
 Embed = Callable[[NDArray[np.float32]], NDArray[np.float64]]
@@ -45,7 +45,7 @@ class SpeakerModel(Scorer):
             UndefinedScore: Too short, silent, not finite, or without an embedding.
         """
         require_length(pair, metric.shortest, "there is no voice to recognize")
-        require_sound(pair)
+        require_playable(pair)
         a, b = self.features(pair.reference), self.features(pair.decoded)
         lengths = float(np.linalg.norm(a) * np.linalg.norm(b))
         if not np.isfinite(lengths) or lengths == 0:
@@ -87,7 +87,7 @@ class Ecapa2(SpeakerSimilarity):
         Words and quality. SECS of two models do not compare.
 
     Undefined:
-        For silence, for less than 0.1 s and above five minutes.
+        For silence, for less than 0.1 s, above five minutes, and beyond twice full scale.
 
     Example:
         >>> from evalkit.testing import example_pair
@@ -135,7 +135,7 @@ class EcapaTdnn(SpeakerSimilarity):
         Words and quality. SECS of two models do not compare.
 
     Undefined:
-        For silence, for less than 0.1 s and above ten minutes.
+        For silence, for less than 0.1 s, above ten minutes, and beyond twice full scale.
 
     Example:
         >>> from evalkit.testing import example_pair
@@ -170,7 +170,7 @@ class WavlmLargeSimilarity(SpeakerSimilarity):
         Words and quality. SIM of two models do not compare.
 
     Undefined:
-        For silence, for less than 0.1 s and above two minutes.
+        For silence, for less than 0.1 s, above two minutes, and beyond twice full scale.
 
     Example:
         >>> from evalkit.testing import example_pair
@@ -200,7 +200,8 @@ class WavlmBaseSimilarity(SpeakerSimilarity):
         Words and quality. SIM of two models do not compare: values by WavLM-large are far lower.
 
     Undefined:
-        For silence, for less than 0.4 s (the head sees 15 frames at once) and above two minutes.
+        For silence, for less than 0.4 s (the head sees 15 frames at once), above two minutes, and beyond twice full
+        scale.
 
     Example:
         >>> from evalkit.testing import example_pair

@@ -12,7 +12,7 @@ from evalkit.audio import Wave
 from evalkit.environment import extras
 from evalkit.environment.downloads import File
 from evalkit.metrics.base import Pair
-from evalkit.metrics.checks import require_length, require_sound
+from evalkit.metrics.checks import require_length, require_playable
 from evalkit.metrics.model import ModelMetric, Scorer
 
 REPOSITORY = "microsoft/wavlm-large"
@@ -48,7 +48,7 @@ class WavlmFrames(Scorer):
             UndefinedScore: Too short, silent, or not finite.
         """
         require_length(pair, SHORTEST)
-        require_sound(pair)
+        require_playable(pair)
         reference, decoded = (
             frames / np.linalg.norm(frames, axis=1, keepdims=True)
             for frames in (self.features(pair.reference), self.features(pair.decoded))
@@ -72,7 +72,7 @@ class SpeechBertScore(ModelMetric):
         The order of frames: words that change places cost nothing. What was left out costs recall alone.
 
     Undefined:
-        For silence, for less than 0.1 s and above two minutes.
+        For silence, for less than 0.1 s, above two minutes, and beyond twice full scale.
 
     Example:
         >>> from evalkit.testing import example_pair

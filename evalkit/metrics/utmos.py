@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from evalkit.audio import Wave
 from evalkit.environment.downloads import File
 from evalkit.metrics.base import Pair
-from evalkit.metrics.checks import require_length, require_sound
+from evalkit.metrics.checks import require_length, require_playable
 from evalkit.metrics.model import ModelMetric, Scorer
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class UtmosModel(Scorer):
             UndefinedScore: Too short, silent, or not finite.
         """
         require_length(pair, SHORTEST)
-        require_sound(pair)
+        require_playable(pair)
         return {metric.name: float(self.features(pair.decoded))}
 
 
@@ -67,7 +67,7 @@ class Utmos22(ModelMetric):
         has 4.09). It measures how clean speech sounds, not how faithful it is.
 
     Undefined:
-        For silence, for less than 0.1 s and above two minutes.
+        For silence, for less than 0.1 s, above two minutes, and beyond twice full scale.
 
     Example:
         >>> from evalkit.testing import example_pair

@@ -14,7 +14,7 @@ from evalkit.codecs import READY, Availability
 from evalkit.environment import extras
 from evalkit.errors import UndefinedScore
 from evalkit.metrics.base import Direction, Pair, PairMetric
-from evalkit.metrics.checks import require_length, require_sound
+from evalkit.metrics.checks import require_length, require_playable
 
 SHORTEST = 0.5
 """Seconds. Below it no patch of speech may be left to compare."""
@@ -46,7 +46,8 @@ class Visqol(PairMetric):
         Delays and levels, which it takes away first.
 
     Undefined:
-        Below half a second and above ten minutes; for silence; where no patch of speech is found.
+        Below half a second and above ten minutes; for silence; beyond twice full scale; where no patch of speech is
+        found.
 
         The first call of all compiles for up to a minute where numba is installed, with the same results.
 
@@ -89,7 +90,7 @@ class Visqol(PairMetric):
             MissingError: The package is not installed.
         """
         require_length(pair, round(SHORTEST * self.rate), "ViSQOL finds no patch to compare", self.rate)
-        require_sound(pair)
+        require_playable(pair)
         sides = (side.astype(np.float64) for side in (pair.reference, pair.decoded))
         try:
             with warnings.catch_warnings():

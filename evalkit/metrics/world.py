@@ -20,7 +20,7 @@ from evalkit.codecs import READY, Availability
 from evalkit.environment import extras
 from evalkit.errors import UndefinedScore
 from evalkit.metrics.base import SCORE_RATE, Direction, Pair, PairMetric
-from evalkit.metrics.checks import require_length, require_sound
+from evalkit.metrics.checks import require_length, require_playable
 
 SHORTEST = 3_200
 """Samples: a fifth of a second."""
@@ -76,7 +76,7 @@ class WorldMetric(PairMetric):
             UndefinedScore: Too short, silent, or not finite.
         """
         require_length(pair, SHORTEST)
-        require_sound(pair)
+        require_playable(pair)
         return _known(pair.reference), _known(pair.decoded)
 
 
@@ -102,7 +102,7 @@ class WorldDistortion(WorldMetric):
         Phase. Without warping a delay counts as distortion, and it is not symmetric in time.
 
     Undefined:
-        For silence, below 0.2 s and above ten minutes; warped, where no frame is loud.
+        For silence, below 0.2 s and above ten minutes, beyond twice full scale; warped, where no frame is loud.
 
     Example:
         >>> from evalkit.testing import example_pair
@@ -153,8 +153,8 @@ class WorldPitchCorrelation(WorldMetric):
         A pitch that is off by a constant or a factor. `f0-rmse-yin` is in cent and over voiced frames.
 
     Undefined:
-        For silence, below 0.2 s and above ten minutes; where one side's pitch is the same throughout, as when no frame
-        is voiced.
+        For silence, below 0.2 s and above ten minutes, beyond twice full scale; where one side's pitch is the same
+        throughout, as when no frame is voiced.
 
     Example:
         >>> from evalkit.testing import example_pair

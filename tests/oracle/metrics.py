@@ -3,13 +3,16 @@
     python tests/oracle/metrics.py UPSTREAM tests/evalkit/metrics/golden [NAME…]
 
 UPSTREAM is a folder with checkouts of tarepan/SpeechMOS, microsoft/UniSpeech and s3prl/s3prl under those names;
-torchaudio and speechbrain are imported. Each network is compared at its published size, then a small one of the same
-layout is made by the same upstream classes and saved: its state dict, its input and its output. The tests read these.
+torchaudio and speechbrain are imported. `utmosv2_fold0` runs only where it is named: it takes a checkout of
+sarulab-speech/UTMOSv2@cc2700d there as well, and the packages timm, torchvision and librosa. Each network is compared
+at its published size, then a small one of the same layout is made by the same upstream classes and saved: its state
+dict, its input and its output. The tests read these.
 """
 
 import sys
 import types
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +20,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from evalkit.environment.extras import load_torchaudio
+from evalkit.environment.extras import absent, load_torchaudio
+from evalkit.metrics.base import Pair
 from evalkit.metrics.networks.ecapa_tdnn import EcapaTdnn
 from evalkit.metrics.networks.squim import Objective, Subjective
 from evalkit.metrics.networks.utmos import Utmos
+from evalkit.metrics.networks.utmosv2 import Utmosv2
 from evalkit.metrics.networks.wavlm_sv import WavlmSpeaker
+from evalkit.metrics.utmosv2 import UTMOSV2_FOLD0, Utmosv2Model
 
 TOLERANCE = 1e-6
 """Largest difference of outputs, relative to the largest of them where that is above 1."""
@@ -170,12 +176,64 @@ def wavlm_sv(small: bool) -> tuple[nn.Module, Callable[[Any, Tensor], Tensor]]:
     return settled(model), lambda upstream, wav: upstream(wav)
 
 
+def utmosv2(small: bool) -> tuple[nn.Module, Callable[[Any, Tensor], Tensor]]:
+    """What upstream's `predict` gives, with the parts of the recording drawn from seed 0."""
+    import timm
+    import transformers
+
+    config_class, model_class = transformers.Wav2Vec2Config, transformers.Wav2Vec2Model
+    features = transformers.Wav2Vec2FeatureExtractor(do_normalize=True)
+    with absent("torchaudio"):  # upstream resamples with it what is not at 16 kHz
+        import utmosv2
+    from timm.models._efficientnet_builder import decode_arch_def
+    from timm.models.efficientnet import EfficientNet
+    from utmosv2.model import ssl as upstream_ssl
+
+    def backbone(name: str, pretrained: bool, num_classes: int) -> nn.Module:
+        if not small:
+            return make(name, pretrained=False, num_classes=num_classes)
+        stages = ["cn_r1_k3_s1_e1_c4_skip", "er_r2_k3_s2_e2_c6", "er_r1_k3_s2_e2_c6", "ir_r2_k3_s2_e2_c8_se0.25",
+                  "ir_r2_k3_s1_e2_c8_se0.25", "ir_r2_k3_s2_e2_c12_se0.25"]  # fmt: skip
+        return EfficientNet(
+            decode_arch_def([[one] for one in stages]), num_classes, 16, stem_size=4, pad_type="same",
+            act_layer=nn.SiLU, norm_layer=partial(nn.BatchNorm2d, eps=1e-3),
+        )  # fmt: skip
+
+    shape = {
+        "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 1, "intermediate_size": 32,
+        "conv_dim": (8,) * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4,
+    }  # fmt: skip
+    config = config_class(**shape) if small else config_class()
+    make, timm.create_model = timm.create_model, backbone
+    upstream_ssl.AutoModel = types.SimpleNamespace(from_pretrained=lambda name: model_class(config))
+    upstream_ssl.AutoFeatureExtractor = types.SimpleNamespace(from_pretrained=lambda name: features)
+    upstream_ssl.get_ssl_output_shape = lambda name: (config.num_hidden_layers + 1, config.hidden_size)
+    model = utmosv2.create_model(pretrained=False, device="cpu")
+    timm.create_model = make
+
+    def predict(upstream: Any, wav: Tensor) -> Tensor:
+        found = []
+        for one in wav:
+            np.random.seed(0)
+            given = {"data": one, "device": "cpu", "num_workers": 0, "remove_silent_section": False, "verbose": False}
+            found.append(upstream.predict(**given))
+        return torch.cat(found)
+
+    return settled(model), predict
+
+
+def _scores(state: dict[str, Tensor], wav: Tensor) -> Tensor:
+    scorer = Utmosv2Model(Utmosv2.of(state), "cpu")
+    return torch.tensor([scorer.score(UTMOSV2_FOLD0, Pair(one, one))["utmosv2-fold0"] for one in wav.numpy()])
+
+
 NETWORKS: dict[str, tuple[Callable[..., Any], Callable[[dict[str, Tensor], Tensor], Tensor]]] = {
     "squim_subjective": (subjective, lambda state, wav: _subjective(Subjective.of(state), wav)),
     "squim_objective": (objective, lambda state, wav: Objective.of(state)(wav)),
     "ecapa_tdnn": (ecapa, lambda state, wav: EcapaTdnn.of(state)(wav)),
     "utmos22_strong": (utmos, lambda state, wav: Utmos.of(state)(wav)),
     "wavlm_large_sv": (wavlm_sv, lambda state, wav: WavlmSpeaker.of(state)(wav)),
+    "utmosv2_fold0": (utmosv2, _scores),
 }
 """Name -> upstream's network, and what ours gives with its state dict."""
 
@@ -188,11 +246,11 @@ def _subjective(network: Subjective, wav: Tensor) -> Tensor:
 def main(upstream: Path, golden: Path, *names: str) -> None:
     sys.path[:0] = [
         str(upstream / "SpeechMOS"), str(upstream / "UniSpeech/downstreams/speaker_verification"),
-        str(upstream / "s3prl"),
+        str(upstream / "s3prl"), str(upstream / "UTMOSv2"),
     ]  # fmt: skip
     torch.set_grad_enabled(False)
     for name, (make, ours) in NETWORKS.items():
-        if names and name not in names:
+        if name not in (names or [*NETWORKS][:-1]):
             continue
         for small in (False, True):
             torch.manual_seed(0)

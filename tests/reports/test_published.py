@@ -33,7 +33,7 @@ def test_every_number_has_a_source_and_a_known_kind() -> None:
     assert counts == {"seed": 30, "model card": 20, "demo page": 10, "second-hand": 30, "re-measured": 27}
     assert all(number.source for number in numbers)
     assert {path.stem for path in FOLDER.glob("*.yaml")} == {
-        "names", "seed", "model-cards", "demo-page", "second-hand", "re-measured"
+        "names", "seed", "model-cards", "demo-page", "second-hand", "re-measured", "field"
     }  # fmt: skip
 
 

@@ -82,6 +82,10 @@ class Wav2Vec2(nn.Module):
 
     def forward(self, wav: Tensor) -> Tensor:
         """Frames [B, N, D] of `wav` [B, T], with N = (T - 400) // 320 + 1."""
+        return self.layers(wav)[-1]
+
+    def layers(self, wav: Tensor) -> list[Tensor]:
+        """Frames [B, N, D] of `wav` [B, T] before the first block and behind each."""
         x = wav[:, None]
         for position, layer in enumerate(self.feature_extractor.conv_layers):
             x = layer.conv(x)
@@ -91,10 +95,10 @@ class Wav2Vec2(nn.Module):
         projection, encoder = self.feature_projection, self.encoder
         x = projection.projection(projection.layer_norm(x.transpose(1, 2)))
         positions = encoder.pos_conv_embed.conv(x.transpose(1, 2))[..., : x.shape[1]]
-        x = encoder.layer_norm(x + F.gelu(positions).transpose(1, 2))
+        found = [encoder.layer_norm(x + F.gelu(positions).transpose(1, 2))]
         for block in encoder.layers:
-            x = block(x)
-        return x
+            found.append(block(found[-1]))
+        return found
 
 
 class Block(nn.Module):

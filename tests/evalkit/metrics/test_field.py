@@ -26,6 +26,7 @@ from evalkit.metrics import (
     stft,
     visqol,
     warpq,
+    whisper_asr,
     world,
 )
 from evalkit.metrics.base import Pair
@@ -307,6 +308,66 @@ def test_wer_by_hubert_is_jiwers_on_what_its_card_says(hub: Path) -> None:
         hubert_asr.WER.open("cpu").score(hubert_asr.WER, replace(pair, language="de"))
     with pytest.raises(UsageError, match=r"takes text=evalkit\|whisper-en"):
         load_metric("wer-hubert-large-ls960:text=plain")
+
+
+def whisper_release(folder: Path) -> None:
+    """A small Whisper with random weights in the form of `openai/whisper-large-v3`: 128 mel bands, 1501 time stamps."""
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    end, start, english, spoken = "<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|transcribe|>"
+    others = ["<|translate|>", "<|startoflm|>", "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>"]
+    letters = [*sorted(ByteLevel.alphabet()), end]
+    tokenizer = transformers.WhisperTokenizerFast(vocab={letter: i for i, letter in enumerate(letters)}, merges=[])
+    tokenizer.add_special_tokens({"extra_special_tokens": [start, english, spoken, *others]})
+    tokenizer.add_tokens([f"<|{0.02 * i:.2f}|>" for i in range(1501)])
+    number = tokenizer.convert_tokens_to_ids
+    ends = dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), number(end))
+    config = transformers.WhisperConfig(
+        vocab_size=len(tokenizer), num_mel_bins=128, d_model=16, encoder_layers=1, decoder_layers=1,
+        encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16,
+        max_target_positions=24, decoder_start_token_id=number(start), **ends,
+    )  # fmt: skip
+    model = transformers.WhisperForConditionalGeneration(config).eval()
+    for name, parameter in model.named_parameters():
+        if parameter.ndim > 1 and "embed_positions" not in name:
+            parameter.data.normal_(0, 0.5)
+    model.model.decoder.embed_tokens.weight.data[number("<|0.00|>") :] = 0  # no stamps unless they are asked for
+    model.generation_config = transformers.GenerationConfig(
+        max_length=20, is_multilingual=True, lang_to_id={english: number(english)},
+        task_to_id={"transcribe": number(spoken), "translate": number("<|translate|>")},
+        no_timestamps_token_id=number("<|notimestamps|>"), prev_sot_token_id=number("<|startofprev|>"),
+        decoder_start_token_id=number(start), suppress_tokens=[], begin_suppress_tokens=[number(end)],
+        max_initial_timestamp_index=50, return_timestamps=False, **ends,
+    )  # fmt: skip
+    for part in (tokenizer, model, transformers.WhisperFeatureExtractor(feature_size=128)):
+        part.save_pretrained(folder)
+
+
+def test_whisper_recognizes_as_transformers_pipeline_does_and_cuts_nothing_off(hub: Path) -> None:
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    jiwer = pytest.importorskip("jiwer", reason="jiwer is not installed")
+    folder = folder_of(hub, whisper_asr.REPOSITORY, whisper_asr.REVISION)
+    whisper_release(folder)
+    recognizer = whisper_asr.WhisperRecognizer(folder, "cpu")
+    upstream = transformers.pipeline("automatic-speech-recognition", model=str(folder), dtype=torch.float32)
+    options = {"language": "english", "task": "transcribe", "do_sample": False, "num_beams": 1}
+    rng = np.random.default_rng(0)
+    long = (0.1 * rng.standard_normal(36 * RATE) * np.sin(np.arange(36 * RATE) / 3000)).astype(np.float32)
+    for wav, stamps in ((long[: 2 * RATE], False), (long, True)):
+        found = recognizer.infer([wav], "en")[0].item()
+        assert found == upstream(wav.copy(), generate_kwargs=options, return_timestamps=stamps)["text"].strip() != ""
+    windows: list[int] = []
+    recognizer._model.model.encoder.register_forward_hook(lambda _, given, out: windows.append(len(out[0])))
+    changed = long.copy()
+    changed[32 * RATE :] = 0.1 * rng.standard_normal(4 * RATE)
+    assert recognizer.infer([changed], "en")[0].item() != found and len(windows) > 1, "what follows 30 s counts"
+    pair = replace(example_pair(seconds=1.5), transcript="a bad cage is head")
+    found, text = recognizer.score(whisper_asr.WER, pair), recognizer.infer([pair.decoded], "en")[0].item()
+    assert found["wer-whisper-large-v3"] == 100 * jiwer.wer(pair.transcript, WHISPER_ENGLISH(text))
+    assert found["wer-whisper-large-v3-words"] == 5
+    with pytest.raises(UndefinedScore, match="language is de"):
+        recognizer.score(whisper_asr.WER, replace(pair, language="de"))
 
 
 def test_words_are_counted_by_the_rule_that_was_named() -> None:

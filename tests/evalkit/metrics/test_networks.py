@@ -2,7 +2,8 @@
 
 The golden files were written by tests/oracle/metrics.py from the classes of torchaudio 2.11.0 (SQUIM), speechbrain
 1.1.2 (ECAPA-TDNN), tarepan/SpeechMOS@ed25eac (UTMOS), microsoft/UniSpeech@40d3227 and s3prl (WavLM speaker
-verification): small networks of the published layout with random weights, an input, and what they made of it.
+verification), sarulab-speech/UTMOSv2@cc2700d with timm 1.0.31 (UTMOSv2, all of `predict`): small networks of the
+published layout with random weights, an input, and what they made of it.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,9 @@ import torch
 from torch import Tensor
 
 from evalkit.errors import MissingError
-from evalkit.metrics.networks import ecapa_tdnn, squim, states, utmos, wav2vec2, wavlm_sv
+from evalkit.metrics.base import Pair
+from evalkit.metrics.networks import ecapa_tdnn, efficientnet, squim, states, utmos, utmosv2, wav2vec2, wavlm_sv
+from evalkit.metrics.utmosv2 import UTMOSV2_FOLD0, Utmosv2Model
 
 GOLDEN = Path(__file__).parent / "golden"
 TOLERANCE = 1e-6
@@ -33,12 +36,18 @@ def subjective(state: dict[str, Tensor], wav: Tensor) -> Tensor:
     return 5 - network.difference(features[1:], features[:1])
 
 
+def predicted(state: dict[str, Tensor], wav: Tensor) -> Tensor:
+    scorer = Utmosv2Model(utmosv2.Utmosv2.of(state), "cpu")
+    return torch.tensor([scorer.score(UTMOSV2_FOLD0, Pair(one, one))["utmosv2-fold0"] for one in wav.numpy()])
+
+
 NETWORKS: dict[str, Callable[[dict[str, Tensor], Tensor], Tensor]] = {
     "squim_subjective": subjective,
     "squim_objective": lambda state, wav: squim.Objective.of(state)(wav),
     "ecapa_tdnn": lambda state, wav: ecapa_tdnn.EcapaTdnn.of(state)(wav),
     "utmos22_strong": lambda state, wav: utmos.Utmos.of(state)(wav),
     "wavlm_large_sv": lambda state, wav: wavlm_sv.WavlmSpeaker.of(state)(wav),
+    "utmosv2_fold0": predicted,
 }
 
 
@@ -94,3 +103,16 @@ def test_a_damaged_file_is_an_error_that_says_what_to_do(tmp_path: Path) -> None
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(MissingError, match="cannot be read as weights"):
         states.read_state(path)
+
+
+def test_utmosv2_draws_the_same_parts_of_a_recording_again() -> None:
+    """As upstream does once numpy's state is seeded; here that state is left alone."""
+    state, wav, expected = golden("utmosv2_fold0")
+    np.random.seed(42)
+    before = np.random.get_state()[1].copy()
+    scorer = Utmosv2Model(utmosv2.Utmosv2.of(state), "cpu")
+    one = Pair(wav[0].numpy(), wav[0].numpy())
+    assert scorer.score(UTMOSV2_FOLD0, one)["utmosv2-fold0"] == pytest.approx(float(expected[0]), abs=1e-6)
+    assert (np.random.get_state()[1] == before).all()
+    with pytest.raises(MissingError, match=r"EfficientNetV2: .*conv_stem\.weight"):
+        efficientnet.EfficientNetV2.of({"bn1.weight": torch.ones(3)})
