@@ -22,7 +22,7 @@ help: ## this list
 
 demo: $(VENV)/.demo-ready ## set up and run the main job: the built-in codec beside Opus and Codec2
 	$(BIN)/evalkit run --codec nanocodec --bitrate 1.1k --codec opus@6k --codec codec2@1.2k \
-		--output runs/demo --overwrite --save-audio
+		--metrics offline-short,available --output runs/demo --overwrite --save-audio
 
 test: lint ## set up and run lint, type checks and the fast tests, in a process a core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)
@@ -115,13 +115,14 @@ $(VENV)/.demo-ready: pyproject.toml constraints.txt nanocodec/_kernels.c
 		{ echo "evalkit needs Python 3.11 or newer: make PYTHON=python3.11 ..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV): a few minutes the first time"
-	@$(PIP) --editable '.[classical]'
+	@$(PIP) --editable '.[classical,visqol]'
+	@$(PIP) --no-deps resemblyzer webrtcvad-wheels  # its weights, and no more than is used of what it names
 	@touch $@
 
 $(VENV)/.test-ready: $(VENV)/.demo-ready
 	@echo "Installing what the tests need"
 	@$(PIP) --editable '.[classical,dev]'
-	@$(PIP) --no-deps resemblyzer distillmos xls-r-sqa  # models in packages that name more than is used of them
+	@$(PIP) --no-deps distillmos xls-r-sqa  # models in packages that name more than is used of them
 	@touch $@
 
 $(VENV)/.slow-ready: $(VENV)/.test-ready
