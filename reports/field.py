@@ -194,7 +194,7 @@ def _about(described: dict[str, Any], metric: str) -> Any:
 
 def _measured(line: Any, described: dict[str, Any]) -> tuple[Cell, ...]:
     about = _about(described, line.metric)
-    corpus = " (corpus)" if line.metric not in described else ""
+    corpus = "" if line.metric in described else " corpus"
     interval = Interval(line.ci_low, line.ci_high)
     return (
         Cell(line.codec),

@@ -159,7 +159,7 @@ def _table(
                 cell = replace(cell, best=False)
             cells.append(replace(cell, tied=(codec, m) in tied and not cell.best))
         lines.append((*cells, Cell(str(n), n), Cell(str(failed), failed)))
-    unranked = [described[m]["label"] for m in scored if described[m]["direction"] != "none" and m not in ranking]
+    unranked = [described[m] for m in scored if described[m]["direction"] != "none" and m not in ranking]
     notes = (
         *_statistics_notes(lines, comparisons, list(with_best.values()), described, settings),
         *_small_n(rows, scored, settings),
@@ -254,9 +254,10 @@ def _small_n(rows: pd.DataFrame, metrics: Sequence[str], settings: Settings) -> 
         yield f"Intervals over fewer than {RELIABLE} {what} hold where values are close to symmetric."
 
 
-def _not_ranked(lines: Sequence[Sequence[Cell]], unranked: Sequence[str]) -> Iterator[str]:
+def _not_ranked(lines: Sequence[Sequence[Cell]], unranked: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if unranked:
-        yield f"{', '.join(unranked)}: shown, but no measure by which codecs rank."
+        yield f"{', '.join(about['label'] for about in unranked)}: shown, but no measure by which codecs rank."
+        yield from dict.fromkeys(about["note"] for about in unranked if about.get("note"))
     if any(TRAINED in cell.text for line in lines for cell in line):
         yield (
             f"{TRAINED}: the codec was trained on this metric, which overstates it beside others: "

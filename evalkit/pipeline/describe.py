@@ -30,7 +30,7 @@ def describe_metrics(names: Iterable[str]) -> dict[str, MetricInfo]:
     described: dict[str, MetricInfo] = {}
     for name in names:
         metric = load_metric(name)
-        said = ("label", "direction", "unit", "version", "decimals", "ranks", "skewed")
+        said = ("label", "direction", "unit", "version", "decimals", "ranks", "note", "skewed")
         about: dict[str, Any] = {key: getattr(metric, key) for key in said}
         if isinstance(metric, ModelMetric):
             about |= {"settings": metric.choices, "weights": metric.identity()["weights"]}

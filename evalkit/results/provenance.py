@@ -24,6 +24,8 @@ class MetricInfo(Record):
     decimals: int = 3
     ranks: bool = True
     """Whether codecs may be ranked by it."""
+    note: str = ""
+    """What a reader of its column has to know."""
     skewed: bool = False
     """Whether a few utterances decide its mean, so that differences are tested on ranks as well."""
     settings: Mapping[str, str] | None = None

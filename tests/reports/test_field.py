@@ -90,7 +90,7 @@ def test_a_run_beside_the_field(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert deviations["mimi@1.1k", "PESQ-WB"] == pytest.approx(0.03)
     assert deviations["mimi@1.1k", "STOI"] == 0 and text["mimi@1.1k", "STOI"][6] == "in the range"
     assert deviations["xcodec2@0.8k", "PESQ-WB"] == pytest.approx(-0.03)
-    assert text["mimi@1.1k", "WER (HuBERT) (corpus)"][4] == "2.96"
+    assert text["mimi@1.1k", "WER (HuBERT) corpus"][4] == "2.96"
     assert "opus@6k" not in {codec for codec, _ in text}
     notes = " ".join(table.notes)
     assert "20 of the 2620 utterances" in notes and "arXiv 2502.04128" in notes

@@ -215,12 +215,12 @@ def test_another_resampler_is_named(tmp_path: Path) -> None:
 
 def test_a_metric_that_does_not_rank_has_no_best_and_counts_for_nothing(contest: Run) -> None:
     assert build_tables([contest])[0].rows[0][2].best
-    contest = changed(contest, pesq_wb={"ranks": False})
+    contest = changed(contest, pesq_wb={"ranks": False, "note": "It finds breakage."})
     (table,) = build_tables([contest])
     assert not any(cell.best or cell.tied for row in table.rows for cell in row)
     assert table.rows[0][2].interval, "it is shown all the same"
     text = FORMATS["markdown"](table)
-    assert "PESQ-WB: shown, but no measure by which codecs rank." in text
+    assert "PESQ-WB: shown, but no measure by which codecs rank." in text and "It finds breakage." in text
     assert "comparisons" not in text and "power" not in text
 
 
