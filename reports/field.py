@@ -43,7 +43,7 @@ SANITY_COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Claim:
+class Stated:
     """One number of one source. `copied` says that it equals an earlier source's and was not measured again."""
 
     codec: str
@@ -65,10 +65,10 @@ def field() -> dict[str, Any]:
 
 
 @cache
-def claims() -> tuple[Claim, ...]:
+def claims() -> tuple[Stated, ...]:
     """Every number whose definition is that of a row of evalkit, in the file's order."""
     return tuple(
-        Claim(
+        Stated(
             line["codec"], str(line.get("kbps", "")), line["set"], metric, float(value), line["source"], line["kind"],
             metric in line.get("copied", ()),
         )
@@ -78,12 +78,12 @@ def claims() -> tuple[Claim, ...]:
     )  # fmt: skip
 
 
-def stated(codec: str, dataset: str, metric: str) -> list[Claim]:
+def stated(codec: str, dataset: str, metric: str) -> list[Stated]:
     """What sources state of a run's `codec` and `metric` on `dataset`, each different value once, the lowest first."""
     about = field()
     places = {key for key, one in about["sets"].items() if dataset in one["datasets"]}
     same = {(name, kbps) for name, rates in about["codecs"].items() for kbps, rows in rates.items() if codec in rows}
-    found: dict[float, Claim] = {}
+    found: dict[float, Stated] = {}
     for claim in claims():
         if (claim.codec, claim.kbps) in same and claim.set in places and claim.metric == metric and not claim.copied:
             found.setdefault(claim.value, claim)

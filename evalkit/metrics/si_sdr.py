@@ -48,7 +48,7 @@ class ScaleInvariantSDR(PairMetric):
     """
 
     ranks: ClassVar[bool] = False
-    note: ClassVar[str] = "SI-SDR is no measure of quality: it is low wherever a codec does not keep the waveform"
+    note: ClassVar[str] = "SI-SDR is no measure of quality: it is low wherever a codec does not keep the waveform."
 
     def score(self, pair: Pair) -> float:
         """dB of `pair`.
