@@ -127,6 +127,7 @@ class Evalkit:
             "XDG_CACHE_HOME": str(home / "cache"), "EVALKIT_DATA": str(home / "data"),
             "EVALKIT_CACHE": str(home / "scores"), "EVALKIT_MIRROR": str(mirror), "HF_ENDPOINT": local.hub.endpoint,
             "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1",
+            "HF_HUB_ETAG_TIMEOUT": "120", "HF_HUB_DOWNLOAD_TIMEOUT": "120",  # a busy machine is slow, and is asked once
             "no_proxy": "127.0.0.1,localhost",
         }  # fmt: skip
         kept |= {"HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "http://127.0.0.1:9"} if offline else {}
