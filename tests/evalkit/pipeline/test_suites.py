@@ -8,7 +8,15 @@ import pytest
 from evalkit.cli import main
 from evalkit.errors import UsageError
 from evalkit.pipeline.choice import choose_all
-from evalkit.pipeline.suites import AVAILABLE, Suite, load_suite, metric_suites, read_suite, suites
+from evalkit.pipeline.suites import (
+    AVAILABLE,
+    Suite,
+    available_metrics,
+    load_suite,
+    metric_suites,
+    read_suite,
+    suites,
+)
 from evalkit.reports.suite import build_suite_tables
 from evalkit.results.run import read_run
 
@@ -85,6 +93,13 @@ def test_unknown_names_are_told_with_their_line(tmp_path: Path, capsys: pytest.C
     assert "cannot be read as a suite" in capsys.readouterr().err
     assert main(["run"]) == 2
     assert "--suite NAME" in capsys.readouterr().err
+
+
+def test_a_missing_extra_is_named_and_its_metrics_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evalkit.metrics.visqol.find_spec", lambda name: None)
+    names, left_out = available_metrics(load_suite("offline").metrics, ["en"])
+    assert {"pesq-wb", "estoi", "bitrate"} <= set(names) and {"visqol-speech", "visqol-speech-exp"} <= set(left_out)
+    assert "evalkit[visqol]" in left_out["visqol-speech"].remedy
 
 
 def test_list_suites(capsys: pytest.CaptureFixture[str]) -> None:
