@@ -31,6 +31,7 @@ from evalkit.stats import (
     units_needed,
 )
 
+from . import outliers
 from .cells import ARROWS, MISSING, TIE, Cell, Column, Table, interval_cell
 from .identity import check_runs
 
@@ -164,6 +165,7 @@ def _table(
         *_statistics_notes(lines, comparisons, list(with_best.values()), described, settings),
         *_small_n(rows, scored, settings),
         *_not_ranked(lines, unranked),
+        *_flattered(means, ranking, described, trained, originals),
         *(f"{codec}: the original itself, the highest that each metric goes; not ranked." for codec in originals),
         *_unequal(rows),
         *notes,
@@ -254,6 +256,7 @@ def _small_n(rows: pd.DataFrame, metrics: Sequence[str], settings: Settings) -> 
         yield f"Intervals over fewer than {RELIABLE} {what} hold where values are close to symmetric."
 
 
+from . import outliers
 def _not_ranked(lines: Sequence[Sequence[Cell]], unranked: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if unranked:
         yield f"{', '.join(about['label'] for about in unranked)}: shown, but no measure by which codecs rank."

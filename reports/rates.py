@@ -1,0 +1,114 @@
+"""The rate ledger as a table, and a figure of how evenly codebooks are used."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from evalkit.errors import UsageError
+from evalkit.rates.ledger import Ledger, ledgers
+from evalkit.results.rows import with_condition
+from evalkit.results.run import Run, read_codes
+
+from . import escape
+from .cells import MISSING, Cell, Column, Table
+from .figures import HEIGHT, PALETTE, SIZES, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLUMNS = (
+    Column("codec", "Codec", words=True),
+    Column("n", "n"),
+    Column("sent", "sent"),
+    Column("tokens", "tokens"),
+    Column("entropy", "entropy"),
+    Column("order_0", "coded, order 0"),
+    Column("order_1", "coded, order 1"),
+    Column("codebook", "coded, codebook above"),
+    Column("held_out", "language model"),
+    Column("used", "codebook use"),
+    Column("perplexity", "perplexity"),
+)
+NOTES = (
+    "All but the last two columns in bit/s. sent: as counted in the codes, with whatever goes beside the tokens. "
+    "tokens: tokens x log2(codebook size). entropy: order 0, by the shares over these utterances.",
+    "coded: by an adaptive arithmetic coder that starts knowing nothing, checked by decoding: from how often a token "
+    "came before, from the token one frame before, from the codebook above. On few utterances it learns little.",
+    "language model: an n-gram model that learned from the other half of the utterances, the same for every codec: "
+    "what is left for a speech LLM to predict.",
+    "codebook use: share of entries that occur, mean of the codebooks. perplexity: 2 to the entropy, likewise. Few "
+    "tokens use few entries.",
+)
+
+
+def build_ledger(runs: Sequence[Run]) -> list[Table]:
+    """A table for each dataset in `runs`.
+
+    Raises:
+        UsageError: no run has codes.
+        MissingError: the arithmetic coder is not installed.
+    """
+    found = [one for run in runs for one in ledgers(read_codes(run.path))]
+    if not found:
+        raise UsageError("these runs have no codes: audio that was decoded elsewhere brings none")
+    return [
+        Table(f"{dataset}: bits a second", COLUMNS, tuple(map(_line, part)), NOTES)
+        for dataset, part in groupby(sorted(found, key=lambda one: one.dataset), key=lambda one: one.dataset)
+    ]
+
+
+def _line(ledger: Ledger) -> tuple[Cell, ...]:
+    rates = (
+        ledger.sent,
+        ledger.tokens,
+        ledger.entropy,
+        ledger.order_0,
+        ledger.order_1,
+        ledger.codebook,
+        ledger.held_out,
+    )
+    return (
+        Cell(with_condition(ledger.codec, ledger.condition)),
+        Cell(str(ledger.utterances), ledger.utterances),
+        *(Cell(MISSING) if rate is None else Cell(f"{rate:.0f}", rate) for rate in rates),
+        *(
+            Cell(form.format(mean := float(np.mean(values))), mean) if values else Cell(MISSING)
+            for values, form in ((ledger.used, "{:.2f}"), (ledger.perplexity, "{:.0f}"))
+        ),
+    )
+
+
+def codebook_use(runs: Sequence[Run], size: str = "one") -> "Figure":
+    """Entries of each codebook by how often they come, most frequent first, on logarithmic axes: a line for each
+    codebook, a panel for each codec. A flat line is an even use; where it ends, the rest is never used."""
+    panels: dict[str, list[np.ndarray]] = {}
+    for run in runs:
+        for one in read_codes(run.path):
+            if one.codes.indices is not None:
+                counts = panels.setdefault(
+                    with_condition(one.codec, one.condition), [np.zeros(s, int) for s in one.codes.codebook_sizes]
+                )
+                for row, count in zip(one.codes.indices, counts, strict=True):
+                    count += np.bincount(row, minlength=len(count))
+    if not panels:
+        raise UsageError("no codec of these runs has codebooks")
+    figure, _ = new_figure(SIZES[size], HEIGHT * len(panels))
+    figure.clear()
+    for position, (codec, counts) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(len(panels), 1, position)
+        for number, count in enumerate(counts):
+            shares = np.sort(count)[::-1] / max(1, count.sum())
+            kept = shares[shares > 0]
+            axes.plot(np.arange(1, len(kept) + 1), kept, color=PALETTE[number % len(PALETTE)], label=f"{number + 1}")
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlabel("entry, most frequent first")
+        axes.set_ylabel(escape.plot(f"share of tokens, {codec}"))
+        axes.legend(title="codebook", ncols=2, frameon=False, fontsize=6)
+    used = "; ".join(
+        f"{codec}: {', '.join(str(np.count_nonzero(c)) for c in counts)}" for codec, counts in panels.items()
+    )
+    figure.set_label(f"Codebook use, entries that occur in each codebook: {used}")
+    return figure
