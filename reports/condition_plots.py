@@ -12,7 +12,7 @@ from evalkit.results.rows import CLEAN
 from evalkit.stats import Settings, summarize
 
 from . import escape
-from .figures import HEIGHT, axis_label, looks, new_figure
+from .figures import HEIGHT, axis_label, family, looks, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,6 +54,7 @@ def condition_plots(
         return
     for metric, about in described.items():
         values = rows[rows["metric"] == metric].dropna(subset="value")
+        values = values[values["codec"].map(family) != "pcm"]  # the original stays at the top of every axis
         if about["direction"] == "none" or values.empty:
             continue
         stem = f"{dataset}-{metric}"
