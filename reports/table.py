@@ -256,7 +256,19 @@ def _small_n(rows: pd.DataFrame, metrics: Sequence[str], settings: Settings) -> 
         yield f"Intervals over fewer than {RELIABLE} {what} hold where values are close to symmetric."
 
 
-from . import outliers
+def _flattered(
+    means: pd.DataFrame,
+    ranking: Sequence[str],
+    described: Mapping[str, Any],
+    trained: set[tuple[str, str]],
+    originals: set[str],
+) -> Iterator[str]:
+    """A note for each codec that one metric alone ranks high."""
+    values = means["mean"].unstack("metric").reindex(columns=list(ranking)).drop(index=list(originals))
+    directions = {m: str(described[m]["direction"]) for m in ranking}
+    yield from outliers.notes(values, directions, {m: str(described[m]["label"]) for m in ranking}, trained)
+
+
 def _not_ranked(lines: Sequence[Sequence[Cell]], unranked: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if unranked:
         yield f"{', '.join(about['label'] for about in unranked)}: shown, but no measure by which codecs rank."
