@@ -238,8 +238,8 @@ async function openRows() {
     return;
   }
   // One line for each codec and utterance: its names, then a value for each metric, null where there is none.
-  const { names, words, lines, metrics } = content;
-  const columns = ["codec", "dataset", "utterance", "language"];
+  const { names, columns, words, lines, metrics } = content;
+  rows.words = columns.length;
   rows.heads = [...columns, ...metrics];
   rows.lines = lines[0].map((_, i) => [
     ...columns.map((column, c) => words[column][lines[c][i]] ?? ""),
@@ -270,8 +270,8 @@ function list() {
   const lacking = document.querySelector("[data-rows=failed]").checked;
   rows.shown = rows.lines.filter((line) =>
     (!wanted.codec || line[0] === wanted.codec) && (!wanted.dataset || line[1] === wanted.dataset) &&
-    (!wanted.language || line[3] === wanted.language) && (!lacking || line.slice(4).includes(null)) &&
-    (!text || line.slice(0, 4).some((word) => word.toLowerCase().includes(text))));
+    (!wanted.language || line[3] === wanted.language) && (!lacking || line.slice(rows.words).includes(null)) &&
+    (!text || line.slice(0, rows.words).some((word) => word.toLowerCase().includes(text))));
   if (rows.sorted) {
     const [column, order] = rows.sorted;
     rows.shown.sort((a, b) => order(a[column], b[column]));
@@ -286,7 +286,7 @@ function turnPage(step) {
   const first = rows.page * SHOWN;
   const body = document.querySelector("#rowtable tbody");
   body.replaceChildren(...rows.shown.slice(first, first + SHOWN).map((line) => element("tr", {},
-    ...line.map((cell, i) => element("td", i < 4 ? { class: "words" } : {}, cell === null ? "failed" : String(cell))))));
+    ...line.map((cell, i) => element("td", i < rows.words ? { class: "words" } : {}, cell === null ? "failed" : String(cell))))));
   const count = rows.shown.length;
   document.getElementById("rowcount").textContent =
     count ? `${first + 1} to ${Math.min(count, first + SHOWN)} of ${count}` : "none";

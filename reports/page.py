@@ -24,6 +24,7 @@ from .bench_beside import bench_plots, beside
 from .cells import Cell, Column, Table
 from .escape import html as escape
 from .listening import Example, choose, examples
+from .pairing import build_pairing
 from .plots import all_plots, bitrates, render
 from .table import build_tables, join
 
@@ -44,6 +45,7 @@ TABS = {
     "abx": "Blind test",
     "rows": "Rows",
     "failures": "Failures",
+    "pairing": "Pairing",
     "provenance": "Provenance",
 }
 
@@ -82,6 +84,7 @@ def build_page(
         "abx": list(_blind_test(versions)),
         "rows": list(_rows(rows, described)),
         "failures": failed,
+        "pairing": list(_pairing(runs)),
         "provenance": [piece for run in runs for piece in _provenance(run)],
     }
     title = title or ", ".join(dict.fromkeys(rows["codec"]))
@@ -245,7 +248,9 @@ def _rows(rows: pd.DataFrame, described: Mapping[str, Any]) -> Iterator[str]:
         yield f"<p>{len(rows):,} rows are too many for a page: they are in rows.parquet of the run.</p>"
         return
     keys = ["codec", "dataset", "utterance", "language"]
-    named = rows[rows["utterance"] != CORPUS].assign(language=rows["language"].astype("object").fillna(""))
+    keys += ["pairing"] if "pairing" in rows and rows["pairing"].notna().any() else []
+    named = rows[rows["utterance"] != CORPUS]
+    named = named.assign(**{key: named[key].astype("object").fillna("") for key in keys[3:]})
     # What failed is null, what was not measured is "".
     wide = named.assign(value=named["value"].fillna(np.inf)).pivot(index=keys, columns="metric", values="value")
     metrics = [m for m in described if m in wide] + [m for m in wide if m not in described]
@@ -272,7 +277,7 @@ def _rows(rows: pd.DataFrame, described: Mapping[str, Any]) -> Iterator[str]:
 <div class="form"><button type="button" class="plain" id="before">Before</button>
 <span id="rowcount" role="status"></span> <button type="button" class="plain" id="after">Next</button></div>
 <div class="scroll" id="rowtable">These need a script.</div>"""
-    yield html.packed("rowdata", {"names": names, "words": words, "metrics": metrics, "lines": packed})
+    yield html.packed("rowdata", {"names": names, "columns": keys, "words": words, "metrics": metrics, "lines": packed})
 
 
 def _failures(rows: pd.DataFrame, described: Mapping[str, Any]) -> list[str]:
@@ -295,6 +300,14 @@ def _failures(rows: pd.DataFrame, described: Mapping[str, Any]) -> list[str]:
         "means are over the rest.</p>",
         html.table(Table("", columns, tuple(lines))),
     ]
+
+
+def _pairing(runs: Sequence[Run]) -> Iterator[str]:
+    table = build_pairing(runs)
+    if table.rows:
+        yield "<h2>Do recordings belong to their references?</h2>"
+        yield from (f"<p>{escape(note)}</p>" for note in table.notes)
+        yield html.table(table)
 
 
 # --- provenance --------------------------------------------------------------------------------------------------
@@ -322,6 +335,7 @@ def _provenance(run: Run) -> Iterator[str]:
         "command": " ".join(map(str, about.get("command", ()))),
         "dataset": dataset.get("name"), "its identity": dataset.get("revision"), "its license": dataset.get("license"),
         "device": about.get("device"), "seed": about.get("seed"), "processor": about.get("processor"),
+        "lags": "compensated" if about.get("align") else "",
         "platform": about.get("platform"), "Python": about.get("python"), "state": about.get("state"),
     }  # fmt: skip
     yield _facts(("", ""), [(name, str(value)) for name, value in facts.items() if value not in (None, "")])

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,12 @@ from evalkit.cli import main
 from evalkit.errors import UsageError
 from evalkit.reports.listening import choose
 from evalkit.reports.page import build_page
+from evalkit.reports.pairing import build_pairing
 from evalkit.reports.plots import all_plots
-from evalkit.results.run import Run
+from evalkit.results.pairing import Pairing
+from evalkit.results.rows import CLEAN, Row
+from evalkit.results.run import Run, read_run
+from evalkit.results.run_directory import RunWriter
 from evalkit.soundfiles import read
 from evalkit.stats import Settings
 
@@ -76,6 +81,31 @@ def test_a_page_without_audio_says_how_to_keep_it(run: Run, plotless: None) -> N
     shutil.rmtree(run.path / "audio")
     page = build_page([run])
     assert "run --save-audio" in page and 'class="play"' not in page
+
+
+def test_a_page_says_whether_recordings_belong_to_their_references(tmp_path: Path, plotless: None) -> None:
+    sound = Pairing(0.0, 1, 0.0, 0.99, 0.98, 0.0, 0.5, 8000.0, 8000.0)
+    late = replace(sound, lag_ms=20.0)
+    pairings = {("late", CLEAN, name): late for name in "abcdefg"} | {("whole", "noise", "a"): sound}
+    with RunWriter(tmp_path / "run", ["late", "whole"], {"metrics": METRICS, "dataset": {"name": "set"}}) as writer:
+        writer.add(Row(codec, "set", name, "mel", 0.1) for codec, _, name in pairings)
+        writer.add_pairings(pairings)
+    run = read_run(tmp_path / "run")
+    first, whole = build_pairing([run]).rows
+    assert [cell.text for cell in first[:-1]] == ["late", "set", "7", "7", "+20.0", "+0.0", "0", "0.99", "0.98"]
+    assert first[-1].text.startswith("a: 20.0 ms late; b: 20.0 ms late; ") and first[-1].text.endswith("and 2 more")
+    assert [cell.text for cell in whole[1:5]] == ["set (noise)", "1", "0", "+0.0"] and whole[-1].text == ""
+    page = build_page([run])
+    assert "Do recordings belong to their references?" in page and "a: 20.0 ms late; b:" in page
+    packed = gzip.decompress(base64.b64decode(re.findall(r'id="rowdata">(.*?)</script>', page)[0]))
+    assert json.loads(packed)["words"]["pairing"] == ["20.0 ms late", ""]
+
+
+def test_a_page_of_a_run_that_checked_no_pairs_says_nothing_of_them(run: Run, plotless: None) -> None:
+    page = build_page([run])
+    assert build_pairing([run]).rows == () and "belong to their references" not in page
+    packed = gzip.decompress(base64.b64decode(re.findall(r'id="rowdata">(.*?)</script>', page)[0]))
+    assert json.loads(packed)["columns"] == ["codec", "dataset", "utterance", "language"]
 
 
 def test_the_commands(run: Run, tmp_path: Path, plotless: None, capsys: pytest.CaptureFixture[str]) -> None:
