@@ -4,10 +4,13 @@ libsndfile believes what a header announces, and raises what it likes; `read` do
 file is an AudioError that names it, found out before memory is taken for what the header promises.
 """
 
+import ctypes
 import io
 import os
 import re
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +40,16 @@ STREAMED = 2**31 - 2**16
 """Bytes of audio from which on a header states no length: programs that write to a pipe put such numbers there."""
 SLOPPY = 64
 """Bytes by which some programs count too many."""
-_BYTES = re.compile(r"(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)")
-"""What libsndfile logs where WAV, AIFF or AU claim more bytes than there are; it reads on regardless."""
+OGG_PAGE = 2**16
+"""Bytes that a page of an Ogg file takes at most, about."""
+MP3_SLOPPY = 1152
+"""Samples of a frame: what the delay of an encoder may take from what an MP3 file claims."""
+_BYTES = re.compile(r"(?:data|SSND|Data Size|Riff size|riff|BODY)\s*: (\d+) \(should be (\d+)\)")
+"""What libsndfile logs where WAV, AIFF, AU, RF64, W64 or SVX claim more bytes than there are: it reads on."""
+_CUT_SHORT = re.compile(r"Data length \d+ should be \d+|Seems to be a truncated file")
+"""Likewise, of WVE and VOC."""
+_FRAMES = re.compile(r"^ *Frames *: (\d+)$", re.MULTILINE)
+"""Likewise: how many samples an AVR or MPC2K file claims; how many an SDS file has, in whole packets."""
 
 
 def read(path: Path | str) -> Audio:
@@ -66,7 +77,7 @@ def duration(path: Path) -> float:
     """Seconds of the audio in `path` as its header says; 0 where that cannot be read or believed."""
     try:
         size = _size(path)
-        with _Forward(os.fsencode(path)) as file:
+        with _silence(os.fsencode(path)), _Forward(os.fsencode(path)) as file:
             _check_header(file, size)
             return 0.0 if _length_unknown(file) else float(file.frames / file.samplerate)
     except Exception:  # as in _decode
@@ -119,10 +130,11 @@ def _size(path: Path | str) -> int:
 
 def _decode(file: bytes | io.BytesIO, name: str, size: int) -> Audio:
     try:
-        with _Forward(file) as opened:
+        with _silence(file), _Forward(file) as opened:
             _check_header(opened, size)
             mono = _read_mono(opened, size)
             rate = int(opened.samplerate)
+            _check_end(opened, file, size, len(mono))
     except AudioError as error:
         raise AudioError(f"{name}: {error}") from error
     except Exception as error:  # a decoder in C on somebody's bytes: whatever it raises
@@ -134,6 +146,60 @@ def _decode(file: bytes | io.BytesIO, name: str, size: int) -> Audio:
     if not np.isfinite(mono).all():
         raise AudioError(f"{name}: the audio holds NaN or infinite samples")
     return Audio(mono, rate)
+
+
+def _check_end(opened: soundfile.SoundFile, file: bytes | io.BytesIO, size: int, samples: int) -> None:
+    """Raise AudioError where `file`, of `size` bytes, does not end where it says: libsndfile takes no notice."""
+    if opened.format == "OGG" and not _ends(_part(file, max(0, size - OGG_PAGE), OGG_PAGE)):
+        raise AudioError("its last page is not the end of its stream: it is cut short")
+    if opened.format == "MP3" and _counts_frames(file):
+        _check_count(samples + MP3_SLOPPY, opened.frames)
+    if opened.format == "NIST" and (said := re.search(rb"sample_count -i (\d+)", _part(file))):
+        _check_count(samples, int(said[1]))
+
+
+def _part(file: bytes | io.BytesIO, start: int = 0, length: int = 1024) -> bytes:
+    """`length` bytes of `file` from `start` on, or as many as there are."""
+    if isinstance(file, io.BytesIO):
+        return bytes(file.getbuffer()[start : start + length])
+    with open(file, "rb") as opened:
+        opened.seek(start)
+        return opened.read(length)
+
+
+def _ends(tail: bytes) -> bool:
+    """Whether the last page of an Ogg file is whole, and marked as the last."""
+    page = tail[max(0, tail.rfind(b"OggS\0")) :]
+    if len(page) < 27:
+        return False
+    lengths = page[27 : 27 + page[26]]  # of the pieces of its body
+    return bool(page[5] & 4) and len(lengths) == page[26] and len(page) >= 27 + len(lengths) + sum(lengths)
+
+
+def _counts_frames(file: bytes | io.BytesIO) -> bool:
+    """Whether the first frame of an MP3 file says how many there are, as LAME writes it; else its length is a guess."""
+    head = _part(file)
+    if head.startswith(b"ID3"):
+        head = _part(file, 10 + sum(byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True)))
+    found = re.search(rb"(?:Xing|Info)\0\0\0(.)", head, re.DOTALL)
+    return found is not None and bool(found[1][0] & 1)
+
+
+@contextmanager
+def _silence(file: bytes | io.BytesIO) -> Iterator[None]:
+    """Keeps standard output free of what libsndfile prints there about damaged packets of an SDS file."""
+    if not _part(file).startswith(b"\xf0\x7e"):
+        yield
+        return
+    flush = ctypes.CDLL(None).fflush
+    flush(None)
+    with open(os.devnull, "wb") as nowhere, os.fdopen(os.dup(1), "wb") as output:
+        os.dup2(nowhere.fileno(), 1)
+        try:
+            yield
+        finally:
+            flush(None)
+            os.dup2(output.fileno(), 1)
 
 
 def _reason(error: Exception) -> str:
@@ -152,6 +218,16 @@ def _check_header(file: soundfile.SoundFile, size: int) -> None:
     for claimed, there in _BYTES.findall(file.extra_info):
         if int(claimed) < STREAMED and int(claimed) - int(there) > SLOPPY:
             raise AudioError(f"its header claims {claimed} bytes of audio, and {there} are there: it is cut short")
+    if found := _CUT_SHORT.search(file.extra_info):
+        raise AudioError(f"it is cut short ({found[0]})")
+    if file.format in ("AVR", "MPC2K", "SDS") and (logged := _FRAMES.search(file.extra_info)):
+        numbers = int(logged[1]), file.frames
+        _check_count(*(numbers if file.format == "SDS" else reversed(numbers)))
+
+
+def _check_count(there: int, claimed: int) -> None:
+    if there < claimed:
+        raise AudioError(f"it ends after {there} of {claimed} samples: it is cut short")
 
 
 def _length_unknown(file: soundfile.SoundFile) -> bool:
@@ -176,6 +252,6 @@ def _read_mono(file: soundfile.SoundFile, size: int) -> Wave:
         blocks.append(np.ascontiguousarray(block[:, 0]) if file.channels == 1 else block.mean(axis=1))
         if len(block) < step:
             break
-    if total < file.frames and not _length_unknown(file) and file.format not in ("MP3", "OGG"):  # there it is a guess
-        raise AudioError(f"it ends after {total} of {file.frames} samples: it is cut short")
+    if not _length_unknown(file) and file.format not in ("MP3", "OGG"):  # there it is a guess
+        _check_count(total, file.frames)
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)

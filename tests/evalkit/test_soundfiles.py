@@ -187,6 +187,53 @@ def test_a_file_that_is_cut_short_is_no_recording(tone: np.ndarray, tmp_path: Pa
         read(flac_that_claims(tmp_path / "b.flac", tone, 17_000))
 
 
+CUT = sorted(set(soundfile.available_formats()) - {"RAW", "SD2", "HTK", "IRCAM", "MAT4", "MAT5", "PAF", "PVF", "XI"})
+"""Formats that say how long they are, or where they end."""
+
+
+@pytest.mark.parametrize("name", [*CUT, "OGG OPUS", "MP3 tagged"])
+def test_whatever_says_where_it_ends_is_not_read_in_part(name: str, tone: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{name.split()[0].lower()}"
+    rate = 8000 if name in ("WVE", "SDS") else RATE
+    how = {"subtype": "OPUS"} if name.endswith("OPUS") else {}
+    put(path, np.tile(tone, 4), rate, format=name.split()[0], **how)
+    if name.endswith("tagged"):
+        path.write_bytes(b"ID3\x04\0\0\0\0\x02\x00" + bytes(256) + path.read_bytes())
+    whole = path.read_bytes()
+    assert abs(len(read(path).wav) - 4 * RATE) < 100
+    for part in (0.95, 0.6):
+        path.write_bytes(whole[: int(part * len(whole))])
+        with pytest.raises(AudioError):
+            read(path)
+        with pytest.raises(AudioError):
+            read_bytes(path.read_bytes(), "a")
+
+
+def test_an_mp3_file_that_does_not_say_its_length_is_read(tone: np.ndarray, tmp_path: Path) -> None:
+    """A part of a stream: its first frame counts nothing."""
+    whole = put(tmp_path / "a.mp3", np.tile(tone, 4)).read_bytes()
+    (tmp_path / "a.mp3").write_bytes(
+        whole.replace(b"Xing", b"\0\0\0\0").replace(b"Info", b"\0\0\0\0")[: len(whole) // 2]
+    )
+    assert RATE < len(read(tmp_path / "a.mp3").wav) < 3 * RATE
+
+
+def test_what_libsndfile_prints_of_a_damaged_file_stays_out_of_the_results(tone: np.ndarray, tmp_path: Path) -> None:
+    content = bytearray(put(tmp_path / "a.sds", tone, 8000, format="SDS").read_bytes())
+    for packet in range(40):
+        content[21 + 127 * packet] ^= 1
+    (tmp_path / "a.sds").write_bytes(content)
+    ours = "import evalkit.soundfiles as s; print('before'); s.read({0!r}); s.duration({0!r}); print('after')"
+    theirs = "import soundfile; soundfile.read({0!r})"
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", code.format(str(tmp_path / "a.sds"))], capture_output=True, text=True, check=True
+        ).stdout
+        for code in (ours, theirs)
+    ]
+    assert said[0] == "before\nafter\n" and "Error" in said[1]
+
+
 def test_a_small_file_that_unpacks_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(soundfiles, "UNQUESTIONED", 2**16)
     path = flac_that_claims(tmp_path / "bomb.flac", np.zeros(20 * 48_000, np.float32), 0)
