@@ -50,6 +50,10 @@ class Audio:
     def seconds(self) -> float:
         return len(self.wav) / self.sample_rate
 
+    def copy(self) -> "Audio":
+        """The same audio in memory of its own, which nobody else writes to."""
+        return Audio(self.wav.copy(), self.sample_rate)
+
     def at(self, rate: int | None) -> "Audio":
         """The same audio at `rate` Hz; None keeps it as it is."""
         if rate is None or rate == self.sample_rate:

@@ -51,7 +51,7 @@ class Utterance:
         """
         if isinstance(self.source, Path):
             return read(self.source)
-        return self.source if isinstance(self.source, Audio) else self.source()
+        return self.source if isinstance(self.source, Audio) else self.source().copy()
 
 
 @dataclass(frozen=True)

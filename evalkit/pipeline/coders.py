@@ -1,6 +1,7 @@
 """Where a codec runs: in this process, or on other machines (evalkit/pipeline/ray_workers.py)."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from evalkit.audio import Wave
@@ -34,7 +35,8 @@ class LocalCoder:
 def reconstruct(codec: Codec, wav: Wave, timeout: float) -> tuple[Codes, Wave]:
     """Codes of `wav` [T] at the codec's rate and the decoded audio, both checked against the protocol.
 
-    The codec gets a copy of its own: what it does to its input changes no reference.
+    The codec gets a copy of its own, and what it returns is copied: neither what it does to its input nor a buffer that
+    it uses again for the next utterance changes what is kept.
 
     Raises:
         CodecError: what came back is not what the protocol asks for, or took longer than `timeout` seconds.
@@ -43,6 +45,7 @@ def reconstruct(codec: Codec, wav: Wave, timeout: float) -> tuple[Codes, Wave]:
     with deadline(timeout):
         codes = codec.encode(wav.copy())
         check_codes(codec, codes, len(wav))
+        kept = codes if codes.indices is None else replace(codes, indices=codes.indices.copy())
         decoded = codec.decode(codes)
         check_decoded(decoded, len(wav))
-    return codes, decoded
+    return kept, decoded.copy()

@@ -28,7 +28,9 @@ class Source:
     def audio(self) -> Audio:
         """Raises AudioError where it cannot be read."""
         content = self.content
-        return read(content) if isinstance(content, Path) else content if isinstance(content, Audio) else content()
+        if isinstance(content, Path):
+            return read(content)
+        return content if isinstance(content, Audio) else content().copy()
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,16 @@ import pytest
 import soundfile
 
 import evalkit
-from evalkit.audio import Wave
+from evalkit.audio import Audio, Wave
 from evalkit.cli import main
 from evalkit.codecs import Codes
+from evalkit.datasets.base import Dataset, Utterance
 from evalkit.errors import FailFastError, UndefinedScore, UsageError
 from evalkit.metrics.base import Pair, PairMetric
+from evalkit.results.rows import CORPUS
 from evalkit.results.run import read_run
 from evalkit.results.run_directory import slug
+from evalkit.soundfiles import read
 
 RATE = 16_000
 CHEAP = "si-sdr,mel-2048-80-ln1p"
@@ -185,6 +189,40 @@ def test_a_codec_that_changes_its_input_changes_no_reference(folder: Path, tmp_p
 
     run = evalkit.run(Bad("vandal", silence), f"folder:{folder}", "mel-2048-80-ln1p", tmp_path / "run")
     assert (run.rows["value"] > 0.5).all(), "silence does not score as if nothing had been lost"
+
+
+class Reuses(Bad):
+    """Copies what it gets, in memory that it uses again for the next utterance; and counts them in its codes."""
+
+    def __init__(self) -> None:
+        super().__init__("reuses")
+        self._indices, self._buffer = np.zeros((1, 4), np.int64), np.zeros(RATE, np.float32)
+
+    def encode(self, wav: Wave) -> Codes:
+        self._indices += 1
+        self._buffer[:] = wav
+        return Codes(len(wav), self._indices, (16,))
+
+    def decode(self, codes: Codes) -> Wave:
+        return self._buffer
+
+
+_BUFFER = np.zeros(RATE, np.float32)
+
+
+def fetched(path: Path) -> Audio:
+    """The audio of `path`, in memory that is used again for the next one."""
+    _BUFFER[:] = read(path).wav
+    return Audio(_BUFFER, RATE)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_memory_that_a_codec_or_a_dataset_uses_again_changes_no_score(jobs: int, folder: Path, tmp_path: Path) -> None:
+    data = Dataset("mine", tuple(Utterance(p.stem, partial(fetched, p)) for p in sorted(folder.iterdir())), "x", "1")
+    run = evalkit.run([Reuses(), "pcm"], data, "mel-2048-80-ln1p", tmp_path / "run", jobs=jobs)
+    values = run.rows.loc[run.rows["utterance"] != CORPUS, "value"]
+    assert len(values) == 6 and (values < 1e-6).all(), "every copy is perfect"
+    assert [codes[0][0] for codes in run.codes.query("codec == 'reuses'")["indices"]] == [1, 2, 3]
 
 
 @dataclass(frozen=True)
