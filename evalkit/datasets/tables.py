@@ -70,7 +70,8 @@ class TableFile:
         absent = [name for name in columns if name not in self.columns]
         if absent:
             there = ", ".join(self.columns) or "none"
-            raise UsageError(f"{shown(self.path)} lacks the column(s) {', '.join(absent)}; it has: {there}")
+            hint = ". Separate them by commas, or by tabs in a file *.tsv" if re.search(r"\w[;\t|]\w", there) else ""
+            raise UsageError(f"{shown(self.path)} lacks the column(s) {', '.join(absent)}; it has: {there}{hint}")
         for line in self.lines:
             if empty := [name for name in columns if not line.get(name)]:
                 raise UsageError(f"{line.place}: no value for {', '.join(empty)}")

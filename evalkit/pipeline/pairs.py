@@ -11,12 +11,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, overload
 
 from evalkit.audio_files import audio_files
 from evalkit.datasets.base import Dataset, Utterance
-from evalkit.datasets.tables import Line, read_keyed, read_table
+from evalkit.datasets.tables import Line, TableFile, read_keyed, read_table
 from evalkit.errors import UsageError
 from evalkit.files import expanded, locate, nfc, shown
 from evalkit.pipeline.choice import RenderedChoice
@@ -192,34 +191,46 @@ def from_manifest(path: Path | str) -> Pairs:
         UsageError: for a file that cannot be read, missing columns, empty cells, duplicates, wrong numbers and lines
             that contradict each other, with the line.
     """
-    manifest = expanded(path)
-    table = read_table(manifest, REQUIRED)
+    return _listed(read_table(expanded(path), REQUIRED))
+
+
+def from_frame(frame: "pd.DataFrame") -> Pairs:
+    """The pairs of a DataFrame with the columns of a manifest; relative paths are relative to the working folder. What
+    is missing in it (None, NaN) is an empty cell. Lines are counted from 1, the first row being 1.
+
+    Raises:
+        UsageError: as `from_manifest`.
+    """
+    columns = tuple(map(str, frame.columns))
+    if twice := sorted({name for name in columns if columns.count(name) > 1}):
+        raise UsageError(f"the DataFrame has the column(s) {', '.join(twice)} twice: keep one of each")
+    here = Path("the DataFrame")
+    lines = []
+    for number, row in enumerate(frame.astype(object).where(frame.notna(), "").itertuples(index=False, name=None), 1):
+        cells = dict(zip(columns, (str(value).strip() for value in row), strict=True))
+        cells |= {name: os.path.abspath(expanded(cells[name])) for name in REQUIRED[1:] if cells.get(name)}
+        lines.append(Line(here, number, cells))
+    table = TableFile(here, "", columns, tuple(lines))
+    table.require(REQUIRED)
+    return _listed(table)
+
+
+def _listed(table: TableFile) -> Pairs:
+    """The pairs in the lines of `table`."""
+    name = shown(table.path)
     if not table.lines:
-        raise UsageError(f"{shown(manifest)} has a header and no rows")
+        raise UsageError(f"{name} has a header and no rows")
     clash = sorted(set(table.columns) & (set(COLUMNS) - set(REQUIRED) - set(OPTIONAL) - {"condition"}))
     if clash:
-        raise UsageError(f"{shown(manifest)}: the column(s) {', '.join(clash)} are evalkit's own: rename them")
+        raise UsageError(f"{name}: the column(s) {', '.join(clash)} are evalkit's own: rename them")
     pairs = [_pair(line) for line in table]
     seen: dict[tuple[str, str], int] = {}
     for line, pair in zip(table, pairs, strict=True):
         key = (pair.utterance, pair.system)
         if key in seen:
-            raise UsageError(
-                f"{shown(manifest)}, lines {seen[key]} and {line.number}: the same utterance and system, {key}"
-            )
+            raise UsageError(f"{name}, lines {seen[key]} and {line.number}: the same utterance and system, {key}")
         seen[key] = line.number
     return Pairs(_merged(table.lines, pairs))
-
-
-def from_frame(frame: "pd.DataFrame") -> Pairs:
-    """The pairs of a DataFrame with the columns of a manifest; relative paths are relative to the working folder."""
-    paths = {
-        name: [os.path.abspath(expanded(str(one))) for one in frame[name]] for name in REQUIRED[1:] if name in frame
-    }
-    with TemporaryDirectory() as folder:
-        manifest = Path(folder) / "manifest.csv"
-        frame.assign(**paths).to_csv(manifest, index=False)
-        return from_manifest(manifest)
 
 
 def _pair(line: Line) -> FilePair:

@@ -3,10 +3,11 @@
 from pathlib import Path
 from unicodedata import normalize
 
+import pandas as pd
 import pytest
 
 from evalkit.errors import UsageError
-from evalkit.pipeline.pairs import from_folders, from_manifest
+from evalkit.pipeline.pairs import from_folders, from_frame, from_manifest
 
 
 def touch(*paths: Path) -> None:
@@ -57,6 +58,7 @@ def test_a_manifest_keeps_its_columns(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", r"lacks the column\(s\) utterance, reference, decoded; it has: none"),
+        ("utterance;reference;decoded\nu;a;b\n", "it has: utterance;reference;decoded. Separate them by commas"),
         ("utterance,decoded\nu,a\n", r"lacks the column\(s\) reference"),
         ("utterance,reference,decoded\n", "a header and no rows"),
         ("utterance,reference,decoded\nu,,b.wav\n", "line 2: no value for reference"),
@@ -74,6 +76,36 @@ def test_a_wrong_manifest_names_the_line_and_the_problem(tmp_path: Path, text: s
     manifest.write_text(text)
     with pytest.raises(UsageError, match=message):
         from_manifest(manifest)
+
+
+def frame(**columns: list[object]) -> pd.DataFrame:
+    return pd.DataFrame({"utterance": ["u", "v"], "reference": ["a.wav", "b.wav"], "decoded": ["c", "d"]} | columns)
+
+
+def test_a_frame_is_a_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    spoken: list[object] = ["two\nlines", None]
+    first, second = from_frame(frame(transcript=spoken, speaker=[0, float("nan")], system=[" x ", pd.NA]))
+    assert (first.transcript, first.speaker, first.system) == ("two\nlines", "0.0", "x")
+    assert (second.transcript, second.speaker, second.system) == (None, None, "decoded")
+    assert first.reference == tmp_path / "a.wav" and second.decoded == tmp_path / "d"
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (frame(decoded=["c", float("nan")]), "^the DataFrame, line 2: no value for decoded"),
+        (frame(decoded=[None, "d"]), "^the DataFrame, line 1: no value for decoded"),
+        (frame(utterance=["u", "u "]), "^the DataFrame, lines 1 and 2: the same utterance"),
+        (frame(bitrate_kbps=[1.0, -1.0]), "^the DataFrame, line 2: bitrate_kbps '-1.0' is not a number above 0"),
+        (frame()[:0], "^the DataFrame has a header and no rows"),
+        (frame()[["utterance"]], r"^the DataFrame lacks the column\(s\) reference, decoded"),
+        (pd.concat([frame(), frame()], axis=1), r"column\(s\) decoded, reference, utterance twice"),
+    ],
+)
+def test_a_wrong_frame_names_the_line_and_the_problem(table: pd.DataFrame, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        from_frame(table)
 
 
 def test_what_has_no_partner_is_counted(tmp_path: Path) -> None:
