@@ -5,11 +5,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from evalkit.stats import calibration
 from evalkit.stats.calibration import (
     HEAD,
     SIZES,
     SKEWED,
     SYMMETRIC,
+    Draw,
     Simulation,
     line,
     main,
@@ -52,7 +54,21 @@ def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     monkeypatch.setattr("evalkit.stats.calibration.SIZES", (6,))
     monkeypatch.setattr("evalkit.stats.calibration.SKEWED", {})
     assert main(["--families", "20"]) == 0
-    assert "| normal, clustered | 6 | 0.0" in capsys.readouterr().out
+    assert "| normal, clustered | 6 | 20 | 0.0" in capsys.readouterr().out
+
+
+def test_what_breaks_a_promise_by_chance_is_simulated_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def simulated(kind: str, draw: Draw, n: int, clustered: bool, families: int, seed: int = 7) -> Simulation:
+        asked.append(families)
+        winners = 0.2 if kind == "bad" or (kind == "lucky" and families == 100) else 0.05
+        return Simulation("normal", n, clustered, families, winners, 0.05, 0.05, 0.05, 0.95, 0.9, 0.9)
+
+    monkeypatch.setattr(calibration, "simulate", simulated)
+    cells = list(simulate_all(dict.fromkeys(("good", "lucky", "bad"), SYMMETRIC["normal"]), (45,), 100))
+    assert asked == 2 * [100, 100, 500, 100, 500]
+    assert [(cell.families, cell.broken()) for cell in cells[:3]] == [(100, []), (500, []), (500, ["false winners"])]
 
 
 @pytest.mark.slow
