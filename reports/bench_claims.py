@@ -8,7 +8,9 @@ is not; it is never called supported.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from evalkit import plugins
 from evalkit.bench.directory import WHOLE, Bench, read_setting, setting
+from evalkit.codecs import Described
 from evalkit.stats.means import UNKNOWN, Interval
 
 from .bench_reader import Reader
@@ -38,7 +40,7 @@ def evidence(
     metric: str, first: str, second: str, ratio: float | None, benches: Sequence[Bench]
 ) -> Evidence | None:  # fmt: skip
     """What the first of `benches` that has both systems says of "`first` is better than `second` by `metric`", by
-    `ratio` times where that was published; None where none has."""
+    `ratio` times where that was published; None where none has. Parameters are counted without a bench, too."""
     for bench in benches:
         reader = Reader(bench)
         mine, other = _codec(first, reader), _codec(second, reader)
@@ -52,7 +54,7 @@ def evidence(
             found = None if ratio is None else _simulated(metric, ratio, reader, mine, other)
         if found is not None:
             return found
-    return None
+    return _released(first, second) if metric == "parameters" else None
 
 
 def _codec(system: str, reader: Reader) -> str | None:
@@ -64,8 +66,26 @@ def _codec(system: str, reader: Reader) -> str | None:
 
 def _parameters(reader: Reader, first: str, second: str) -> Evidence | None:
     mine, other = (reader.find(codec, "both", "parameters", kind="counted").value for codec in (first, second))
-    if mine is None or other is None:
-        return None
+    return None if mine is None or other is None else _fewer(mine, other)
+
+
+def _released(first: str, second: str) -> Evidence | None:
+    """Of the released models, as their families count them: no bench is needed for what the architectures say."""
+    mine, other = _released_parameters(first), _released_parameters(second)
+    return None if mine is None or other is None else _fewer(mine, other)
+
+
+def _released_parameters(system: str) -> int | None:
+    """Those of the paper's `system`; None where nobody says."""
+    for row in names()["systems"][system]["rows"]:
+        name, _, rate = row.partition("@")
+        family = plugins.load("codec", name) if name in plugins.names("codec") else None
+        if isinstance(family, Described):
+            return family.info(rate).parameters
+    return None
+
+
+def _fewer(mine: float, other: float) -> Evidence:
     remark = f"in %: {mine / 1e6:.1f} M against {other / 1e6:.1f} M, counted"
     return Evidence(mine < other, 100 * (mine / other - 1), "+.1f", remark)
 

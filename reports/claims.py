@@ -115,8 +115,11 @@ def build_claims(
     told = tuple(_told(claim, answer) for claim, answer in answers if answer is not None)
     answered |= {claim.id for claim, answer in answers if answer is not None}
     if told:
-        notes = ("Reproduced: simulated or computed with random weights of the LM's size, in the settings named.",)
-        tables.append(Table("Claims about efficiency, from benches", COLUMNS, told, notes))
+        notes = ("Parameters are those that encoding and decoding use, weight normalisation folded.",)
+        if any(answer is not None and answer.holds is None for _, answer in answers):
+            note = "Reproduced: simulated or computed with random weights of the LM's size, in the settings named."
+            notes = (*notes, note)
+        tables.append(Table("Claims about efficiency", COLUMNS, told, notes))
     rest = [claim for claim in claims() if claim.id not in answered]
     if rest:
         sets = ", ".join(dict.fromkeys(names()["sets"][claim.set]["label"] for claim in rest))

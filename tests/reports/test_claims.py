@@ -17,6 +17,11 @@ def verdicts(path: Path) -> dict[str, str]:
     return {line[0].text: line[1].text for table in build_claims([read_run(path)]) for line in table.rows}
 
 
+def measured(path: Path) -> set[str]:
+    """The verdicts, but for what is counted without any run."""
+    return {found for said, found in verdicts(path).items() if said != str(claim("parameters"))}
+
+
 def claim(name: str) -> Claim:
     (found,) = [c for c in claims() if c.id == name]
     return found
@@ -73,12 +78,21 @@ def test_few_utterances_decide_nothing(tmp_path: Path) -> None:
 
 def test_the_built_in_model_answers_no_claim(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", {"nanocodec-mini@1.1k (built in)": (4.0, 0.1), "mimi@1.1k": (1.0, 0.5)})
-    assert set(verdicts(run).values()) == {UNMEASURED}
+    assert measured(run) == {UNMEASURED}
 
 
 def test_other_data_measures_nothing(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", {"nanocodec@1.1k": (4.0, 0.1), "mimi@1.1k": (1.0, 0.5)}, "builtin")
-    assert set(verdicts(run).values()) == {UNMEASURED}
+    assert measured(run) == {UNMEASURED}
+
+
+def test_parameters_are_counted_whatever_was_run(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", {"opus@6k": (4.0, 0.1)}, "builtin")
+    (line,) = [row for table in build_claims([read_run(run)]) for row in table.rows if "parameters" in row[0].text]
+    assert [cell.text for cell in line[:3]] == [str(claim("parameters")), SUPPORTED, "-44.8"]
+    # Numbers of the released checkpoints: tests/nanocodec/test_config.py.
+    assert line[2].value == pytest.approx(100 * (62_141_025 / 112_664_609 - 1))
+    assert "62.1 M against 112.7 M" in line[-1].text
 
 
 @pytest.mark.parametrize("form", ["terminal", "markdown", "latex", "csv"])
