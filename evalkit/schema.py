@@ -17,6 +17,23 @@ _NODES = {"object": yaml.MappingNode, "array": yaml.SequenceNode, "string": yaml
 _KINDS = {"object": "keys with values", "array": "a list", "string": "a text"}
 
 
+class _Strict(yaml.SafeLoader):
+    """Refuses a key that stands twice: the second would silently take the first one's place."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+        if twice := next((key for key in keys if keys.count(key) > 1), None):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {twice!r} stands there twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(text: str | bytes) -> Any:
+    """The content of a YAML document; raises yaml.YAMLError for what is none, and for a key that stands twice."""
+    return yaml.load(text, _Strict)
+
+
 @dataclass(frozen=True)
 class Document:
     """What a file holds, and where."""

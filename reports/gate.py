@@ -24,6 +24,7 @@ import yaml
 from evalkit.errors import EvalkitError, UsageError
 from evalkit.results.rows import CLEAN, CORPUS
 from evalkit.results.run import Run
+from evalkit.schema import read_yaml
 from evalkit.stats import CORRECTIONS, LEVEL, adjust, exceeds, resamples_for, units_needed
 from evalkit.stats.multiple import Correction
 from nanocodec.atomic import replacing
@@ -147,7 +148,7 @@ def read_rules(path: Path | None = None) -> Rules:
     source = files("evalkit.configs").joinpath("gates.yaml") if path is None else path
     name = "gates.yaml" if path is None else str(path)
     try:
-        about = yaml.safe_load(source.read_text(encoding="utf-8"))
+        about = read_yaml(source.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"{name} cannot be read as YAML: {error}") from error
     known = {"confidence", "correction", "cluster", "max_failed", "metrics"}

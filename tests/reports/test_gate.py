@@ -1,5 +1,6 @@
 """The gate: passes what is as good, fails what is surely worse, and never passes what was not measured."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -235,6 +236,15 @@ def test_other_data_and_versions_do_not_compare(
         judge(make_run(tmp_path / "run", **about), baseline)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None])
+def test_a_baseline_without_a_number_is_refused(value: float | None, baseline: Path) -> None:
+    about = json.loads(baseline.read_text())
+    next(iter(next(iter(about["values"].values())).values()))["u00"] = value
+    baseline.write_text(json.dumps(about))
+    with pytest.raises(UsageError, match="cannot be read as a baseline"):
+        read_baseline(baseline)
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 99}', '{"format": 1, "values": {"c": 3}}'])
 def test_a_broken_baseline_is_named(content: str, tmp_path: Path) -> None:
     (tmp_path / "b.json").write_text(content)
@@ -254,6 +264,7 @@ def test_a_broken_baseline_is_named(content: str, tmp_path: Path) -> None:
         ("{confidence: 2.0, metrics: {m: {margin: 1}}}", "confidence must be"),
         ("{correction: all, metrics: {m: {margin: 1}}}", "correction must be one of holm, bh, none"),
         ("{max_failed: -1, metrics: {m: {margin: 1}}}", "max_failed must be"),
+        ("metrics:\n  m: {margin: 1}\n  m: {margin: 99}", "the key 'm' stands there twice"),
         ("{margin: 3, metrics: {m: {margin: 1}}}", r"unknown key\(s\) margin"),
     ],
 )
