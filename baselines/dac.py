@@ -11,7 +11,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evalkit.codecs import Codec, CodecInfo, Network
+from evalkit.codecs import LEVEL, Codec, CodecInfo, Network
 from evalkit.errors import MissingError
 
 from . import pretrained
@@ -131,7 +131,7 @@ class DacFamily(ReleasedFamily):
         return CodecInfo(
             model.sample_rate, model.sample_rate / model.hop, (CODEBOOK,) * count,
             model.parameters - (model.codebooks - count) * PER_CODEBOOK, "Apache-2.0", model.release.license,
-            str(model.release), causal=False, listed=rate in LISTED,
+            str(model.release), causal=False, depends_on=(LEVEL,), listed=rate in LISTED,
         )  # fmt: skip
 
     def open(self, weights: Path, rate: str, device: str) -> NetworkCodec:

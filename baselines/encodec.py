@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.codecs import Codec, CodecInfo, Network
+from evalkit.codecs import LEVEL, Codec, CodecInfo, Network
 from evalkit.errors import MissingError
 
 from . import pretrained
@@ -79,7 +79,7 @@ class EncodecFamily(ReleasedFamily):
         count = round(self.rates[rate] / BITS)
         return CodecInfo(
             SAMPLE_RATE, FRAME_RATE, (CODEBOOK,) * count, PARAMETERS + count * CODEBOOK * DIMENSION,
-            "Apache-2.0", RELEASE.license, str(RELEASE), causal=True,
+            "Apache-2.0", RELEASE.license, str(RELEASE), causal=True, depends_on=(LEVEL,),
         )  # fmt: skip
 
     def open(self, weights: Path, rate: str, device: str) -> NetworkCodec:

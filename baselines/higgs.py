@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evalkit.codecs import CodecInfo
+from evalkit.codecs import LEVEL, PADDING, CodecInfo
 from evalkit.environment import extras
 from evalkit.errors import MissingError
 
@@ -73,6 +73,7 @@ class HiggsFamily(ReleasedFamily):
         return CodecInfo(
             SAMPLE_RATE, FRAME_RATE, (CODEBOOK,) * count, PARAMETERS + count * CODEBOOK * DIMENSION,
             "Apache-2.0", "own terms", str(RELEASE), causal=False,
+            depends_on=(PADDING, LEVEL),
         )  # fmt: skip
 
     def open(self, weights: Path, rate: str, device: str) -> NetworkCodec:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.codecs import CodecInfo
+from evalkit.codecs import LEVEL, CodecInfo
 from evalkit.errors import MissingError
 
 from .network import NetworkCodec
@@ -77,7 +77,7 @@ class LyraFamily(ReleasedFamily):
         count = QUANTIZERS[rate]
         return CodecInfo(
             SAMPLE_RATE, FRAME_RATE, (ENTRIES,) * count, PARAMETERS + count * ENTRIES * 64, "Apache-2.0",
-            RELEASE.license, str(RELEASE), causal=True,
+            RELEASE.license, str(RELEASE), causal=True, depends_on=(LEVEL,),
         )  # fmt: skip
 
     def open(self, weights: Path, rate: str, device: str) -> NetworkCodec:

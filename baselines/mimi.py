@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.audio import Wave
-from evalkit.codecs import Codec, CodecInfo, Network
+from evalkit.codecs import LEVEL, Codec, CodecInfo, Network
 from evalkit.errors import MissingError
 
 from . import pretrained
@@ -103,7 +103,7 @@ class MimiFamily(ReleasedFamily):
         count = codebooks(self.rates[rate])
         return CodecInfo(
             SAMPLE_RATE, FRAME_RATE, (CODEBOOK,) * count, PARAMETERS + count * CODEBOOK * DIMENSION,
-            "Apache-2.0", RELEASE.license, str(RELEASE), causal=True,
+            "Apache-2.0", RELEASE.license, str(RELEASE), causal=True, depends_on=(LEVEL,),
             listed=rate in ("0.55k", "1.1k", "2.2k", "4.4k"),
         )  # fmt: skip
 

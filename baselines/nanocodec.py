@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.audio import Wave
-from evalkit.codecs import READY, Availability, Codec, CodecInfo, Network, is_release
+from evalkit.codecs import LEVEL, READY, Availability, Codec, CodecInfo, Network, is_release
 from evalkit.errors import MissingError
 from nanocodec import releases
 from nanocodec.config import CodecConfig, get_config, stage_dilations
@@ -177,6 +177,7 @@ class NanoCodecFamily:
         return CodecInfo(
             config.sample_rate, config.frame_rate, (config.codebook_size,) * config.num_codebooks, count,
             "Apache-2.0", license, weights, causal=config.decoder.causal,
+            depends_on=(LEVEL,),
         )  # fmt: skip
 
     def build(self, rate: str, device: str = "cpu") -> Codec:

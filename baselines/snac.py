@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.codecs import Codec, CodecInfo, Network
+from evalkit.codecs import LEVEL, Codec, CodecInfo, Network
 from evalkit.environment import extras
 from evalkit.errors import MissingError
 
@@ -103,7 +103,15 @@ class SnacFamily(ReleasedFamily):
     def info(self, rate: str) -> CodecInfo:
         """What is known of the 24 kHz model."""
         return CodecInfo(
-            SAMPLE_RATE, SAMPLE_RATE / FRAME, SIZES, PARAMETERS, "MIT", RELEASE.license, str(RELEASE), causal=False
+            SAMPLE_RATE,
+            SAMPLE_RATE / FRAME,
+            SIZES,
+            PARAMETERS,
+            "MIT",
+            RELEASE.license,
+            str(RELEASE),
+            causal=False,
+            depends_on=(LEVEL,),
         )
 
     def open(self, weights: Path, rate: str, device: str) -> NetworkCodec:

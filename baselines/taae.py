@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evalkit.audio import Wave
-from evalkit.codecs import CodecInfo, Codes
+from evalkit.codecs import PADDING, CodecInfo, Codes
 from evalkit.errors import MissingError
 
 from .network import NetworkCodec
@@ -43,7 +43,8 @@ PARAMETERS = 950_000_000
 
 LOUDNESS = -20.0
 """LUFS that the model was trained at."""
-LEVEL = f"{LOUDNESS:g} LUFS for the codec, given back after it; the gain is not counted in the bitrate"
+LEVEL = f"{LOUDNESS:g} LUFS for the codec, given back after it by a gain that is sent"
+GAIN_BITS = 32
 BLOCK = SAMPLE_RATE * 2 // 5
 """Samples over which loudness is measured."""
 ENERGY = 1e-6
@@ -54,8 +55,8 @@ class TaaeCodec(NetworkCodec):
     """A `Taae`: N = ceil(T / 640).
 
     Audio is brought to -20 LUFS before it is encoded, and its level given back after decoding, so that metrics that
-    mind the level compare like with like. The gain travels in `Codes.payload` as side information of an utterance (64
-    bits), and is not counted: it is no part of the codec. Codes without it decode at -20 LUFS, as upstream's do.
+    mind the level compare like with like. The gain is side information of an utterance, which upstream does not send:
+    its bits are added here. Codes without it decode at -20 LUFS, as upstream's do.
     """
 
     def __init__(self, preset: str, *common: Any) -> None:
@@ -69,15 +70,14 @@ class TaaeCodec(NetworkCodec):
         return self._model.decode(tokens[None], *self._preset)[0]
 
     def encode(self, wav: Wave) -> Codes:
-        """Indices [K, N] of `wav` [T] at 16 kHz, and in the payload the gain."""
+        """Indices [K, N] of `wav` [T] at 16 kHz, and the gain."""
         factor = gain(np.pad(wav, (0, -len(wav) % HOP)))  # upstream measures what it pads
         codes = super().encode((wav * factor).astype(np.float32))
-        return replace(codes, payload=(np.float64(factor).tobytes(),))
+        return replace(codes, extra={"gain": np.array([factor], np.float32)}, extra_bits=GAIN_BITS)
 
     def decode(self, codes: Codes) -> Wave:
         """Audio [codes.length] at 16 kHz, at the level of what was encoded."""
-        factor = np.frombuffer(codes.payload[0])[0] if codes.payload else 1.0
-        return super().decode(codes) / np.float32(factor)
+        return super().decode(codes) / codes.extra.get("gain", np.ones(1, np.float32))
 
 
 def books(preset: str) -> tuple[int, ...]:
@@ -108,7 +108,7 @@ class TaaeFamily(ReleasedFamily):
         """What is known of the checkpoint."""
         return CodecInfo(
             SAMPLE_RATE, SAMPLE_RATE / HOP, books(rate), PARAMETERS, "Apache-2.0", "Stability Community", str(RELEASE),
-            causal=False,
+            causal=False, depends_on=(PADDING,), extra_bits=GAIN_BITS,
         )  # fmt: skip
 
     def open(self, weights: Path, rate: str, device: str) -> NetworkCodec:

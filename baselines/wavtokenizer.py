@@ -10,7 +10,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.codecs import Codec, CodecInfo, Network
+from evalkit.codecs import LEVEL, Codec, CodecInfo, Network
 from evalkit.errors import MissingError
 
 from .network import RANDOM, NetworkCodec, draw
@@ -119,7 +119,7 @@ class WavTokenizerFamily(ReleasedFamily):
         hop, release = HOPS[rate.split("-")[0]], RELEASES[rate]
         return CodecInfo(
             SAMPLE_RATE, SAMPLE_RATE / hop, (CODEBOOK,), PARAMETERS[hop], "Apache-2.0", release.license, str(release),
-            causal=False,
+            causal=False, depends_on=(LEVEL,),
         )  # fmt: skip
 
     def open(self, weights: Path, rate: str, device: str) -> NetworkCodec:

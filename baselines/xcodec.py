@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evalkit.codecs import CodecInfo
+from evalkit.codecs import LEVEL, PADDING, CodecInfo
 from evalkit.errors import MissingError
 
 from . import pretrained
@@ -44,6 +44,8 @@ RELEASES = {
 PARAMETERS = {"hubert": 143_394_817, "wavlm": 143_405_041}
 """By speech model. Without what serves training only, and the codebooks, which transformers counts as buffers."""
 VARIANTS = {f"{count * BITS / 1000:g}k-{model}": (model, count) for model in MODELS for count in COUNTS}
+LISTED = ("1k-hubert-ls", "2k-hubert-ls", "4k-hubert-ls", "2k-wavlm-more", "2k-general")
+"""Rates that `evalkit list codecs` shows."""
 
 
 class XCodecCodec(NetworkCodec):
@@ -65,7 +67,6 @@ class XCodecFamily(ReleasedFamily):
 
     name = "xcodec"
     rates: Mapping[str, float] = {label: count * BITS for label, (_, count) in VARIANTS.items()}
-    shown = ("1k-hubert-ls", "2k-hubert-ls", "4k-hubert-ls", "2k-wavlm-more", "2k-general")
     default_rate = "2k-hubert-ls"
     license = "Apache-2.0 (transformers); CC-BY-4.0 (weights, by one card of five)"
     package = "transformers"
@@ -80,7 +81,8 @@ class XCodecFamily(ReleasedFamily):
         parameters = PARAMETERS[_speech_model(model)] + count * CODEBOOK * DIMENSION
         return CodecInfo(
             SAMPLE_RATE, FRAME_RATE, (CODEBOOK,) * count, parameters, "Apache-2.0", RELEASES[model].license,
-            str(RELEASES[model]), causal=False,
+            str(RELEASES[model]), causal=False, depends_on=(PADDING, LEVEL),
+            listed=rate in LISTED,
         )  # fmt: skip
 
     def open(self, weights: Path, rate: str, device: str) -> NetworkCodec:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.codecs import Codec, CodecInfo
+from evalkit.codecs import LEVEL, PADDING, Codec, CodecInfo
 from evalkit.environment import extras
 from evalkit.errors import MissingError
 
@@ -95,7 +95,7 @@ class XCodec2Family(ReleasedFamily):
         release = self.kind.release
         return CodecInfo(
             self.kind.sample_rate, FRAME_RATE, CODEBOOKS, self.kind.parameters, "Apache-2.0", release.license,
-            str(release), causal=False,
+            str(release), causal=False, depends_on=(PADDING, LEVEL),
         )  # fmt: skip
 
     def open(self, weights: Path, rate: str, device: str) -> NetworkCodec:

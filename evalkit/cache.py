@@ -253,12 +253,13 @@ def _connect(target: Path | str) -> sqlite3.Connection:
 
 
 def _pack(codes: Codes) -> bytes:
-    """`codes` without its payload, which nothing reads again: its bits are what counts."""
+    """`codes` without payload and side information, which nothing reads again: their bits are what counts."""
     buffer = io.BytesIO()
-    indices: dict[str, Any] = {} if codes.indices is None else {"indices": codes.indices}
+    arrays = {name: getattr(codes, name) for name in ("indices", "latents") if getattr(codes, name) is not None}
     np.savez_compressed(
-        buffer, length=codes.length, sizes=np.array(codes.codebook_sizes, np.int64), bits=codes.payload_bits, **indices
-    )
+        buffer, length=codes.length, sizes=np.array(codes.codebook_sizes, np.int64), bits=codes.payload_bits,
+        extra=codes.extra_bits, **arrays,
+    )  # fmt: skip
     return buffer.getvalue()
 
 
@@ -269,4 +270,6 @@ def _unpack(packed: bytes) -> Codes:
             indices=arrays.get("indices"),
             codebook_sizes=tuple(int(size) for size in arrays["sizes"]),
             payload_bits=int(arrays["bits"]),
+            latents=arrays.get("latents"),
+            extra_bits=int(arrays.get("extra", 0)),
         )

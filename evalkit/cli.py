@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from tempfile import NamedTemporaryFile
 
 from evalkit import interrupt, streams
-from evalkit.commands import bench, doctor, fetch, listing, measure, rates, read, verify
+from evalkit.commands import bench, doctor, fetch, listing, measure, new, rates, read, verify
 from evalkit.environment.machine import DISTRIBUTION, package_version
 from evalkit.errors import EvalkitError
 
@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"evalkit {package_version(DISTRIBUTION)}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for group in (measure, bench, read, rates, listing, fetch, verify, doctor):
+    for group in (measure, bench, read, rates, listing, new, fetch, verify, doctor):
         group.add(commands)
     return top
 

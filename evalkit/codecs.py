@@ -7,7 +7,7 @@ the codec at one of them. Third parties need this module and nothing else of eva
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from math import log2
+from math import log2, nan
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -27,7 +27,11 @@ class Codes:
 
     Codecs with codebooks fill `indices` [K, N] (int64) and `codebook_sizes` (K sizes). Codecs with a bitstream of
     their own fill `payload` (one bytes object a packet) and `payload_bits`, counted as they are, not rounded up
-    to bytes. `length` is the number of samples that went in, at the codec's own rate.
+    to bytes. Continuous codecs, which transmit numbers that nobody has quantized, fill `latents` [D, N] (float32) and
+    have no bitrate. `length` is the number of samples that went in, at the codec's own rate.
+
+    What decoding needs beside these, once an utterance (a speaker's vector, a gain), stands in `extra` by name, and
+    takes `extra_bits`, which count as the others do.
     """
 
     length: int
@@ -35,8 +39,13 @@ class Codes:
     codebook_sizes: tuple[int, ...] = ()
     payload: tuple[bytes, ...] = ()
     payload_bits: int = 0
+    latents: NDArray[np.float32] | None = None
+    extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    extra_bits: int = 0
 
     def __post_init__(self) -> None:
+        if self.extra and not self.extra_bits:
+            raise ValueError(f"side information ({', '.join(self.extra)}) takes bits: extra_bits says how many")
         if self.indices is not None and self.indices.shape[:1] != (len(self.codebook_sizes),):
             raise ValueError(
                 f"indices of shape {self.indices.shape} for {len(self.codebook_sizes)} codebooks: it takes a row each"
@@ -44,10 +53,13 @@ class Codes:
 
     @property
     def bits(self) -> float:
-        """Bits that carry this utterance: tokens x log2(codebook size), or the payload's own count."""
+        """Bits that carry this utterance: tokens x log2(codebook size) or the payload's own count, and the side
+        information; NaN for continuous codecs, whose numbers take as many as somebody gives them."""
+        if self.latents is not None:
+            return nan
         if self.indices is None:
-            return float(self.payload_bits)
-        return self.indices.shape[1] * sum(log2(size) for size in self.codebook_sizes)
+            return float(self.payload_bits + self.extra_bits)
+        return self.indices.shape[1] * sum(log2(size) for size in self.codebook_sizes) + self.extra_bits
 
 
 @runtime_checkable
@@ -57,9 +69,9 @@ class Codec(Protocol):
     name: str
     """As it stands in rows and tables, for instance `opus@6k`."""
     sample_rate: int | None
-    """Hz, of what `encode` takes and `decode` returns; None where any rate will do."""
+    """Hz, of what `encode` takes and `decode` returns; None where any rate will do. See `Widening` for two rates."""
     frame_rate: float | None
-    """Frames a second, or None for codecs without frames."""
+    """Frames a second, or None for codecs without frames and for those whose frames are not equally long."""
     codebook_sizes: tuple[int, ...]
     """Size of each codebook; empty for codecs with a bitstream of their own."""
     streaming: bool
@@ -119,7 +131,24 @@ class Fielded(Protocol):
         ...
 
 
+@runtime_checkable
+class Widening(Protocol):
+    """A codec that decodes at another rate than it encodes, 16 kHz to 24 for instance."""
+
+    output_rate: int
+    """Hz, of what `decode` returns: ceil(length * output_rate / sample_rate) samples."""
+
+
+def decoded_shape(codec: Codec, length: int, rate: int) -> tuple[int, int]:
+    """Samples, and their rate in Hz, of what `codec` decodes `length` samples at `rate` to."""
+    if not isinstance(codec, Widening):
+        return length, rate
+    return -(-length * codec.output_rate // rate), codec.output_rate
+
+
 UNPINNED = "(unpinned)"
+PADDING, BATCH, LEVEL = "padding", "batch", "level"
+"""What tokens may depend on, beside the audio about them: see `CodecInfo.depends_on`."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +185,18 @@ class CodecInfo(Record):
     """Whether the weights are, byte for byte, those released as `spec`; None where no sha256 of those is known."""
     codes_sha256: str = ""
     """`fingerprint` of the codes of all utterances under no condition, where the codec has codebooks."""
+    output_rate: int | None = None
+    """Hz, of what is decoded, where that is not `sample_rate`."""
+    variable: bool = False
+    """Whether frames are not equally long."""
+    continuous: bool = False
+    """Whether it transmits numbers in place of tokens, so that it has no bitrate."""
+    extra_bits: int = 0
+    """Of side information, once an utterance."""
+    depends_on: tuple[str, ...] | None = None
+    """What changes an utterance's tokens: `PADDING` (silence appended to it changes tokens long before), `BATCH`
+    (others in the same batch do), `LEVEL` (its loudness does; where that does not, nothing says how loud to decode it).
+    None where nobody says; `evalkit.testing.check_codec` holds it against what it measures."""
 
     def output(self) -> dict[str, object]:
         """What determines a codec's output: names what the cache keeps of it."""
@@ -165,6 +206,7 @@ class CodecInfo(Record):
             "codebook_sizes": list(self.codebook_sizes),
             "streaming": self.causal,
             "details": dict(self.details),
+            **({} if self.output_rate is None else {"output_rate": self.output_rate}),
         }
 
 
@@ -285,7 +327,17 @@ def check_codes(codec: Codec, codes: object, length: int) -> None:
     assert isinstance(codes, Codes)
     if codes.length != length:
         refuse(f"Codes of length {codes.length!r} for {length} samples")
-    indices = codes.indices
+    if isinstance(codes.extra_bits, bool) or not isinstance(codes.extra_bits, int | np.integer) or codes.extra_bits < 0:
+        refuse(f"extra_bits = {codes.extra_bits!r}; it must be a whole number from 0 on")
+    indices, latents = codes.indices, codes.latents
+    if latents is not None:
+        if not isinstance(latents, np.ndarray) or latents.dtype != np.float32 or latents.ndim != 2:
+            refuse(f"latents of {_named(latents)}; they must be a float32 array [D, N]")
+        if indices is not None or codec.codebook_sizes or codes.payload_bits:
+            refuse("latents beside tokens or a payload; a continuous codec sends nothing else")
+        if not np.isfinite(latents).all():
+            refuse("latents that are NaN or infinite")
+        return
     if indices is None:
         if codec.codebook_sizes:
             refuse(f"no indices, though the codec declares {len(codec.codebook_sizes)} codebook(s)")

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from evalkit.audio import Wave, resample
-from evalkit.codecs import Codec, Codes
+from evalkit.codecs import BATCH, LEVEL, PADDING, Codec, CodecInfo, Codes, Inspectable, decoded_shape
 from evalkit.datasets import builtin
 from evalkit.datasets.checks import check_dataset
 from evalkit.metrics.contract import check_metric, example_pair
@@ -29,7 +29,17 @@ SECONDS = 10.0
 """Of speech for bitrate and alignment: long enough that the padding of the last frame weighs little."""
 
 
-def check_codec(codec: Codec, bitrate: float | None = None, waveform: bool = False, tolerance: float = 0.02) -> None:
+DEPENDS = 0.02
+"""Share of tokens that may change by the way."""
+
+
+def check_codec(
+    codec: Codec,
+    bitrate: float | None = None,
+    waveform: bool = False,
+    tolerance: float = 0.02,
+    info: CodecInfo | None = None,
+) -> None:
     """Raise AssertionError, which says what broke, unless `codec` keeps the protocol:
 
     - what it declares makes sense, and its codes agree with it;
@@ -38,13 +48,15 @@ def check_codec(codec: Codec, bitrate: float | None = None, waveform: bool = Fal
     - codes and audio are the same each time, whatever was coded in between, and outlive pickling;
     - the input is left as it was;
     - its bitrate is the declared one, where one is given;
-    - what comes out is in time with what went in, within 1 ms, where that is asked for.
+    - what comes out is in time with what went in, within 1 ms, where that is asked for;
+    - what its family says of it is so, as far as it can be measured, where that is given.
 
     Args:
         codec: The codec, opened.
         bitrate: bit/s, to be measured on 10 s of speech.
         waveform: Whether it keeps the waveform, so that its timing can be measured.
         tolerance: Greatest difference of the measured from the declared bitrate, as a part of the latter.
+        info: What its family says of it: rates, codebooks, side information, and what else tokens depend on.
     """
     assert isinstance(codec, Codec), f"{codec!r} lacks a part of the protocol evalkit.codecs.Codec"
     check_declaration(codec)
@@ -57,6 +69,64 @@ def check_codec(codec: Codec, bitrate: float | None = None, waveform: bool = Fal
         check_bitrate(codec, bitrate, voice, tolerance)
     if waveform:
         check_alignment(codec, voice)
+    if info is not None:
+        check_info(codec, info, voice[: 3 * rate])
+
+
+def check_info(codec: Codec, info: CodecInfo, wav: Wave) -> None:
+    """What `info` says is so: of rates and codebooks, side information, and what else tokens depend on."""
+    codes, rate = codec.encode(wav), codec.sample_rate or ANY_RATE
+    output = decoded_shape(codec, 1, rate)[1]
+    for what, said, found in (
+        ("sample_rate", info.sample_rate, codec.sample_rate),
+        ("frame_rate", info.frame_rate, codec.frame_rate),
+        ("codebook_sizes", tuple(info.codebook_sizes), tuple(codec.codebook_sizes)),
+        ("output_rate", info.output_rate, output if output != rate else None),
+        ("continuous", info.continuous, codes.latents is not None),
+        ("extra_bits", info.extra_bits, codes.extra_bits),
+        ("causal", info.causal, info.causal if info.causal is None else codec.streaming),
+    ):
+        assert said == found, f"{codec.name}: its family says {what} = {said!r}, the codec {found!r}"
+    if info.depends_on is None:
+        return
+    for what, share in changed_tokens(codec, wav).items():
+        claim = "depend" if what in info.depends_on else "do not depend"
+        assert (share > DEPENDS) == (what in info.depends_on), (
+            f"{codec.name}: its family says that tokens {claim} on {what}; {share:.1%} of them changed"
+        )
+
+
+def changed_tokens(codec: Codec, wav: Wave) -> dict[str, float]:
+    """Share of the tokens of speech [T] that change where a second of silence follows it, where it is half as loud, or,
+    for codecs that take batches, where it shares one. Empty for codecs without tokens.
+
+    Only the first half counts: beyond it, convolutions may see the end. A noise floor is added at -60 dB of full scale,
+    since in digital silence the epsilon of a norm may tell the level.
+    """
+    wav = wav + 1e-3 * np.random.default_rng(0).standard_normal(len(wav)).astype(np.float32)
+    before = codec.encode(wav).indices
+    if before is None or before.shape[1] < 2:
+        return {}
+    half, rate = before.shape[1] // 2, codec.sample_rate or ANY_RATE
+
+    def share(after: object) -> float:
+        assert isinstance(after, np.ndarray)
+        return float((after[:, :half] != before[:, :half]).mean())
+
+    silence = np.zeros(rate, np.float32)
+    found = {
+        PADDING: share(codec.encode(np.concatenate([wav, silence])).indices),
+        LEVEL: share(codec.encode((0.5 * wav).astype(np.float32)).indices),
+    }
+    if isinstance(codec, Inspectable) and (network := codec.network()).batched and codec.frame_rate:
+        import torch
+
+        whole = wav[: len(wav) - len(wav) % round(rate / codec.frame_rate)]
+        batch = torch.from_numpy(np.stack([whole, whole[::-1].copy()]))
+        device = next(network.module.parameters()).device
+        with torch.inference_mode():
+            found[BATCH] = share(network.encode(batch.to(device))[0].cpu().numpy())
+    return found
 
 
 def speech(seconds: float, rate: int) -> Wave:
@@ -87,8 +157,8 @@ def check_declaration(codec: Codec) -> None:
 
 
 def check_lengths(codec: Codec, wav: Wave, lengths: Iterable[int] | None = None) -> None:
-    """The first T samples of `wav` come back as T samples, for every T of `lengths`; by default lengths around one
-    sample, one frame and half a second."""
+    """The first T samples of `wav` come back as T samples, or as many at another rate of the output, for every T of
+    `lengths`; by default lengths around one sample, one frame and half a second."""
     rate = codec.sample_rate or ANY_RATE
     if lengths is None:
         frame = round(rate / codec.frame_rate) if codec.frame_rate else rate // 50
@@ -140,7 +210,8 @@ def check_bitrate(codec: Codec, bitrate: float, wav: Wave, tolerance: float = 0.
 def check_alignment(codec: Codec, wav: Wave) -> None:
     """Input and output correlate best, among lags within 100 ms, at a lag within 1 ms."""
     rate = codec.sample_rate or ANY_RATE
-    lag = lag_of(codec.decode(codec.encode(wav)), wav, rate // 10) / rate * 1000
+    decoded = resample(codec.decode(codec.encode(wav)), decoded_shape(codec, 1, rate)[1], rate)[: len(wav)]
+    lag = lag_of(decoded, wav, rate // 10) / rate * 1000
     assert abs(lag) <= 1, f"{codec.name}: the output is {abs(lag):.2f} ms {'late' if lag > 0 else 'early'}"
 
 
@@ -154,9 +225,12 @@ def lag_of(late: Wave, wav: Wave, reach: int) -> int:
 
 def same_codes(a: Codes, b: Codes) -> bool:
     """Whether two codes say the same, bit for bit."""
+    extra = a.extra.keys() == b.extra.keys() and all(np.array_equal(a.extra[name], b.extra[name]) for name in a.extra)
+    if a.latents is not None and b.latents is not None:
+        return extra and np.array_equal(a.latents, b.latents)
     if a.indices is None or b.indices is None:
-        return a.indices is b.indices and a.payload == b.payload
-    return np.array_equal(a.indices, b.indices)
+        return extra and a.indices is b.indices and a.payload == b.payload
+    return extra and np.array_equal(a.indices, b.indices)
 
 
 def round_trip(codec: Codec, wav: Wave, what: str) -> tuple[Codes, Wave]:
@@ -169,7 +243,8 @@ def round_trip(codec: Codec, wav: Wave, what: str) -> tuple[Codes, Wave]:
     assert isinstance(audio, np.ndarray) and audio.dtype == np.float32, (
         f"{codec.name}: decode must return a float32 array, not {getattr(audio, 'dtype', type(audio))} ({what})"
     )
-    assert audio.shape == (len(wav),), f"{codec.name}: {what} came back as shape {audio.shape}"
+    length, _ = decoded_shape(codec, len(wav), codec.sample_rate or ANY_RATE)
+    assert audio.shape == (length,), f"{codec.name}: {what} came back as shape {audio.shape}, not {(length,)}"
     assert np.isfinite(audio).all(), f"{codec.name}: {what} came back with NaN or infinite samples"
     return codes, audio
 
@@ -178,10 +253,13 @@ def check_codes(codec: Codec, codes: Codes, length: int, what: str) -> None:
     """The codes of an input of `length` samples agree with what the codec declares."""
     name = codec.name
     assert codes.length == length, f"{name}: codes.length is {codes.length} for {length} samples ({what})"
-    assert codes.bits > 0, f"{name}: {what} took no bits"
+    assert codes.bits > 0 or codes.latents is not None, f"{name}: {what} took no bits"
     assert codes.codebook_sizes == codec.codebook_sizes, (
         f"{name}: codes have the codebooks {codes.codebook_sizes}, the codec {codec.codebook_sizes}"
     )
+    if codes.latents is not None:
+        assert codes.latents.dtype == np.float32, f"{name}: latents must be float32, not {codes.latents.dtype}"
+        return
     if codes.indices is None:
         assert codes.payload_bits <= 8 * sum(map(len, codes.payload)), (
             f"{name}: {codes.payload_bits} bits are counted, more than the payload holds ({what})"

@@ -1,9 +1,11 @@
 """`evalkit list`."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from evalkit.codecs import BATCH, LEVEL, PADDING
 from evalkit.commands.options import add_command
 from evalkit.commands.printing import print_commands, print_json, print_lines, print_tables
 
@@ -37,15 +39,16 @@ def _show_codecs(listing: "Listing") -> None:
         Column("kbps", "kbit/s"),
         Column("khz", "kHz"),
         Column("frames", "frames /s"),
-        Column("codebooks", "codebooks"),
+        Column("codebooks", "codebooks", words=True, prose=10),
         Column("parameters", "params"),
-        Column("license", "license of weights", words=True, prose=12),
+        Column("license", "license of weights", words=True, prose=11),
         Column("causal", "causal", words=True),
         Column("needs", "needs", words=True),
     )
     rows = []
     remedies: dict[str, str] = {}
     hidden: dict[str, int] = {}
+    facts: dict[str, dict[str, None]] = {}
     for line in listing[1]:
         one = dict(zip(listing[0], line, strict=True))
         name = one["codec"].partition("@")[0]
@@ -54,19 +57,46 @@ def _show_codecs(listing: "Listing") -> None:
             continue
         if one["state"] == "needs download":
             remedies["needs download"] = "`evalkit fetch CODEC`, or --weights PATH"
+        elif one["state"] == "rendered only":
+            remedies["rendered only"] = "add --rendered DIR, with a file for each utterance, named by its id"
+            remedies[name] = one["remedy"].partition(": add --rendered")[0]
         elif one["remedy"]:
             remedies.setdefault(f"{name}: {one['state']}", one["remedy"].partition(". Run ")[0])
         cells = (
-            one["codec"], _number(one["bit/s"], 1000), _number(one["sample_rate"], 1000), _number(one["frame_rate"]),
-            _codebooks(one["codebook_sizes"] or []), f"{one['parameters'] / 1e6:.1f}M" if one["parameters"] else "–",
-            one["weights_license"] or "–", {True: "yes", False: "no", None: "–"}[one["causal"]],
+            one["codec"], _number(one["bit/s"], 1000), _rates(one["sample_rate"], one["output_rate"]),
+            "varies" if one["variable"] else _number(one["frame_rate"]),
+            "continuous" if one["continuous"] else _codebooks(one["codebook_sizes"] or []),
+            f"{one['parameters'] / 1e6:.4g}M" if one["parameters"] else "–",
+            (one["weights_license"] or "–").replace("-4.0", ""), {True: "yes", False: "no", None: "–"}[one["causal"]],
             one["state"].removeprefix("needs ").replace("rendered only", "audio").replace("ready", ""),
         )  # fmt: skip
         rows.append(tuple(map(Cell, cells)))
-    notes = [f"{what}: {remedy}" for what, remedy in remedies.items()]
+        for fact in _facts(one):
+            facts.setdefault(fact, {})[name] = None
+    notes = [f"{fact}: {', '.join(names)}" for fact, names in facts.items()]
+    notes += [f"{what}: {remedy}" for what, remedy in remedies.items()]
     notes += [f"{name}: {count} more rates, with --json" for name, count in hidden.items()]
     print_tables([Table("", columns, tuple(rows), tuple(notes))])
     print_lines(["`evalkit list codecs --json` has the license of the code, and where the weights come from."])
+
+
+def _facts(codec: Mapping[str, Any]) -> Iterator[str]:
+    """What few codecs have in common."""
+    depends_on = codec["depends_on"]
+    if depends_on is not None:
+        if PADDING in depends_on:
+            yield "tokens change with silence after the utterance, so with padding"
+        if BATCH in depends_on:
+            yield "tokens change with the other utterances of a batch"
+        if LEVEL not in depends_on:
+            yield "tokens do not say how loud the audio is"
+    if codec["extra_bits"]:
+        yield f"{codec['extra_bits']} bits of side information an utterance"
+
+
+def _rates(encoded: int | None, decoded: int | None) -> str:
+    """Sampling rate in kHz; of input and output, where they differ."""
+    return _number(encoded, 1000) + (f">{_number(decoded, 1000)}" if decoded else "")
 
 
 def _number(value: float | None, unit: int = 1) -> str:
@@ -74,10 +104,8 @@ def _number(value: float | None, unit: int = 1) -> str:
 
 
 def _codebooks(sizes: Sequence[int]) -> str:
-    """`8 x 2048`, or all sizes where they differ."""
-    if len(set(sizes)) == 1:
-        return f"{len(sizes)} x {sizes[0]}"
-    return ", ".join(map(str, sizes)) or "–"
+    """`8 x 2048`, or `1 x 16384, 7 x 4096` where sizes differ."""
+    return ", ".join(f"{len(list(same))} x {size}" for size, same in groupby(sizes)) or "–"
 
 
 def _show_metrics(listing: "Listing") -> None:

@@ -21,14 +21,16 @@ def list_codecs() -> Listing:
     """Every codec at every rate; None where nobody says."""
     columns = [
         "codec", "bit/s", "sample_rate", "frame_rate", "codebook_sizes", "parameters", "code_license",
-        "weights_license", "weights", "causal", "state", "remedy", "shown",
+        "weights_license", "weights", "causal", "state", "remedy", "shown", "output_rate", "variable", "continuous",
+        "extra_bits", "depends_on",
     ]  # fmt: skip
     rows: list[list[Any]] = []
     for name in plugins.names("codec"):
         try:
             family: CodecFamily = plugins.load("codec", name)
         except EvalkitError as error:
-            rows.append([name, *[None] * (len(columns) - 4), "cannot be loaded", str(error), True])
+            known = {"codec": name, "state": "cannot be loaded", "remedy": str(error), "shown": True}
+            rows.append([known.get(column) for column in columns])
             continue
         for rate in sorted(family.rates, key=lambda r: family.rates[r]):
             bitrate = family.rates[rate]
@@ -38,7 +40,8 @@ def list_codecs() -> Listing:
                 [f"{name}@{rate}", round(bitrate, 1) if isfinite(bitrate) else None, card.sample_rate, card.frame_rate,
                  list(card.codebook_sizes), card.parameters, card.code_license or None, card.weights_license or None,
                  card.weights or None, card.causal, state.code, state.remedy or None,
-                 card.listed]
+                 card.listed, card.output_rate, card.variable, card.continuous, card.extra_bits,
+                 None if card.depends_on is None else list(card.depends_on)]
             )  # fmt: skip
     return columns, rows
 

@@ -54,6 +54,8 @@ class Bitrate(CodesMetric):
         """
         if not codes or seconds <= 0:
             raise UndefinedScore("nothing was encoded")
+        if any(one.latents is not None for one in codes):
+            raise UndefinedScore("the codec sends continuous latents, which have no bitrate")
         return {self.name: sum(one.bits for one in codes) / seconds}
 
 
@@ -140,6 +142,8 @@ def _counts(codes: Sequence[Codes]) -> list[NDArray[np.int64]]:
     """How often each entry occurs: one array [size] for each codebook."""
     if not codes:
         raise UndefinedScore("nothing was encoded")
+    if any(one.latents is not None for one in codes):
+        raise UndefinedScore("the codec sends continuous latents and has no codebooks")
     if any(one.indices is None for one in codes):
         raise UndefinedScore("the codec sends a bitstream of its own and has no codebooks")
     sizes = codes[0].codebook_sizes

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from evalkit.audio import Wave
-from evalkit.codecs import Codec, Codes, check_codes, check_decoded
+from evalkit.codecs import Codec, Codes, check_codes, check_decoded, decoded_shape
 from evalkit.environment.deadline import deadline
 
 
@@ -45,7 +45,8 @@ def reconstruct(codec: Codec, wav: Wave, timeout: float) -> tuple[Codes, Wave]:
     with deadline(timeout):
         codes = codec.encode(wav.copy())
         check_codes(codec, codes, len(wav))
-        kept = codes if codes.indices is None else replace(codes, indices=codes.indices.copy())
+        arrays = {"indices": codes.indices, "latents": codes.latents}
+        kept = replace(codes, **{name: array.copy() for name, array in arrays.items() if array is not None})
         decoded = codec.decode(codes)
-        check_decoded(decoded, len(wav))
+        check_decoded(decoded, decoded_shape(codec, len(wav), codec.sample_rate or 1)[0])
     return kept, decoded.copy()

@@ -8,12 +8,13 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isnan
 from pathlib import Path
 
 from evalkit import interrupt
 from evalkit.audio import Audio
 from evalkit.cache import Cache, content_key
-from evalkit.codecs import Annotated, Codec, CodecInfo, Codes, Fielded
+from evalkit.codecs import Annotated, Codec, CodecInfo, Codes, Fielded, decoded_shape
 from evalkit.conditions.base import Clean, Condition
 from evalkit.datasets.base import Utterance
 from evalkit.errors import AudioError, CodecError
@@ -97,6 +98,8 @@ class RunningCodec(System):
         self._device, self._cache, self._seed = device, cache, seed
         self._narrow: list[int] = []
         """Sampling rates of the utterances that lack a part of the codec's band."""
+        self._extra: list[tuple[float, float]] = []
+        """Bits of side information, and of all, by utterance that has any."""
 
     def info(self) -> CodecInfo:
         return self._info
@@ -113,6 +116,10 @@ class RunningCodec(System):
     def notes(self, count: int) -> Iterator[str]:
         if isinstance(self._codec, Annotated) and self._codec.note:
             yield f"{self.name}: {self._codec.note}."
+        if self._extra:
+            side, every = (sum(column) for column in zip(*self._extra, strict=True))
+            sent = f"{self.name} sends side information, {side / len(self._extra):.0f} bits an utterance"
+            yield f"{sent}." if isnan(every) else f"{sent}: {side / every:.1%} of its measured bitrate."
         if self._narrow and self._codec.sample_rate:
             found = " and ".join(f"{rate / 1000:g}" for rate in sorted(set(self._narrow)))
             yield (
@@ -146,7 +153,7 @@ class RunningCodec(System):
                 raise CodecError(f"{codec.name} failed: {error if known else describe(error)}") from error
             finally:
                 interrupt.check()
-            audio = Audio(wav, at_rate.sample_rate)
+            audio = Audio(wav, decoded_shape(codec, len(at_rate.wav), at_rate.sample_rate)[1])
             self._cache.store_decoded(key, codes, audio)
             return self._passed(reference, source, codes, Source(audio, audio.identity()))
 
@@ -168,10 +175,13 @@ class RunningCodec(System):
         rate = self._codec.sample_rate
         if self._codec.codebook_sizes and rate and reference.sample_rate < rate:
             self._narrow.append(reference.sample_rate)
+        if codes.extra_bits:
+            self._extra.append((codes.extra_bits, codes.bits))
         tokens = codes if codes.indices is not None else None
         if isinstance(self._codec, Fielded):
             tokens = self._codec.fields(codes)
-        return Reconstruction(source, decoded, codes, tokens, codes.bits / reference.seconds / 1000)
+        kbps = None if codes.latents is not None else codes.bits / reference.seconds / 1000
+        return Reconstruction(source, decoded, codes, tokens, kbps)
 
 
 class RenderedAudio(System):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from evalkit.audio_files import audio_files
 from evalkit.cache import Cache
-from evalkit.codecs import Annotated, Codec, CodecInfo, Described, Weighted, is_release
+from evalkit.codecs import Annotated, Codec, CodecInfo, Described, Weighted, Widening, is_release
 from evalkit.conditions.base import Condition
 from evalkit.datasets.base import Utterance
 from evalkit.errors import AudioError, EvalkitError, MissingError, UsageError
@@ -79,6 +79,7 @@ def _info(choice: CodecChoice, codec: Codec) -> CodecInfo:
         sample_rate=codec.sample_rate,
         frame_rate=codec.frame_rate,
         codebook_sizes=tuple(codec.codebook_sizes),
+        output_rate=codec.output_rate if isinstance(codec, Widening) else None,
         causal=bool(codec.streaming),
         details=dict(codec.details),
         trained_on_metrics=codec.trained_on_metrics if isinstance(codec, Annotated) else (),

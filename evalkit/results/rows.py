@@ -81,7 +81,9 @@ class Coded:
             "condition": self.condition,
             "utterance": self.utterance,
             "seconds": self.seconds,
-            "bits": codes.bits,
+            "bits": None if codes.latents is not None else codes.bits,
+            "extra_bits": codes.extra_bits,
+            "latents": None if codes.latents is None else codes.latents.shape[0],
             "length": codes.length,
             "codebook_sizes": list(codes.codebook_sizes),
             "indices": None if codes.indices is None else codes.indices.reshape(-1).tolist(),
@@ -96,12 +98,15 @@ CODES_SCHEMA = pa.schema(
         ("utterance", pa.string()),
         ("seconds", pa.float64()),
         ("bits", pa.float64()),
+        ("extra_bits", pa.int64()),
+        ("latents", pa.int32()),
         ("length", pa.int64()),
         ("codebook_sizes", pa.list_(pa.int32())),
         ("indices", pa.list_(pa.int32())),
     ]
 )
-"""Of codes.parquet; `indices` is the [K, N] array row by row, null for bitstreams without codebooks."""
+"""Of codes.parquet; `indices` is the [K, N] array row by row, null for bitstreams without codebooks. `bits` holds those
+of the side information, `extra_bits`; it is null for continuous codecs, whose `latents` are so many numbers a frame."""
 PAIRINGS_SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("codec", "dataset", "condition", "utterance")]
     + [(name, pa.float64()) for name in ("lag_ms", "polarity", "gain_db", "correlation", "envelope_correlation")]
@@ -177,11 +182,13 @@ def codes_table(coded: Iterable[Coded]) -> pa.Table:
 
 def coded_from(record: dict[str, Any]) -> Coded:
     sizes, flat = tuple(record["codebook_sizes"]), record["indices"]
-    codes = (
-        Codes(record["length"], payload_bits=int(record["bits"]))
-        if flat is None
-        else Codes(record["length"], np.array(flat, np.int64).reshape(len(sizes), -1), sizes)
-    )
+    length, extra = record["length"], record.get("extra_bits") or 0
+    if (width := record.get("latents")) is not None:
+        codes = Codes(length, latents=np.zeros((width, 0), np.float32), extra_bits=extra)  # their values are not kept
+    elif flat is None:
+        codes = Codes(length, payload_bits=int(record["bits"]) - extra, extra_bits=extra)
+    else:
+        codes = Codes(length, np.array(flat, np.int64).reshape(len(sizes), -1), sizes, extra_bits=extra)
     condition = record.get("condition", CLEAN)  # older runs have none
     return Coded(record["codec"], record["dataset"], record["utterance"], record["seconds"], codes, condition)
 

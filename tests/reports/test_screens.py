@@ -88,7 +88,8 @@ def claims() -> None:
 def codecs() -> None:
     columns = [
         "codec", "bit/s", "sample_rate", "frame_rate", "codebook_sizes", "parameters", "code_license",
-        "weights_license", "weights", "causal", "state", "remedy", "shown",
+        "weights_license", "weights", "causal", "state", "remedy", "shown", "output_rate", "variable", "continuous",
+        "extra_bits", "depends_on",
     ]  # fmt: skip
     remedy = "Accept the license at https://huggingface.co/stabilityai/stable-codec-speech-16k. Run `evalkit fetch …`"
     rows = [
@@ -104,6 +105,17 @@ def codecs() -> None:
         ["rendered@undeclared", None, None, None, [], None, None, None, None, None, "rendered only", "add audio", True],
         ["mimi@0.1375k", 137.5, 24000, 12.5, [2048], 80_000_000, "Apache-2.0", "CC-BY-4.0", "x", True,
          "needs download", "…", False],
+    ]  # fmt: skip
+    more = {"taae@1k": [None, False, False, 32, ["padding"]]}
+    rows = [[*row, *more.get(str(row[0]), [None, False, False, 0, None])] for row in rows]
+    rows += [
+        ["focalcodec-stream@0.55k", 550.0, 16000, 50.0, [2048], None, "Apache-2.0", "Apache-2.0", "x", True,
+         "rendered only", "its configuration could not be seen: add --rendered DIR", True, 24000, False, False, 0,
+         None],
+        ["vibevoice@continuous", None, 24000, None, [], 687_400_000, "Apache-2.0", None, None, True, "rendered only",
+         "it has no bitrate: add --rendered DIR", True, None, True, True, 0, None],
+        ["dualcodec@3.1k-25hz", 3100.0, 24000, 25.0, [16384] + [1024] * 11, 513_000_000, "Apache-2.0",
+         "Apache-2.0, MIT", "x", False, "needs download", "…", True, None, False, False, 0, ["padding", "level"]],
     ]  # fmt: skip
     listing._show_codecs((columns, rows))
 
