@@ -12,10 +12,12 @@ UPSTREAM := $(ORACLE_VENV)/upstream
 WAVTOKENIZER ?= $(UPSTREAM)/WavTokenizer
 STABLE_AUDIO_TOOLS ?= $(UPSTREAM)/stable-audio-tools
 STABLE_CODEC ?= $(UPSTREAM)/stable-codec
+CODECS := focalcodec bigcodec moss speechtokenizer dualcodec
 LYRA ?= $(shell $(BIN)/evalkit fetch lyra | sed 's/.*: //')
 
 .PHONY: help demo test gate calibration test-slow test-models hub lint format docs notebooks bench oracle oracle-nemo \
-	oracle-wavtokenizer oracle-taae oracle-lyra oracle-metrics oracle-training clean
+	oracle-wavtokenizer oracle-taae oracle-codecs $(CODECS:%=oracle-%) oracle-qwen3_tts oracle-lyra \
+	oracle-metrics oracle-training clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -64,7 +66,7 @@ bench: $(VENV)/.test-ready ## scoring beside calling the metric packages directl
 	$(BIN)/python benchmarks/scoring.py
 	$(BIN)/python benchmarks/reruns.py
 
-oracle: oracle-nemo oracle-wavtokenizer oracle-taae ## upstream's own code beside ours: same tokens, same samples? (own environment)
+oracle: oracle-nemo oracle-wavtokenizer oracle-taae oracle-codecs ## upstream's own code beside ours: same tokens, same samples? (own environment)
 
 oracle-nemo: $(ORACLE_VENV)/.ready ## NVIDIA NeMo's codec
 	PYTHONPATH=. $(ORACLE_VENV)/bin/python tests/oracle/compare.py $(ORACLE)
@@ -74,6 +76,17 @@ oracle-wavtokenizer: $(ORACLE_VENV)/.ready $(WAVTOKENIZER) ## … WAVTOKENIZER=C
 
 oracle-taae: $(ORACLE_VENV)/.ready $(STABLE_AUDIO_TOOLS) $(STABLE_CODEC) ## … STABLE_AUDIO_TOOLS=, STABLE_CODEC=CHECKOUT
 	$(ORACLE_VENV)/bin/python tests/oracle/taae.py $(STABLE_AUDIO_TOOLS) $(STABLE_CODEC)
+
+oracle-codecs: oracle-qwen3_tts $(CODECS:%=oracle-%) ## the codecs of speech LLMs, each beside upstream's code: oracle-NAME
+
+$(CODECS:%=oracle-%): oracle-%: $(ORACLE_VENV)/.ready $(UPSTREAM)/%
+	@$(ORACLE_PIP) --no-deps torchaudio==2.11.0
+	$(ORACLE_VENV)/bin/python tests/oracle/$*.py $(UPSTREAM)/$*
+
+oracle-qwen3_tts: $(ORACLE_VENV)/.ready $(UPSTREAM)/Qwen3-TTS
+	@$(ORACLE_PIP) --no-deps --target $(UPSTREAM)/transformers-4.57 transformers==4.57.3 huggingface_hub==0.36.0 \
+		tokenizers==0.22.1
+	PYTHONPATH=$(UPSTREAM)/transformers-4.57 $(ORACLE_VENV)/bin/python tests/oracle/qwen3_tts.py $(UPSTREAM)/Qwen3-TTS
 
 oracle-lyra: $(ORACLE_VENV)/.ready ## LiteRT running Lyra's published files; LYRA=FOLDER with them
 	@$(ORACLE_PIP) ai-edge-litert==2.3.0
@@ -100,6 +113,12 @@ $(UPSTREAM)/stable-audio-tools: AT := Stability-AI/stable-audio-tools 50049e379e
 $(UPSTREAM)/SpeechMOS: AT := tarepan/SpeechMOS ed25eacbfa42b99156c36ebec67a733b5dbb9b79
 $(UPSTREAM)/UniSpeech: AT := microsoft/UniSpeech 40d322798fba7fbaef8c882e04ac06ae5e784435
 $(UPSTREAM)/s3prl: AT := s3prl/s3prl ec8064b5889f81ca460fbe2c094ce576a6f120b7
+$(UPSTREAM)/Qwen3-TTS: AT := QwenLM/Qwen3-TTS 022e286b98fbec7e1e916cb940cdf532cd9f488e
+$(UPSTREAM)/focalcodec: AT := lucadellalib/focalcodec 912b7f2c0cd43d54a8aed296bbcc925dec7d4ea3
+$(UPSTREAM)/bigcodec: AT := Aria-K-Alethia/BigCodec 09845ab1f5bc7a3d1589c16de820ef15bc2afefe
+$(UPSTREAM)/moss: AT := OpenMOSS/MOSS-Audio-Tokenizer 56df9eeb88f7236419dbf6328cd2e51f4dc21eeb
+$(UPSTREAM)/speechtokenizer: AT := ZhangXInFD/SpeechTokenizer 30c96fb32a9fc06a2258c98119e237def051e46c
+$(UPSTREAM)/dualcodec: AT := jiaqili3/DualCodec 5e8076453448089a0089bb2620148366dcfafa76
 $(UPSTREAM)/stable-codec: AT := Stability-AI/stable-codec 853554419944dbec11c39a29cf803e492aade836
 $(UPSTREAM)/%:
 	@rm -rf $@.part && git init --quiet $@.part && cd $@.part && \

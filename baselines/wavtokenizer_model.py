@@ -18,8 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from . import seanet_model as seanet
+from .vocos_model import EPSILON, ConvNeXtBlock, Head
+
 GROUPS = 32
-EPSILON = 1e-6
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class WavTokenizer(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
-        self.encoder = encoder(shape)
+        self.encoder = seanet.encoder(shape.filters, shape.strides, shape.dimension)
         self.register_buffer("codebook", torch.zeros(shape.codebook, shape.dimension))
         self.backbone = Backbone(shape)
         self.head = Head(shape.width, shape.window, shape.hop)
@@ -86,59 +88,6 @@ class WavTokenizer(nn.Module):
     def decode(self, tokens: Tensor) -> Tensor:
         """Audio [B, N * hop] of tokens [B, N]. Memory grows with N squared."""
         return self.head(self.backbone(F.embedding(tokens, self.codebook).transpose(1, 2)))
-
-
-class EdgeConv(nn.Conv1d):
-    """Convolution whose edges reflect the signal: T samples give ceil(T / stride)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, C, T] to [B, C', ceil(T / stride)]."""
-        (kernel,), (stride,) = self.kernel_size, self.stride
-        total = kernel - stride
-        right = total // 2
-        return super().forward(reflect(x, total - right, right + -x.shape[-1] % stride))
-
-
-def reflect(x: Tensor, left: int, right: int) -> Tensor:
-    """`x` [..., T] with reflected edges; a signal shorter than the edge is lengthened by zeros for the reflection."""
-    missing = max(0, max(left, right) - x.shape[-1] + 1)
-    padded = F.pad(F.pad(x, (0, missing)), (left, right), mode="reflect")
-    return padded[..., : padded.shape[-1] - missing]
-
-
-class Residual(nn.Module):
-    """Two convolutions beside a third."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        half = width // 2
-        self.block = nn.Sequential(nn.ELU(), EdgeConv(width, half, 3), nn.ELU(), EdgeConv(half, width, 1))
-        self.shortcut = EdgeConv(width, width, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.shortcut(x) + self.block(x)
-
-
-class Recurrent(nn.Module):
-    """Two LSTM layers over time, added to their input."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.lstm = nn.LSTM(width, width, num_layers=2, batch_first=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, C, N] to the same."""
-        return x + self.lstm(x.transpose(1, 2))[0].transpose(1, 2)
-
-
-def encoder(shape: Shape) -> nn.Sequential:
-    """[B, 1, T] to [B, dimension, ceil(T / hop)]."""
-    width = shape.filters
-    layers: list[nn.Module] = [EdgeConv(1, width, 7)]
-    for stride in shape.strides:
-        layers += [Residual(width), nn.ELU(), EdgeConv(width, 2 * width, 2 * stride, stride)]
-        width *= 2
-    return nn.Sequential(*layers, Recurrent(width), nn.ELU(), EdgeConv(width, shape.dimension, 7))
 
 
 class Backbone(nn.Module):
@@ -193,55 +142,3 @@ class Attention(nn.Module):
         normed = self.norm(x)
         q, k, v = (layer(normed).transpose(1, 2) for layer in (self.q, self.k, self.v))
         return x + self.proj_out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2))
-
-
-class ConvNeXtBlock(nn.Module):
-    """A convolution of each channel, then two layers of each frame, added to their input [B, C, N]."""
-
-    def __init__(self, width: int, hidden: int) -> None:
-        super().__init__()
-        self.dwconv = nn.Conv1d(width, width, 7, padding=3, groups=width)
-        self.norm = nn.LayerNorm(width, EPSILON)
-        self.pwconv1 = nn.Linear(width, hidden)
-        self.pwconv2 = nn.Linear(hidden, width)
-        self.gamma = nn.Parameter(torch.zeros(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        frames = self.norm(self.dwconv(x).transpose(1, 2))
-        return x + (self.gamma * self.pwconv2(F.gelu(self.pwconv1(frames)))).transpose(1, 2)
-
-
-class Head(nn.Module):
-    """[B, N, width] to audio [B, N * hop], by magnitudes (at most 100) and phases of a short-time spectrum."""
-
-    def __init__(self, width: int, window: int, hop: int) -> None:
-        super().__init__()
-        self.out = nn.Linear(width, window + 2)
-        self.istft = InverseSTFT(window, hop)
-
-    def forward(self, x: Tensor) -> Tensor:
-        magnitude, phase = self.out(x).transpose(1, 2).chunk(2, dim=1)
-        return self.istft(torch.polar(magnitude.exp().clamp(max=1e2), phase))
-
-
-class InverseSTFT(nn.Module):
-    """Overlap-add of N windows a hop apart, normalised, and cut to N * hop samples in the middle."""
-
-    window: Tensor
-
-    def __init__(self, window: int, hop: int) -> None:
-        super().__init__()
-        self.hop = hop
-        self.register_buffer("window", torch.zeros(window))
-
-    def forward(self, spectrum: Tensor) -> Tensor:
-        """[B, window / 2 + 1, N], complex, to [B, N * hop]."""
-        frames = torch.fft.irfft(spectrum, len(self.window), dim=1) * self.window[:, None]
-        weight = self.window.square()[None, :, None].expand(1, -1, spectrum.shape[-1])
-        return self._add(frames) / self._add(weight)
-
-    def _add(self, frames: Tensor) -> Tensor:
-        length = len(self.window)
-        edge = (length - self.hop) // 2
-        whole = (frames.shape[-1] - 1) * self.hop + length
-        return F.fold(frames, (1, whole), (1, length), stride=(1, self.hop))[:, 0, 0, edge : whole - edge]

@@ -85,6 +85,12 @@ class Release:
             raise MissingError(f"{spec}: {error}. It is {self.what}. {self.remedy(spec)}") from error
         return self._folder(paths[0])
 
+    def verify(self) -> None:
+        """Raises MissingError where a file that is on this machine is not the one whose sha256 was recorded."""
+        for name in self.files:
+            if self.file(name).find():
+                self.file(name).open()
+
     def remedy(self, spec: str) -> str:
         """How to get the files, with and without a network on this machine."""
         accept = f"Accept the license at {self.terms} and log in with `hf auth login`. " if self.terms else ""
@@ -150,6 +156,11 @@ class ReleasedFamily(ABC):
             MissingError: they are not there, are damaged, or are those of another model.
         """
 
+    def inside(self, rate: str) -> Mapping[str, Release]:
+        """Releases of further models that the codec at `rate` has inside, by the folder that each has below a folder of
+        weights; in the hub's cache, each lies by itself."""
+        return {}
+
     def note(self, rate: str) -> str:
         """What readers of the release's scores should know; "" where that is nothing."""
         return ""
@@ -158,11 +169,12 @@ class ReleasedFamily(ABC):
         """Ready where package and weights are here; imports nothing."""
         if self.package and not (state := extras.availability(self.package, "models")).ready:
             return state
-        release = self.release(rate)
-        if release.find() is not None:
+        missing = [release for release in self._all(rate) if release.find() is None]
+        if not missing:
             return READY
-        code = "needs license" if release.terms else "needs download"
-        return Availability(code, f"{release.remedy(self.spec(rate))} ({release.what})")
+        code = "needs license" if any(release.terms for release in missing) else "needs download"
+        what = "; ".join(release.what for release in missing)
+        return Availability(code, f"{self.release(rate).remedy(self.spec(rate))} ({what})")
 
     def build(self, rate: str, device: str = "cpu") -> Codec:
         """The codec at `rate` on `device`.
@@ -170,17 +182,15 @@ class ReleasedFamily(ABC):
         Raises:
             MissingError: its weights are not here, or are not those whose sha256 was recorded.
         """
-        release, spec = self.release(rate), self.spec(rate)
-        folder = release.find()
-        if folder is None:
-            raise MissingError(f"{spec}: {self.availability(rate).remedy}")
-        for name in release.files:
-            if release.file(name).find():
-                release.file(name).open()  # verifies it
-        codec = self.open(folder, rate, device)
-        if release.replaced:
-            codec.name = f"{codec.name} ({release.replaced})"
-        notes = [self.note(rate), release.note]
+        folder, state = self.release(rate).find(), self.availability(rate)
+        if folder is None or not state.ready:
+            raise MissingError(f"{self.spec(rate)}: {state.remedy}")
+        for release in self._all(rate):
+            release.verify()
+        codec, releases = self.open(folder, rate, device), self._all(rate)
+        if replaced := dict.fromkeys(release.replaced for release in releases if release.replaced):
+            codec.name = f"{codec.name} ({', '.join(replaced)})"
+        notes = [self.note(rate), *(release.note for release in releases)]
         codec.note = "; ".join(filter(None, notes))
         return codec
 
@@ -198,12 +208,29 @@ class ReleasedFamily(ABC):
         return codec
 
     def fetch(self, rate: str) -> Path:
-        """The folder of the weights at `rate`, downloaded and verified."""
-        return self.release(rate).fetch(self.spec(rate))
+        """The folder of the weights at `rate`, downloaded and verified, with what the codec has inside."""
+        folder, *_ = [release.fetch(self.spec(rate)) for release in self._all(rate)]
+        return folder
 
     def release_sha256(self, rate: str) -> Mapping[str, str]:
         """sha256 of the released files at `rate`, as far as they were recorded."""
-        return self.release(rate).sha256
+        return {name: digest for release in self._all(rate) for name, digest in release.sha256.items()}
+
+    def folder_inside(self, name: str, weights: Path, rate: str) -> Path:
+        """Where the model `name` of `inside` lies: below the folder `weights`, or in the hub's cache.
+
+        Raises:
+            MissingError: it is in neither.
+        """
+        release, below = self.inside(rate)[name], weights / name
+        folder = below if below.is_dir() else release.find()
+        if folder is None:
+            spec = self.spec(rate)
+            raise MissingError(f"{spec}: {below} is not there; run `evalkit fetch {spec}`. It is {release.what}")
+        return folder
+
+    def _all(self, rate: str) -> list[Release]:
+        return [self.release(rate), *self.inside(rate).values()]
 
     def spec(self, rate: str) -> str:
         """`NAME@RATE`."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from evalkit.audio import Audio, Wave
-from evalkit.codecs import Codec, Codes
+from evalkit.codecs import Codec, Codes, Widening
 from evalkit.datasets.base import Dataset
 from evalkit.errors import UsageError
 from evalkit.results.provenance import ConditionInfo
@@ -127,7 +127,9 @@ class WrappedCodec:
     """`inner` under a condition: what a subclass does not change is the codec's own."""
 
     def __init__(self, inner: Codec, condition: Condition, seed: int | None = None) -> None:
-        """`seed` where anything is drawn."""
+        """`seed` where anything is drawn. Raises UsageError for a decoder with a rate of its own."""
+        if isinstance(inner, Widening):
+            raise UsageError(f"{condition.name} takes no codec whose decoder has a rate of its own: {inner.name}")
         self.inner, self.condition, self.seed = inner, condition, seed
         self.name = inner.name
         self.sample_rate: int | None = inner.sample_rate

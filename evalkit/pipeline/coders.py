@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from evalkit.audio import Wave
 from evalkit.codecs import Codec, Codes, check_codes, check_decoded, decoded_shape
@@ -45,7 +45,7 @@ def reconstruct(codec: Codec, wav: Wave, timeout: float) -> tuple[Codes, Wave]:
     with deadline(timeout):
         codes = codec.encode(wav.copy())
         check_codes(codec, codes, len(wav))
-        arrays = {"indices": codes.indices, "latents": codes.latents}
+        arrays: dict[str, Any] = {"indices": codes.indices, "latents": codes.latents}
         kept = replace(codes, **{name: array.copy() for name, array in arrays.items() if array is not None})
         decoded = codec.decode(codes)
         check_decoded(decoded, decoded_shape(codec, len(wav), codec.sample_rate or 1)[0])

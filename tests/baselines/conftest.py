@@ -47,8 +47,8 @@ def check_every_weight_counts(check_golden) -> Callable[..., None]:
         for at in np.random.default_rng(0).choice(len(parameters), count, replace=False):
             key, parameter = parameters[at]
             before = parameter.detach().clone()
-            wave = torch.sin(torch.arange(before.numel())).sign().view_as(before)  # whatever follows may normalise
-            parameter.data += 0.3 * before.abs().max().clamp(min=0.1) * wave
+            wave = torch.cos(torch.arange(before.numel())).sign().view_as(before)  # whatever follows may normalise
+            parameter.data += before.abs().max().clamp(min=0.5) * wave
             with pytest.raises(AssertionError):
                 check_golden(codec, file, name)
                 raise RuntimeError(f"{key} does not count")

@@ -105,3 +105,19 @@ def test_which_codec_a_path_is_for() -> None:
             assign(codecs, [text], "--weights")
     with pytest.raises(UsageError, match="pcm@float32 has no weights"):
         assign([choose("pcm")], ["w"], "--weights")[0].build()
+
+
+def test_declared_systems_say_what_they_are_and_why_they_do_not_run() -> None:
+    bitrates = {
+        "cosyvoice2@0.317k": 317.0, "bicodec@0.65k": 650.0, "kanade@0.34k": 341.1, "xy-tokenizer@1k": 1000.0,
+        "mimo@1.55k": 1550.0, "longcat@0.43k": 433.1, "longcat@0.87k": 865.9, "magicodec@0.85k": 850.0,
+        "focalcodec-stream@0.8k": 800.0, "opus-nolace@6k": 6000.0, "vibevoice@continuous": None,
+        "pocket-tts@continuous": None,
+    }  # fmt: skip
+    for spec, bitrate in bitrates.items():
+        choice = choose(spec)
+        assert choice.declared_bitrate == (None if bitrate is None else pytest.approx(bitrate, abs=0.05)), spec
+        assert choice.family.info(choice.rate).continuous == (bitrate is None)
+        assert choice.availability().code == "rendered only"
+        with pytest.raises(MissingError, match=f"{spec}: .* add --rendered DIR"):
+            choice.build()

@@ -116,7 +116,7 @@ def rate_of(family) -> str:
 
 def pin(family, rate: str, folder: Path, monkeypatch) -> None:
     """Let the files in `folder` be the release of `family`."""
-    digests = {path.name: sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    digests = {path.name: sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
     monkeypatch.setattr(family, "release_sha256", lambda rate: digests)
 
 
@@ -130,7 +130,7 @@ def test_a_codec_with_other_weights_is_called_so(name: str, tmp_path: Path, monk
     codec = family.build_from(weights, rate, "cpu")
     assert codec.name == f"{spec} ({weights.name})" and codec.note == ""
     assert is_release(family, rate, codec) is (False if family.release_sha256(rate) else None)
-    digests = {path.name: sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    digests = {path.name: sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
     assert codec.details["weights_sha256"] == digests
     monkeypatch.chdir(folder)
     here = Path(weights.name if weights != folder else ".")
@@ -246,6 +246,7 @@ def test_the_list_for_programs(empty_hub: Path, capsys: pytest.CaptureFixture[st
         "codec": "mimi@1.1k", "bit/s": 1100.0, "sample_rate": 24_000, "frame_rate": 12.5, "codebook_sizes": [2048] * 8,
         "parameters": 83_502_913, "code_license": "Apache-2.0", "weights_license": "CC-BY-4.0",
         "weights": "kyutai/mimi (89091b3e466e)", "causal": True, "state": "needs download", "remedy": "", "shown": True,
+        "output_rate": None, "variable": False, "continuous": False, "extra_bits": 0, "depends_on": ["level"],
     }  # fmt: skip
     assert len([name for name in listed if name.startswith("mimi@")]) == 32
     assert listed["wavtokenizer@0.9k-large"]["weights"].endswith("(sha256 5dd430d5f0d9)")

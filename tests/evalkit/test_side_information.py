@@ -11,7 +11,8 @@ import pytest
 import evalkit
 from evalkit.audio import Wave, resample
 from evalkit.codecs import LEVEL, PADDING, CodecInfo, Codes
-from evalkit.errors import CodecError
+from evalkit.conditions.tandem import Tandem
+from evalkit.errors import CodecError, UsageError
 from evalkit.pipeline.coders import reconstruct
 from evalkit.results.rows import Coded, coded_from, codes_table
 from evalkit.testing import check_codec, speech
@@ -131,6 +132,11 @@ def test_codes_are_read_as_they_were_written() -> None:
         after = coded_from(record).codes
         assert (after.bits == before.codes.bits) or (np.isnan(after.bits) and np.isnan(before.codes.bits))
         assert after.extra_bits == before.codes.extra_bits and (after.latents is None) == (before.codes.latents is None)
+
+
+def test_conditions_on_codes_refuse_a_decoder_with_a_rate_of_its_own() -> None:
+    with pytest.raises(UsageError, match=r"tandem:n=2 takes no codec whose decoder has a rate of its own: wide"):
+        Tandem(n=2).wrap(Wide(), 0)
 
 
 def test_codes_that_hide_bits_are_refused() -> None:

@@ -44,7 +44,7 @@ def compare(label: str, theirs: Upstream, ours, lengths: Iterable[int]) -> bool:
     lengths = sorted(lengths)
     voice = torch.from_numpy(speech(max(lengths) / ours.sample_rate, ours.sample_rate))
     inputs = [voice[:length] for length in lengths] + [noise(lengths[-1])]
-    same, count, distance, peak, seconds = 0, 0, 0.0, 0.0, {"theirs": 0.0, "ours": 0.0}
+    same, count, distance, peak, seconds = 0, 0, 0.0, 0.0, {"upstream": 0.0, "encode": 0.0, "decode": 0.0}
     seen: set[int] = set()
     for wav in inputs:
         start = time.process_time()
@@ -52,9 +52,11 @@ def compare(label: str, theirs: Upstream, ours, lengths: Iterable[int]) -> bool:
         sound = theirs.audio(expected)
         middle = time.process_time()
         found = ours.encode(wav.numpy()).indices
+        later = time.process_time()
         wave = ours.decode(Codes(len(sound), expected.numpy().astype(np.int64), ours.codebook_sizes))
-        seconds["theirs"] += middle - start
-        seconds["ours"] += time.process_time() - middle
+        seconds["upstream"] += middle - start
+        seconds["encode"] += later - middle
+        seconds["decode"] += time.process_time() - later
         assert found.shape == tuple(expected.shape), (label, len(wav), found.shape, tuple(expected.shape))
         same, count = same + int((found == expected.numpy()).sum()), count + found.size
         seen |= set(found.flatten().tolist())
@@ -63,8 +65,9 @@ def compare(label: str, theirs: Upstream, ours, lengths: Iterable[int]) -> bool:
     audio = sum(map(len, inputs)) / ours.sample_rate
     print(
         f"{label}: {same} of {count} tokens equal ({len(seen)} distinct), {len(inputs)} inputs; audio within "
-        f"{distance:.1e} of peak {peak:.3g}; both ways {seconds['ours'] / audio:.2f} core seconds a second, upstream "
-        f"{seconds['theirs'] / audio:.2f}; {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB at most"
+        f"{distance:.1e} of peak {peak:.3g}; core seconds a second: encode {seconds['encode'] / audio:.2f}, decode "
+        f"{seconds['decode'] / audio:.2f}, upstream both ways {seconds['upstream'] / audio:.2f}; "
+        f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB at most"
     )
     return same == count and len(seen) >= 10 and distance <= TOLERANCE * peak
 

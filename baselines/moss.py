@@ -1,0 +1,130 @@
+"""MOSS-Audio-Tokenizer (OpenMOSS, 2026): 24 kHz, 12.5 frames/s, 1 to 32 codebooks of 1024; causal.
+
+An implementation of this project's own (moss_model.py) that reads the released shards, 7.1 GB of them. One model serves
+all rates: each codebook adds 125 bit/s. Audio is filled up to whole frames with zeros. Upstream codes a last frame that
+is only partly filled as if nothing were in it; filled up, its tokens are those of upstream for the longer audio.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evalkit.codecs import LEVEL, CodecInfo
+from evalkit.errors import MissingError
+
+from . import checkpoints
+from .network import NetworkCodec
+from .weights import Release, ReleasedFamily, details, locate
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SAMPLE_RATE = 24_000
+HOP = 1920
+FRAME_RATE = SAMPLE_RATE / HOP
+CODEBOOK = 1024
+QUANTIZERS = 32
+BITS = 10 * FRAME_RATE
+"""Bit/s of one codebook."""
+CONFIG, INDEX = "config.json", "model.safetensors.index.json"
+SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+RELEASE = Release(
+    "OpenMOSS-Team/MOSS-Audio-Tokenizer",
+    (CONFIG, INDEX, *SHARDS),
+    "Apache-2.0",
+    sha256={
+        SHARDS[0]: "037f441ed30a0ab59f6049de83b824a1b3bd6feb7dbd46c3fbca41fc2f649f28",
+        SHARDS[1]: "a187d73d2cda1c2d0676586d9d03c09c0a5813450266af32029c871493fc9582",
+    },
+    size=7_100_000_000,
+)
+"""The sha256 are those that a mirror states, which calls its files unmodified."""
+PARAMETERS = 1_774_548_480
+"""All 32 codebooks among them."""
+PER_CODEBOOK = 16_904
+"""Parameters of one codebook and its linear layers."""
+LISTED = ("0.125k", "0.5k", "1k", "2k", "4k")
+"""Rates that `evalkit list codecs` shows."""
+
+
+class MossCodec(NetworkCodec):
+    """The first codebooks of a `Moss`: N = ceil(T / 1920)."""
+
+    def tokens(self, audio: "Tensor") -> "Tensor":
+        from torch.nn.functional import pad
+
+        return self._model.encode(pad(audio, (0, -len(audio) % HOP))[None], len(self.codebook_sizes))[0]
+
+    def audio(self, tokens: "Tensor") -> "Tensor":
+        return self._model.decode(tokens[None])[0]
+
+
+class MossFamily(ReleasedFamily):
+    """The released model with 1 to 32 codebooks."""
+
+    name = "moss"
+    rates: Mapping[str, float] = {f"{n * BITS / 1000:g}k": n * BITS for n in range(1, QUANTIZERS + 1)}
+    default_rate = "2k"
+    license = "Apache-2.0 (this implementation, and the weights)"
+
+    def release(self, rate: str) -> Release:
+        """The same weights at every rate."""
+        return RELEASE
+
+    def info(self, rate: str) -> CodecInfo:
+        """What is known of the model at `rate`."""
+        count = round(self.rates[rate] / BITS)
+        return CodecInfo(
+            SAMPLE_RATE, FRAME_RATE, (CODEBOOK,) * count, PARAMETERS - (QUANTIZERS - count) * PER_CODEBOOK,
+            "Apache-2.0", RELEASE.license, str(RELEASE), causal=True, depends_on=(LEVEL,), listed=rate in LISTED,
+        )  # fmt: skip
+
+    def open(self, weights: Path, rate: str, device: str) -> NetworkCodec:
+        """The codec with `config.json`, the index and the shards that it names in the folder `weights`.
+
+        Raises:
+            MissingError: they are not there, are damaged, or hold another model.
+        """
+        spec = self.spec(rate)
+        config, index = locate(weights, (CONFIG, INDEX), spec)
+        try:
+            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise MissingError(f"{spec}: {index} names no shards ({error!r})") from error
+        files = locate(weights, map(str, shards), spec)
+        model = load(config, files, spec)
+        return MossCodec(spec, model.to(device), self.info(rate), details([config, index, *files]))
+
+
+def load(config: Path, shards: Sequence[Path], spec: str) -> Any:
+    """The model that `config.json` describes, with the tensors of the shards.
+
+    Raises:
+        MissingError: the files do not make one.
+    """
+    import torch
+
+    from .moss_model import Moss, Shape
+
+    try:
+        shape = Shape.of(json.loads(config.read_text(encoding="utf-8")))
+        found = (shape.sample_rate, shape.hop, shape.codebook, shape.quantizers)
+        if found != (SAMPLE_RATE, HOP, CODEBOOK, QUANTIZERS):
+            raise ValueError(f"{found[0]} Hz, hop {found[1]} and {found[3]} codebooks of {found[2]}")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise MissingError(f"{spec}: {config} describes no model that can run here ({error!r})") from error
+    state: dict[str, Tensor] = {}
+    for shard in shards:
+        state |= checkpoints.read(shard, spec)
+    try:
+        with torch.device("meta"):
+            model = Moss(shape)
+        model.load_state_dict(dict(checkpoints.fold(state)), strict=True, assign=True)
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        where = shards[0].parent
+        raise MissingError(f"{spec}: the tensors in {where} are not those of {config} ({error})") from error
+    return model
+
+
+FAMILY = MossFamily()
