@@ -14,7 +14,7 @@ digit of its numbers is not there.
 A codec whose changes reach as far as there is audio, twice as long audio included, looks at the whole utterance.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
@@ -38,6 +38,8 @@ SHARE = 0.6
 DRAWS = 3
 Side = tuple[float | None, str]
 """Samples, or the reason why there is no number."""
+Latents = Callable[[Wave], NDArray[np.float32]]
+"""What a codec quantizes of a recording, [D, N]."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,10 @@ def measure(codec: Codec, encoder: bool = True, seconds: float = SECONDS) -> Lat
     if codec.sample_rate is None or codec.frame_rate is None:
         raise NoFrames("it has no frames")
     frame = frame_length(codec)
-    rate = codec.sample_rate / frame
+    grow = partial(_growing, first=seconds, rate=codec.sample_rate / frame)
     unknown = dict.fromkeys(LEVELS, Reach(why_ahead="not measured", why_back="not measured"))
-    encoding = _growing(partial(_encoder, codec, frame), seconds, rate) if encoder else unknown
-    return Latency(frame, codec.sample_rate, encoding, _growing(partial(_decoder, codec, frame), seconds, rate))
+    encoding = _encoder(codec, frame, grow) if encoder else unknown
+    return Latency(frame, codec.sample_rate, encoding, _decoder(codec, frame, grow))
 
 
 def frame_length(codec: Codec) -> int:
@@ -101,61 +103,70 @@ def columns(codes: Codes) -> Any:
     return list(codes.payload) if codes.indices is None else codes.indices.T
 
 
-def _growing(way: Callable[[int], dict[str, Reach]], seconds: float, rate: float) -> dict[str, Reach]:
-    """Measure with ever longer audio until what was found no longer grows with it."""
+Sides = Mapping[str, Side]
+"""How far one way through a codec sees to one side, by level."""
+Grow = Callable[[Callable[[int], Sides]], Sides]
+
+
+def _growing(way: Callable[[int], Sides], first: float, rate: float) -> Sides:
+    """What `way` finds in so many frames, in ever longer audio until it no longer reaches as far as there is any."""
+    seconds = first
     while True:
         found = way(round(seconds * rate))
-        cut = any(WHOLE in (reach.why_ahead, reach.why_back) for reach in found.values())
-        if not cut or 2 * seconds > LONGEST:
+        if 2 * seconds > LONGEST or all(why != WHOLE for _, why in found.values()):
             return found
         seconds *= 2
+
+
+def _reaches(ahead: Sides, back: Sides) -> dict[str, Reach]:
+    return {level: Reach(ahead[level][0], back[level][0], ahead[level][1], back[level][1]) for level in ahead}
 
 
 # --- encoder ----------------------------------------------------------------------------------------------------------
 
 
-def _encoder(codec: Codec, frame: int, frames: int) -> dict[str, Reach]:
-    assert codec.sample_rate is not None
-    wav = testing.speech((frames * frame + 1) / codec.sample_rate, codec.sample_rate)[: frames * frame]
+def _encoder(codec: Codec, frame: int, grow: Grow) -> dict[str, Reach]:
     found = {level: Reach(why_ahead="it shows no latents", why_back="it shows no latents") for level in LEVELS}
     if latents := _latents(codec):
-        found |= _on_latents(latents, wav, frame)
-    return found | {"0": _on_codes(codec, wav, frame)}
+        found |= _reaches(*(grow(partial(_on_latents, codec, latents, frame, ahead)) for ahead in (True, False)))
+    return found | _reaches(*(grow(partial(_on_codes, codec, frame, ahead)) for ahead in (True, False)))
 
 
-def _on_codes(codec: Codec, wav: Wave, frame: int) -> Reach:
+def _on_codes(codec: Codec, frame: int, ahead: bool, frames: int) -> Sides:
+    wav = _speech(codec, frames * frame)
     base = columns(codec.encode(wav))
     noise = np.random.default_rng(0).uniform(-1, 1, len(wav))
     others = [(noise * loud).astype(np.float32) for loud in LOUD]
     others += [np.full(len(wav), level, np.float32) for level in LOUDEST]
 
-    def changed(other: Wave, ahead: bool, place: int) -> NDArray[np.bool_]:
+    def changed(other: Wave, place: int) -> NDArray[np.bool_]:
         return _differ(base, columns(codec.encode(_probe(wav, other, place, ahead))))
 
-    sides = [
-        _search([partial(changed, other, ahead) for other in others], len(wav), frame, ahead) for ahead in (True, False)
-    ]
-    return _reach(*sides)
+    return {"0": _search([partial(changed, other) for other in others], len(wav), frame, ahead)}
 
 
-def _on_latents(latents: Callable[[Wave], NDArray[np.float32]], wav: Wave, frame: int) -> dict[str, Reach]:
+def _on_latents(codec: Codec, latents: Latents, frame: int, ahead: bool, frames: int) -> Sides:
+    wav = _speech(codec, frames * frame)
     base = latents(wav)
     peak = np.abs(base).max()
 
     @cache
-    def change(place: int, ahead: bool) -> NDArray[np.float32]:
+    def change(place: int) -> NDArray[np.float32]:
         found: NDArray[np.float32] = np.abs(latents(_probe(wav, wav[::-1], place, ahead)) - base).max(0)
         return found
 
-    def sides(share: float) -> Iterator[Side]:
-        for ahead in (True, False):
-            probe = partial(lambda ahead, place: change(place, ahead) > share * peak, ahead)
-            yield _search([probe], len(wav), frame, ahead, frame // 16)
+    def side(share: float) -> Side:
+        return _search([lambda place: change(place) > share * peak], len(wav), frame, ahead, frame // 16)
 
-    return {level: _reach(*sides(share)) for level, share in LEVELS.items() if share}
+    return {level: side(share) for level, share in LEVELS.items() if share}
 
 
-def _latents(codec: Codec) -> Callable[[Wave], NDArray[np.float32]] | None:
+def _speech(codec: Codec, samples: int) -> Wave:
+    assert codec.sample_rate is not None
+    return testing.speech((samples + 1) / codec.sample_rate, codec.sample_rate)[:samples]
+
+
+def _latents(codec: Codec) -> Latents | None:
     """Latents [D, N] of a recording, where the codec shows them."""
     network = codec.network() if isinstance(codec, Inspectable) else None
     if network is None or network.latents is None:
@@ -207,11 +218,12 @@ def _search(probes: Sequence[Probe], length: int, frame: int, ahead: bool, step:
     def whole(last: int) -> bool:
         return reach(start, last) > SHARE * available or (last <= edge if ahead else last >= edge)
 
-    found = [(last, probe) for probe in probes if (last := touched(probe, start)) is not None]
-    if found and found[0][1] is probes[0] and whole(found[0][0]):
+    mild = touched(probes[0], start)
+    if mild is not None and whole(mild):
         return None, WHOLE
+    touches = [(mild, probes[0]), *((touched(probe, start), probe) for probe in probes[1:])]
     # Numbers beyond float32 leak through masks and norms: what only the loud probes see everywhere is not so.
-    found = [(last, probe) for last, probe in found if not whole(last)]
+    found = [(last, probe) for last, probe in touches if last is not None and not whole(last)]
     if not found:
         return None, "no probe changed any code"
     last = (min if ahead else max)(last for last, _ in found)
@@ -226,39 +238,29 @@ def _search(probes: Sequence[Probe], length: int, frame: int, ahead: bool, step:
     return float(reach(near, last)), ""
 
 
-def _reach(ahead: Side, back: Side) -> Reach:
-    return Reach(ahead[0], back[0], ahead[1], back[1])
-
-
 # --- decoder ----------------------------------------------------------------------------------------------------------
 
 
-def _decoder(codec: Codec, frame: int, frames: int) -> dict[str, Reach]:
+def _decoder(codec: Codec, frame: int, grow: Grow) -> dict[str, Reach]:
+    return _reaches(*(grow(partial(_on_samples, codec, frame, ahead)) for ahead in (True, False)))
+
+
+def _on_samples(codec: Codec, frame: int, ahead: bool, frames: int) -> Sides:
     draws = _draws(codec, frame, frames)
     base, again = (codec.decode(draws[0]) for _ in range(2))
     steady = np.array_equal(base, again)
-    forward = dict.fromkeys(LEVELS, -np.inf)
-    backward = dict(forward)
+    reach = dict.fromkeys(LEVELS, -np.inf)
     for draw, other in enumerate(draws[1:]):
-        late, early = 3 * frames // 4 - draw, frames // 4 + draw
-        after = np.abs(codec.decode(_splice(draws[0], other, late)) - base)
-        before = np.abs(codec.decode(_splice(other, draws[0], early)) - base)
+        place = 3 * frames // 4 - draw if ahead else frames // 4 + draw
+        spliced = _splice(draws[0], other, place) if ahead else _splice(other, draws[0], place)
+        change = np.abs(codec.decode(spliced) - base)
         for level, share in LEVELS.items():
-            threshold = share * np.abs(base).max()
-            if len(where := np.flatnonzero(after > threshold)):
-                forward[level] = max(forward[level], late * frame - int(where[0]))
-            if len(where := np.flatnonzero(before > threshold)):
-                backward[level] = max(backward[level], int(where[-1]) - early * frame + 1)
-    found = {}
-    for level in LEVELS:
-        if not steady and level == "0":
-            why = "the same codes give other audio the second time"
-            found[level] = Reach(why_ahead=why, why_back=why)
-            continue
-        ahead, why_ahead = _bounded(forward[level], (3 * frames // 4 - DRAWS) * frame)
-        back, why_back = _bounded(backward[level], (frames - frames // 4 - DRAWS) * frame)
-        found[level] = Reach(ahead, back, why_ahead, why_back)
-    return found
+            if len(where := np.flatnonzero(change > share * np.abs(base).max())):
+                found = place * frame - int(where[0]) if ahead else int(where[-1]) - place * frame + 1
+                reach[level] = max(reach[level], found)
+    available = ((3 * frames // 4 if ahead else frames - frames // 4) - DRAWS) * frame
+    sides = {level: _bounded(reach[level], available) for level in LEVELS}
+    return sides if steady else sides | {"0": (None, "the same codes give other audio the second time")}
 
 
 def _bounded(reach: float, available: int) -> tuple[float | None, str]:
@@ -269,10 +271,9 @@ def _bounded(reach: float, available: int) -> tuple[float | None, str]:
 
 def _draws(codec: Codec, frame: int, frames: int) -> list[Codes]:
     """Codes of `frames` frames that have nothing in common: random indices, or packets of unlike audio."""
-    assert codec.sample_rate is not None
     rng = np.random.default_rng(0)
     length = frames * frame
-    wav = testing.speech((length + 1) / codec.sample_rate, codec.sample_rate)[:length]
+    wav = _speech(codec, length)
     first = codec.encode(wav)
     if first.indices is None:
         noise = [rng.uniform(-0.5, 0.5, length).astype(np.float32) for _ in range(DRAWS - 1)]
