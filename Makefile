@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The CPU build of torch; `make TORCH_INDEX= …` takes what the package index has, on Linux the CUDA build.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+TORCH := $(shell grep ^torch== constraints.txt)
 # Whole files go to one process, with the fixtures and the worker processes that their tests share.
 PARALLEL ?= --numprocesses auto --maxprocesses 4 --dist loadfile
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
@@ -25,6 +28,7 @@ help: ## this list
 demo: $(VENV)/.demo-ready ## set up and run the main job: the built-in codec beside Opus and Codec2
 	$(BIN)/evalkit run --codec nanocodec --bitrate 1.1k --codec opus@6k --codec codec2@1.2k \
 		--metrics offline-short,available --output runs/demo --overwrite --save-audio
+	@echo "Next: . $(BIN)/activate && evalkit report runs/demo --output report.html"
 
 test: lint ## set up and run lint, type checks and the fast tests, in a process a core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)
@@ -132,10 +136,12 @@ clean: ## remove the virtual environment, runs and caches
 $(VENV)/.demo-ready: pyproject.toml constraints.txt nanocodec/_kernels.c
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "evalkit needs Python 3.11 or newer: make PYTHON=python3.11 ..."; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing into $(VENV): a few minutes the first time"
-	@$(PIP) --editable '.[classical,visqol]'
-	@$(PIP) --no-deps resemblyzer webrtcvad-wheels  # its weights, and no more than is used of what it names
+	@test -x $(BIN)/python || { echo "1/4 the environment $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@test -z "$(TORCH_INDEX)" || $(BIN)/python -c 'import torch' 2>/dev/null || \
+		ci/set-up $(VENV) "2/4 the CPU build of torch" --retries 0 --timeout 5 --index-url $(TORCH_INDEX) $(TORCH) 2>/dev/null || \
+		echo "2/4 torch comes with the rest: $(TORCH_INDEX) cannot be reached"
+	@ci/set-up $(VENV) "3/4 evalkit and what it needs" --constraint constraints.txt --editable '.[classical,visqol]'
+	@ci/set-up $(VENV) "4/4 a model of speakers" --constraint constraints.txt --no-deps resemblyzer webrtcvad-wheels  # no more than is used of what it names
 	@touch $@
 
 $(VENV)/.test-ready: $(VENV)/.demo-ready

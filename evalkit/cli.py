@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from tempfile import NamedTemporaryFile
 
 from evalkit import interrupt, streams
-from evalkit.commands import bench, doctor, fetch, listing, measure, new, rates, read, verify
+from evalkit.commands import bench, completion, doctor, fetch, listing, measure, new, rates, read, verify
+from evalkit.commands.config import with_config
 from evalkit.environment.machine import DISTRIBUTION, package_version
 from evalkit.errors import EvalkitError
 
@@ -36,12 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     # then: on busy cores that costs ten times the work itself. Read when torch is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with streams.tolerant():
-        return _run(parser().parse_args(argv))
+        return _run(sys.argv[1:] if argv is None else argv)
 
 
-def _run(args: argparse.Namespace) -> int:
-    command: Callable[[argparse.Namespace], int] = args.command
+def _run(argv: Sequence[str]) -> int:
+    top = parser()
     try:
+        args = top.parse_args(with_config(argv, top))
+        command: Callable[[argparse.Namespace], int] = args.command
         with interrupt.remembered():
             return command(args)
     except EvalkitError as error:
@@ -79,8 +82,9 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"evalkit {package_version(DISTRIBUTION)}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for group in (measure, bench, read, rates, listing, new, fetch, verify, doctor):
+    for group in (measure, bench, read, rates, listing, new, fetch, verify, doctor, completion):
         group.add(commands)
+    top.set_defaults(top=top)
     return top
 
 

@@ -42,7 +42,7 @@ def build_comparisons(
     for name in metrics or ():
         if name not in directed:
             known = ", ".join(directed)
-            raise UsageError(f"no run has the metric {name} with a better end to rank by. There are: {known}.")
+            raise UsageError(f"no run has a metric {name} that ranks codecs. Those that do: {known}.")
     for name in codecs or ():
         if name not in set(rows["codec"]):
             raise UsageError(f"no run has the codec {name}")

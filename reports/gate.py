@@ -256,7 +256,7 @@ def check(run: Run, baseline: Baseline, rules: Rules, codec: str | None = None) 
     for (name, metric), part in pairs.groupby(["codec", "metric"], sort=False):
         if metric in rules.margins:
             if metric not in baseline.metrics:
-                raise UsageError(f"{metric} cannot be gated: it is a by-product without a better end")
+                raise UsageError(f"{metric} cannot be gated: it is a by-product that ranks nothing")
             measured.append(_measure(name, metric, part, baseline.metrics[metric], rules))
         elif metric in baseline.metrics:
             label = baseline.metrics[metric]["label"]

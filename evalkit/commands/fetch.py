@@ -26,7 +26,11 @@ def add(commands: Any) -> None:
     )
     command.add_argument("names", nargs="+", metavar="NAME", help="codecs (NAME[@RATE]), metrics and data")
     command.add_argument("--languages", metavar="de+pl", help="of metrics that have files for each; default: all")
-    command.add_argument("--sha256", metavar="HEX", help="what a file that is code must be: it is not opened without")
+    command.add_argument(
+        "--sha256",
+        metavar="HEX",
+        help="the sha256 that you trust of a model that is code; without one it is not opened",
+    )
 
 
 def fetch(args: argparse.Namespace) -> int:
@@ -47,7 +51,9 @@ def fetch(args: argparse.Namespace) -> int:
     missing = [file for file in files if file.find() is None]
     for line in downloads.describe(missing):
         print(line, file=sys.stderr)
-    with Progress("bytes") as progress:
+    if len(missing) > 1:
+        print(f"{downloads.megabytes(sum(file.size for file in missing))} to download", file=sys.stderr)
+    with Progress("MB", 1e6) as progress:
         progress.start(sum(file.size for file in missing))
         for file, path in fetch_files(files, progress.advance):
             print(f"{file}: {path}")

@@ -6,8 +6,9 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from evalkit.codecs import BATCH, LEVEL, PADDING
-from evalkit.commands.options import add_command
+from evalkit.commands.options import add_command, file_path
 from evalkit.commands.printing import print_commands, print_json, print_lines, print_tables
+from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
     from evalkit.environment.listing import Listing
@@ -15,15 +16,18 @@ if TYPE_CHECKING:
 
 def add(commands: Any) -> None:
     """Declare the command of this file."""
-    command = add_command(commands, "list", show_list, "list codecs, metrics, datasets, conditions or suites")
+    command = add_command(commands, "list", show_list, "list codecs, metrics, datasets, conditions, suites or runs")
     command.add_argument("what", choices=list(SHOWN))
+    command.add_argument("folder", nargs="?", type=file_path, metavar="DIR", help="of runs; default: runs")
     command.add_argument("--json", action="store_true", help="for programs")
 
 
 def show_list(args: argparse.Namespace) -> int:
-    from evalkit.environment.listing import LISTINGS
+    from evalkit.environment.listing import LISTINGS, list_runs
 
-    listing = LISTINGS[args.what]()
+    if args.folder and args.what != "runs":
+        raise UsageError(f"a folder is for `evalkit list runs`, not for {args.what}")
+    listing = list_runs(args.folder) if args.folder else LISTINGS[args.what]()
     if args.json:
         print_json(*listing)
     else:
@@ -166,10 +170,24 @@ def _show_plain(listing: "Listing") -> None:
     print_tables([Table("", columns, tuple(tuple(map(Cell, line)) for line in listing[1]))])
 
 
+def _show_runs(listing: "Listing") -> None:
+    from evalkit.reports.cells import Cell, Column, Table
+
+    prose = {"codecs": 16, "metrics": 16}
+    columns = [Column(one, one, words=one != "utterances", prose=prose.get(one, 0)) for one in listing[0]]
+    rows = []
+    for run, state, codecs, dataset, n, metrics, started in listing[1]:
+        when = started[:16].replace("T", " ")
+        shown = (run, state, ", ".join(codecs), dataset, "" if n is None else str(n), ", ".join(metrics), when)
+        rows.append(tuple(map(Cell, shown)))
+    print_tables([Table("" if rows else "There are no runs here.", tuple(columns), tuple(rows))])
+
+
 SHOWN: "dict[str, Callable[[Listing], None]]" = {
     "codecs": _show_codecs,
     "metrics": _show_metrics,
     "datasets": _show_datasets,
     "suites": _show_suites,
     "conditions": _show_plain,
+    "runs": _show_runs,
 }

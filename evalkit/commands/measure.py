@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from evalkit.commands import config
 from evalkit.commands.options import add_command, add_max_failed, add_weights, file_path, positive, words
 from evalkit.errors import UsageError
 
@@ -37,6 +38,7 @@ def run_examples() -> str:
 
 
 SCORE_EXAMPLES = """examples:
+  evalkit score runs/first --metrics pesq-nb-16k               one metric more; the others come from the cache
   evalkit score --reference originals/ --decoded decoded/      files match by name: a/1.wav and a/1.flac
   evalkit score --manifest pairs.csv --metrics pesq-wb,mel-2048-80-ln1p
 
@@ -63,8 +65,10 @@ def add(commands: Any) -> None:
 def _add_run(commands: Any) -> None:
     command = add_command(commands, "run", run, "run codecs over a dataset and score what comes out", run_examples)
     command.add_argument(
-        "--codec", action="append", metavar="NAME[@RATE]", help="or FILE.py:NAME; repeatable; see `evalkit list codecs`"
-    )
+        "--codec", action="append", metavar="NAME[@RATE]",
+        help="or FILE.py:NAME; repeatable; see `evalkit list codecs`. With the word `available`, those that can "
+        "run here; it alone means every codec that can",
+    )  # fmt: skip
     command.add_argument(
         "--suite", metavar="NAME", help="codecs, data and metrics together (`evalkit list suites`), or a FILE.yaml of "
         "yours; --codec, --dataset and --metrics replace what it names",
@@ -76,7 +80,7 @@ def _add_run(commands: Any) -> None:
     add_weights(command)
     command.add_argument(
         "--rendered", action="append", default=[], metavar="[NAME=]DIR",
-        help="audio that a codec decoded elsewhere, one file an utterance, named by its id; repeatable",
+        help="audio decoded elsewhere, one file per utterance, named by its id; repeatable",
     )  # fmt: skip
     command.add_argument(
         "--condition", action="append", default=[], metavar="NAME[:OPTION=VALUE,…]",
@@ -104,12 +108,14 @@ def run(args: argparse.Namespace) -> int:
     if not args.codec:
         raise UsageError("what should run? Name codecs, --codec NAME@RATE, or a suite, --suite NAME")
     data = load_dataset(args.dataset or "builtin", args.limit, args.seed, per_language=args.per_language, ids=args.ids)
+    codecs = _codecs(args)
     with Progress("utterances") as progress:
         result = api.run(
-            args.codec, data, _metrics(args.metrics, data.languages), args.output,
+            codecs, data, _metrics(args.metrics, data.languages), args.output,
             bitrate=args.bitrate, weights=args.weights, rendered=args.rendered, conditions=args.condition,
             **_options(args, progress),
         )  # fmt: skip
+    config.write(result.path, args)
     return _conclude(result, args.max_failed)
 
 
@@ -121,8 +127,10 @@ def _run_suite(args: argparse.Namespace) -> int:
     from evalkit.pipeline.suites import AVAILABLE, expand_metrics, load_suite
 
     suite = load_suite(args.suite)
+    if args.codec == [AVAILABLE]:
+        args.codec = [AVAILABLE, *suite.codecs]
     if args.codec:
-        suite = replace(suite, codecs=tuple(args.codec))
+        suite = replace(suite, codecs=tuple(_codecs(args)))
     if args.dataset:
         suite = replace(suite, datasets=(args.dataset,))
     available = AVAILABLE in args.metrics or AVAILABLE in suite.metrics
@@ -140,11 +148,16 @@ def _run_suite(args: argparse.Namespace) -> int:
 
 
 def _add_score(commands: Any) -> None:
-    command = add_command(commands, "score", score, "score audio that was decoded elsewhere", SCORE_EXAMPLES)
+    command = add_command(
+        commands, "score", score, "score audio that was decoded elsewhere, or a run by more metrics", SCORE_EXAMPLES
+    )
+    command.add_argument(
+        "run", nargs="?", type=file_path, metavar="RUN", help="a finished run, to which --metrics are added"
+    )
     command.add_argument(
         "--reference", type=file_path, metavar="DIR", help="originals: a folder, or a Kaldi list *.scp"
     )
-    command.add_argument("--decoded", action="append", metavar="[NAME=]DIR", help="repeatable: a system each")
+    command.add_argument("--decoded", action="append", metavar="[NAME=]DIR", help="repeatable, one system each")
     command.add_argument("--manifest", type=file_path, metavar="FILE.csv")
     command.add_argument(
         "--match", metavar="PATTERN", help="how a decoded file is named after its reference: {name}_dec"
@@ -157,12 +170,39 @@ def score(args: argparse.Namespace) -> int:
     from evalkit import api
     from evalkit.commands.progress import Progress
 
+    if args.run:
+        return _add_metrics(args)
     with Progress("pairs") as progress:
         result = api.score(
             args.reference, args.decoded, manifest=args.manifest, metrics=_metrics(args.metrics, ()),
             output=args.output, name=args.name, match=args.match, **_options(args, progress),
         )  # fmt: skip
+    config.write(result.path, args)
     return _conclude(result, args.max_failed)
+
+
+def _add_metrics(args: argparse.Namespace) -> int:
+    """The run in args.run once more, by its own run.yaml, with more metrics: what it knows comes from the cache."""
+    from evalkit.results.run import read_run
+    from evalkit.results.run_directory import CONFIG
+
+    if args.reference or args.decoded or args.manifest:
+        raise UsageError("name a RUN to add metrics to it, or audio to score: not both")
+    read_run(args.run)
+    path = args.run / CONFIG
+    if not path.is_file():
+        raise UsageError(f"{args.run} has no {path.name}, which runs of the command line leave: run it again instead")
+    content = config.read(path)
+    known = content.get("metrics", ["default"])
+    content["metrics"] = list(dict.fromkeys([*(known if isinstance(known, list) else words(known)), *args.metrics]))
+    top = argparse.ArgumentParser(prog="evalkit")
+    add(top.add_subparsers())
+    again = config.parse(content.get(config.COMMAND, "run"), path, content, top)
+    for name in ("device", "jobs", "batch", "executor", "timeout", "debug", "fail_fast", "max_failed"):
+        if (value := getattr(args, name)) != args.parser.get_default(name):
+            setattr(again, name, value)
+    again.output, again.overwrite = args.run, True
+    return int(again.command(again))
 
 
 def _add_merge(commands: Any) -> None:
@@ -196,15 +236,19 @@ def manage_cache(args: argparse.Namespace) -> int:
 def _add_common(command: argparse.ArgumentParser) -> None:
     """What `run` and `score` share."""
     command.add_argument(
+        "--config", metavar="FILE.yaml",
+        help="options from a file, such as the run.yaml that every run leaves; the command line's replace them",
+    )  # fmt: skip
+    command.add_argument(
         "--metrics", type=words, default=["default"], metavar="NAME,…",
         help="metrics or sets of them (`evalkit list metrics`), some with options (sqmos:reference=FILE); with the "
         "word `available`, those of them that can run here; default: %(default)s",
     )  # fmt: skip
     command.add_argument("--output", type=file_path, metavar="DIR", help="run directory; default: a new one in runs/")
     command.add_argument("--overwrite", action="store_true", help="replace the run that OUTPUT holds")
-    command.add_argument("--no-cache", action="store_true", help="compute everything anew and keep nothing")
+    command.add_argument("--no-cache", action="store_true", help="compute everything again, and cache nothing")
     command.add_argument("--device", default="cpu", help="where neural models run: cpu, cuda (default: %(default)s)")
-    command.add_argument("--jobs", type=positive, metavar="N", help="processes that score; default: one a core")
+    command.add_argument("--jobs", type=positive, metavar="N", help="scoring processes; default: one per core")
     command.add_argument(
         "--executor", default="processes", choices=["processes", "ray"],
         help="score on this machine, or on the Ray cluster that RAY_ADDRESS names; default: %(default)s",
@@ -228,6 +272,16 @@ def _seconds(text: str) -> float:
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError("must be 0 or more")
     return value
+
+
+def _codecs(args: argparse.Namespace) -> list[str]:
+    """What --codec means, with a word on what `available` left out."""
+    from evalkit.pipeline.choice import available_codecs
+
+    names, left_out = available_codecs(args.codec, args.weights, args.rendered, args.bitrate)
+    for name, remedy in left_out.items():
+        print(f"left out, because it cannot run here yet: {name}: {remedy}", file=sys.stderr)
+    return names
 
 
 def _metrics(wanted: Sequence[str], languages: Sequence[str]) -> tuple[str, ...]:

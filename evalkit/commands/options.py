@@ -34,7 +34,7 @@ def add_command(
             return type(command).format_help(command)
 
         command.format_help = format_help  # type: ignore[method-assign]
-    command.set_defaults(command=action)
+    command.set_defaults(command=action, parser=command)
     return command
 
 
@@ -65,7 +65,9 @@ def add_statistics(command: argparse.ArgumentParser) -> None:
         "--ci", default="t", choices=["t", "none"],
         help="95%% interval beside each mean: t, widened where values are skewed; default: %(default)s",
     )  # fmt: skip
-    command.add_argument("--cluster", metavar="COLUMN", help="draw whole speakers (or another column)")
+    command.add_argument(
+        "--cluster", metavar="COLUMN", help="treat all utterances of a `speaker` (or another column) as one unit"
+    )
     command.add_argument(
         "--correction", default="holm", choices=["holm", "bh", "none"],
         help="for multiple comparisons: Holm, Benjamini-Hochberg; default: %(default)s",

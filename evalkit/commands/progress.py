@@ -14,20 +14,20 @@ class Progress:
     """Counts items; used in a `with` statement, with `start` called when their number is known and `advance` for every
     finished one."""
 
-    def __init__(self, unit: str) -> None:
-        self.unit, self.total, self.done = unit, 0, 0
+    def __init__(self, unit: str, scale: float = 1) -> None:
+        """`unit` is what is counted; with `scale`, how many of them people read as one: bytes as MB by 1e6."""
+        self.unit, self.scale, self.total, self.done = unit, scale, 0, 0
         self._started = self._last = time.monotonic()
         self._bar = None
         if sys.stderr.isatty():
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
             from rich.progress import Progress as Bar
 
             self._bar = Bar(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn(unit),
+                *((MofNCompleteColumn(), TextColumn(unit)) if scale == 1 else (DownloadColumn(),)),
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
             )
@@ -62,7 +62,8 @@ class Progress:
             self._last = now
             took = now - self._started
             left = f", {took / self.done * (self.total - self.done):.0f} s left" if 0 < self.done < self.total else ""
-            print(f"{self.done}/{self.total} {self.unit}, {took:.0f} s{left} ({what})", file=sys.stderr)
+            counts = f"{self.done / self.scale:.0f}/{self.total / self.scale:.0f}"
+            print(f"{counts} {self.unit}, {took:.0f} s{left} ({what})", file=sys.stderr)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -91,8 +91,8 @@ def _add_table(commands: Any) -> None:
     command.add_argument("--suite", metavar="NAME", help="the rows and columns of a comparison of the paper")
     command.add_argument("--by", metavar="COLUMN", help="means by language (or another column) and macro average")
     command.add_argument(
-        "--against", choices=["paper", "field"], help="each mean beside what is published of it: in the NanoCodec "
-        "paper, or in papers on codecs at 2.5 kbit/s and below",
+        "--against", choices=["paper", "field"], help="published values beside each mean: of the NanoCodec "
+        "paper, or of papers on codecs at 2.5 kbit/s and below",
     )  # fmt: skip
     command.add_argument(
         "--sanity", action="store_true", help="whether the run's original and Mimi agree with what six sources give"
@@ -147,7 +147,7 @@ def _add_compare(commands: Any) -> None:
     command = add_command(commands, "compare", compare, "paired tests between the codecs of runs", COMPARE_EXAMPLES)
     command.add_argument("runs", nargs="+", type=file_path, metavar="RUN")
     command.add_argument("--codecs", type=words, metavar="NAME,…", help="default: all")
-    command.add_argument("--metrics", type=words, metavar="NAME,…", help="default: all that have a better end")
+    command.add_argument("--metrics", type=words, metavar="NAME,…", help="default: every metric that ranks codecs")
     add_format(command)
     add_statistics(command)
 
@@ -295,7 +295,7 @@ def _add_gate(commands: Any) -> None:
     command = add_command(commands, "gate", gate, "stop a codec that got worse: for CI", GATE_EXAMPLES)
     command.add_argument("run", type=file_path, metavar="RUN")
     command.add_argument("--baseline", type=file_path, required=True, metavar="FILE.json")
-    command.add_argument("--update", action="store_true", help="write RUN as the baseline, and compare nothing")
+    command.add_argument("--update", action="store_true", help="write RUN as the new baseline, without comparing")
     command.add_argument("--config", type=file_path, metavar="FILE.yaml", help="margins; default: configs/gates.yaml")
     command.add_argument("--codec", metavar="NAME", help="hold this codec of RUN to the baseline's only one")
     command.add_argument(

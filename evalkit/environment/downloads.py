@@ -77,7 +77,7 @@ class File:
         """The file, where it is on this machine; what is in it is not looked at."""
         if not self.repository:
             return path if (path := self._kept_at()).is_file() else None
-        folder = hub_folder() / f"models--{self.repository.replace('/', '--')}"
+        folder = self._folder()
         revision = self.revision
         if revision == "main":
             reference = folder / "refs" / "main"
@@ -144,6 +144,12 @@ class File:
             raise
         except Exception as error:  # offline, gated, gone: each library has its own
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            if _offline(error):
+                raise MissingError(
+                    f"{self} ({self.size_text}, {self.license}) cannot be downloaded: there is no network, or it does "
+                    f"not reach {self.origin} ({reason}). Run the same command where there is one, and copy "
+                    f"{self._folder()} from there to the same place here"
+                ) from error
             kind = AbsentError if type(error).__name__ == "RemoteEntryNotFoundError" else MissingError
             raise kind(f"{self} ({self.origin}) cannot be downloaded now: {reason}") from error
         if self.pin is not None and (path := self.find()) and (found := sha256(path)) != self.pin:
@@ -171,9 +177,28 @@ class File:
         hf_hub_download(self.repository, self.name, revision=self.revision)
         advance(self.name, self.size)
 
+    def _folder(self) -> Path:
+        """What to copy to bring the file from another machine: of the hub, its repository's whole folder."""
+        return hub_folder() / f"models--{self.repository.replace('/', '--')}" if self.repository else self._kept_at()
+
     def _kept_at(self) -> Path:
         place, colon, rest = self.kept.partition(":")
         return {"torch": torch_hub(), "home": Path.home()}[place] / rest if colon else data_folder() / self.kept
+
+
+OFFLINE = {
+    "gaierror", "ConnectionRefusedError", "ConnectionError", "ConnectError", "ConnectTimeout", "OfflineModeIsEnabled",
+}  # fmt: skip
+"""Classes of errors, of several libraries, that say that no connection came about."""
+
+
+def _offline(error: BaseException | None) -> bool:
+    """Whether `error`, or what led to it, says that there is no network."""
+    while error is not None:
+        if OFFLINE & {type(error).__name__, type(getattr(error, "reason", None)).__name__}:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def sha256(path: Path) -> str:

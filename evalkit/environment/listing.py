@@ -1,7 +1,9 @@
 """What there is: codecs, metrics and datasets, each with its state."""
 
+import json
 from collections.abc import Callable
 from math import isfinite
+from pathlib import Path
 from typing import Any
 
 from evalkit import datasets, plugins
@@ -12,6 +14,7 @@ from evalkit.errors import EvalkitError
 from evalkit.metrics.base import Metric
 from evalkit.metrics.model import ModelMetric
 from evalkit.pipeline.suites import metric_suites, suites
+from evalkit.results.provenance import Provenance
 
 Listing = tuple[list[str], list[list[Any]]]
 """Column names and rows."""
@@ -110,10 +113,28 @@ def list_conditions() -> Listing:
     return ["condition", "usage", "what it does"], rows
 
 
+def list_runs(folder: Path = Path("runs")) -> Listing:
+    """Every run below `folder`, the newest last."""
+    rows: list[list[Any]] = []
+    for path in folder.rglob("run.json"):
+        try:
+            about = Provenance.from_json(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            rows.append([str(path.parent), "cannot be read", [], "", None, [], ""])
+            continue
+        metrics = [name for name, info in about.metrics.items() if not info.of]
+        names = list(about.codecs)
+        rows.append([str(path.parent), about.state, names, about.dataset.name, about.dataset.n, metrics, about.started])
+    return ["run", "state", "codecs", "dataset", "utterances", "metrics", "started"], sorted(
+        rows, key=lambda row: row[-1]
+    )
+
+
 LISTINGS: dict[str, Callable[[], Listing]] = {
     "codecs": list_codecs,
     "metrics": list_metrics,
     "datasets": list_datasets,
     "suites": list_suites,
     "conditions": list_conditions,
+    "runs": list_runs,
 }

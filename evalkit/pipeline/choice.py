@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from evalkit import plugins
 from evalkit.codecs import READY, Availability, Codec, CodecFamily, Weighted
-from evalkit.errors import UsageError
+from evalkit.errors import MissingError, UsageError
 
 
 @dataclass(frozen=True)
@@ -181,6 +181,39 @@ def choose_all(specs: Sequence[object], bitrate: str | None = None) -> tuple[Cod
         if names.count(name) > 1:
             raise UsageError(f"{name} is named twice: give one of them a label, --codec LABEL={name}")
     return tuple(choices)
+
+
+AVAILABLE = "available"
+"""Among --codec: leave out what cannot run here."""
+
+
+def available_codecs(
+    wanted: Sequence[str], weights: Sequence[str] = (), rendered: Sequence[str] = (), bitrate: str | None = None
+) -> tuple[list[str], dict[str, str]]:
+    """What --codec means, and what was left out for `available`, with what would make it ready.
+
+    Without that word it means `wanted` itself; with it, those of the others that can run here or, where it stands
+    alone, every codec that can, at its default rate. Raises MissingError where nothing is left.
+    """
+    if AVAILABLE not in wanted:
+        return list(wanted), {}
+    named = [one for one in wanted if one != AVAILABLE]
+    states: dict[str, Availability] = {}
+    if named:
+        chosen = assign(assign(choose_all(named, bitrate), weights, "--weights"), rendered, "--rendered")
+        states = {spec: one.availability() for spec, one in zip(named, chosen, strict=True)}
+    for name in () if named else plugins.names("codec"):
+        try:
+            choice = choose(name, bitrate)
+        except (UsageError, MissingError):  # no such rate, or it does not load: `evalkit list codecs` says so
+            continue
+        if choice.availability().ready:
+            states[choice.spec] = READY
+    ready = [spec for spec, state in states.items() if state.ready]
+    left_out = {spec: f"{state.code}. {state.remedy}" for spec, state in states.items() if not state.ready}
+    if not ready:
+        raise MissingError("none of these codecs can run here yet:\n" + "\n".join(map(": ".join, left_out.items())))
+    return ready, left_out
 
 
 def assign(choices: Sequence[CodecChoice], paths: Sequence[str], flag: str) -> tuple[CodecChoice, ...]:

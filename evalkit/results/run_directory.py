@@ -9,6 +9,7 @@ RUN/
   pairing.parquet  how decoded audio belongs to its reference: lag, polarity, gain, correlation, what is wrong
   audio/          decoded audio and the originals, where it was asked for: CODEC/UTTERANCE.wav, reference/UTTERANCE.wav;
                   under a condition, CODEC (CONDITION)/ and, where it changes the reference, reference (CONDITION)/
+  run.yaml        the options of the command: `evalkit run --config run.yaml` does the same again
   errors.txt      the first traceback of each kind, where somebody else's code failed
   rows.jsonl      while the run goes on: every row as soon as it is known
 """
@@ -48,6 +49,8 @@ from evalkit.results.run import is_run, read_run
 from evalkit.stats import summarize
 from nanocodec.atomic import replacing
 
+CONFIG = "run.yaml"
+"""The command's options."""
 REFERENCE_FOLDER = "reference"
 """Of the originals, in RUN/audio."""
 
@@ -205,7 +208,7 @@ def _write(path: Path, write: Callable[[Path], object]) -> None:
 
 FILES = (
     "rows.parquet", "codes.parquet", "utterances.parquet", "pairing.parquet", "rows.jsonl", "summary.csv", "errors.txt",
-    "run.json",
+    "run.json", CONFIG,
 )  # fmt: skip
 
 

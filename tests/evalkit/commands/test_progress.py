@@ -19,3 +19,13 @@ def test_lines_tell_how_far_and_how_long(monkeypatch: pytest.MonkeyPatch, capsys
         "2/4 utterances, 12 s, 12 s left (opus@6k)",
         "4/4 utterances, 20 s (opus@6k)",
     ]
+
+
+def test_bytes_are_told_in_megabytes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    with Progress("MB", 1e6) as bar:
+        bar.start(360_000_000)
+        now = 12.0
+        bar.advance("model.pth", 36_000_000)
+    assert capsys.readouterr().err == "36/360 MB, 12 s, 108 s left (model.pth)\n"

@@ -169,6 +169,15 @@ def test_what_cannot_be_downloaded_says_why(own_places: Path) -> None:
     assert not list((own_places / "EVALKIT_DATA").iterdir())
 
 
+def test_without_a_network_it_says_what_to_copy_from_where_there_is_one(own_places: Path) -> None:
+    file = File("model.pth", "MIT", 36_000_000, url="http://127.0.0.1:1/model.pth", kept="models/model.pth")
+    with pytest.raises(MissingError, match=r"36\.0 MB, MIT\) cannot be downloaded: there is no network") as caught:
+        file.fetch(lambda name, count: None)
+    assert f"copy {downloads.data_folder() / 'models/model.pth'} from there" in str(caught.value)
+    hub = File("model.safetensors", "MIT", 1, repository="who/what")
+    assert str(hub._folder()).endswith("models--who--what")
+
+
 def test_files_of_the_hub_are_found_where_it_keeps_them(own_places: Path) -> None:
     file = File("sub/model.bin", "MIT", 7, "who/what", "a" * 40)
     newest = File("sub/model.bin", "MIT", 7, "who/what")
