@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from evalkit import plugins
 from evalkit.audio import Audio
 from evalkit.cache import Cache
 from evalkit.codecs import Codec
@@ -31,7 +32,7 @@ from evalkit.pipeline.run import ProgressReporter, execute
 from evalkit.pipeline.schedule import score_all, scoring_processes
 from evalkit.pipeline.shard import parse_shard
 from evalkit.pipeline.suites import available_metrics, missing_lines, use_metric
-from evalkit.pipeline.workers import TIMEOUT, Executor
+from evalkit.pipeline.workers import TIMEOUT, Executor, ExecutorFactory
 from evalkit.results.rows import CLEAN
 from evalkit.results.run_directory import slug
 
@@ -65,7 +66,7 @@ class RunOptions:
     jobs: int | None = None
     """Worker processes; None for one a core."""
     executor: str = "processes"
-    """"processes" on this machine, or "ray"."""
+    """What scores: `processes` on this machine, `ray`, or another of the entry point group `evalkit.executors`."""
     batch: int = 1
     """Recordings that a metric's model takes at once; more than one may change last digits."""
     timeout: float = TIMEOUT
@@ -89,11 +90,8 @@ class RunOptions:
 
     def workers(self, metrics: Sequence[str]) -> Executor:
         """Where waveforms are scored by `metrics`."""
-        if self.executor == "ray":
-            from evalkit.pipeline.ray_workers import RayWorkers
-
-            return RayWorkers(self.device, self.timeout)
-        return scoring_processes(self.jobs, self.timeout, metrics)
+        factory: ExecutorFactory = plugins.load("executor", self.executor)
+        return factory(self.jobs, self.timeout, metrics, self.device)
 
     def open_cache(self) -> Cache:
         """The cache; one in memory where none is wanted."""

@@ -5,7 +5,8 @@ A package registers its own with, for instance,
     [project.entry-points."evalkit.codecs"]
     mycodec = "mypackage.evalkit_codec:FAMILY"
 
-and evalkit's own are registered the same way (pyproject.toml). Without a package, `FILE.py:NAME` names an object in a
+and evalkit's own are registered the same way (pyproject.toml), as are formats of tables (`evalkit.formats`) and
+executors (`evalkit.executors`). Without a package, `FILE.py:NAME` names an object in a
 file, and `register` takes an object of this process. Nothing is imported until it is asked for.
 """
 
@@ -29,6 +30,8 @@ GROUPS = {
     "metric": "evalkit.metrics",
     "dataset": "evalkit.datasets",
     "condition": "evalkit.conditions",
+    "format": "evalkit.formats",
+    "executor": "evalkit.executors",
 }
 
 _REGISTERED: dict[tuple[str, str], Any] = {}
@@ -130,6 +133,8 @@ def load(kind: str, name: str) -> Any:
         return _REGISTERED[kind, name]
     found = _found(kind)
     file, _ = split_file(name)
+    if not file and not found:  # evalkit's own are always there
+        raise MissingError(f"no {kind} is registered: the code is newer than its installation. pip install it again.")
     if not file and name not in found:
         raise choose_from(kind, name, names(kind))
     try:

@@ -2,12 +2,13 @@
 
 import csv
 import io
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
+
+from evalkit import plugins
 
 from . import escape
 from .cells import TIE, Cell, Table
-from .latex import latex
 
 
 def markdown(table: Table) -> str:
@@ -52,7 +53,20 @@ def comma_separated(table: Table) -> str:
     return out.getvalue()
 
 
-FORMATS: dict[str, Callable[[Table], str]] = {"markdown": markdown, "latex": latex, "csv": comma_separated}
+class _Formats(Mapping[str, Callable[[Table], str]]):
+    def __getitem__(self, name: str) -> Callable[[Table], str]:
+        form: Callable[[Table], str] = plugins.load("format", name)
+        return form
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(plugins.names("format"))
+
+    def __len__(self) -> int:
+        return len(plugins.names("format"))
+
+
+FORMATS = _Formats()
+"""What turns a table into text, by name: the entry points of the group `evalkit.formats`."""
 
 HIGHLIGHTS = ("best", "second")
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from evalkit.commands import config
-from evalkit.commands.options import add_command, add_max_failed, add_weights, file_path, positive, words
+from evalkit.commands.options import Registered, add_command, add_max_failed, add_weights, file_path, positive, words
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -250,8 +250,8 @@ def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", default="cpu", help="where neural models run: cpu, cuda (default: %(default)s)")
     command.add_argument("--jobs", type=positive, metavar="N", help="scoring processes; default: one per core")
     command.add_argument(
-        "--executor", default="processes", choices=["processes", "ray"],
-        help="score on this machine, or on the Ray cluster that RAY_ADDRESS names; default: %(default)s",
+        "--executor", default="processes", choices=Registered("executor"), metavar="NAME",
+        help="where to score: %(choices)s. ray is the cluster that RAY_ADDRESS names; default: %(default)s",
     )  # fmt: skip
     command.add_argument(
         "--batch", type=positive, default=1, metavar="N", help="recordings a metric's model takes at once"

@@ -1,14 +1,28 @@
 """Options that several commands share, and how a command is declared."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from evalkit import plugins
 
 if TYPE_CHECKING:
     from evalkit.stats import Settings
 
-TABLE_FORMATS = ("terminal", "markdown", "latex", "csv")
+
+class Registered(Iterable[str]):
+    """Names that packages registered, as the choices of an option: they are looked up when it is used."""
+
+    def __init__(self, kind: str, *more: str) -> None:
+        """`more` are names beside those of `kind` (evalkit.plugins)."""
+        self._kind, self._more = kind, more
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*self._more, *plugins.names(self._kind)])
+
+    def __contains__(self, name: object) -> bool:
+        return name in list(self)
 
 
 def add_command(
@@ -56,7 +70,10 @@ def add_max_failed(command: argparse.ArgumentParser) -> None:
 
 def add_format(command: argparse.ArgumentParser) -> None:
     """`--format` of tables."""
-    command.add_argument("--format", default="terminal", choices=TABLE_FORMATS, help="default: %(default)s")
+    command.add_argument(
+        "--format", default="terminal", choices=Registered("format", "terminal"), metavar="FORMAT",
+        help="%(choices)s; default: %(default)s",
+    )  # fmt: skip
 
 
 def add_statistics(command: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ evalkit/pipeline/workers.py splits.
 
 import logging
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import cycle
 from types import TracebackType
 from typing import Any
@@ -100,6 +100,13 @@ def _actor(ray: Any, kind: type, device: str) -> tuple[Any, int]:
     share = {"num_gpus": 1 if gpus else 0, "num_cpus": 0, "scheduling_strategy": "SPREAD"}
     remote = ray.remote(**share, max_restarts=-1, max_task_retries=RETRIES)(kind)
     return remote, gpus or len([node for node in ray.nodes() if node["Alive"]])
+
+
+def ray_cluster(
+    jobs: int | None = None, timeout: float = TIMEOUT, metrics: Sequence[str] = (), device: str = "cpu"
+) -> RayWorkers:
+    """The executor `ray`. The cluster decides how many jobs run at once."""
+    return RayWorkers(device, timeout)
 
 
 class RayModels:

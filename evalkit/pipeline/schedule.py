@@ -61,8 +61,10 @@ def score_all(
     yield from found
 
 
-def scoring_processes(jobs: int | None = None, timeout: float = TIMEOUT, metrics: Sequence[str] = ()) -> Processes:
-    """Worker processes on this machine, by default one a core, as far as the memory goes.
+def scoring_processes(
+    jobs: int | None = None, timeout: float = TIMEOUT, metrics: Sequence[str] = (), device: str = "cpu"
+) -> Processes:
+    """The executor `processes`: on this machine, by default one a core, as far as the memory goes.
 
     They share what `metrics` import. What the first run of a process shares, later ones do: beyond that, workers import
     their own.

@@ -88,6 +88,21 @@ class Executor(Workers, Protocol):
         ...
 
 
+class ExecutorFactory(Protocol):
+    """What the name of an executor stands for, under the entry point group `evalkit.executors`."""
+
+    def __call__(self, jobs: int | None, timeout: float, metrics: Sequence[str], device: str) -> Executor:
+        """Workers that score.
+
+        Args:
+            jobs: How many of them; None for as many as suit.
+            timeout: Seconds that one metric may take for one pair, and a codec for one utterance; 0 for no limit.
+            metrics: Names of what they will score.
+            device: Where models and codecs run, a device of torch.
+        """
+        ...
+
+
 def run_isolated(
     function: Callable[[Task], Result],
     split: Callable[[Task], Sequence[Task]],

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from evalkit import plugins
+from evalkit.cli import parser
 from evalkit.errors import MissingError, UsageError
+from evalkit.reports.cells import Table
+from evalkit.reports.render import FORMATS
 
 
 @pytest.mark.parametrize(
@@ -58,6 +61,28 @@ def test_a_broken_entry_point_takes_no_other_down(monkeypatch: pytest.MonkeyPatc
     assert "broken" in plugins.names("codec") and plugins.load("codec", "opus").name == "opus"
     with pytest.raises(MissingError, match="codec 'broken' cannot be loaded"):
         plugins.load("codec", "broken")
+
+
+@pytest.mark.parametrize("kind", list(plugins.GROUPS))
+def test_evalkits_own_are_registered_as_others_are(kind: str) -> None:
+    names = plugins.installed(kind)
+    assert names and all(plugins._found(kind)[name].group == plugins.GROUPS[kind] for name in names)
+
+
+def test_an_installation_older_than_the_code_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "_found", lambda kind: {})
+    with pytest.raises(MissingError, match=r"no executor is registered: .* pip install it again"):
+        plugins.load("executor", "processes")
+
+
+def test_a_format_of_ones_own_is_a_choice_of_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "_REGISTERED", {})
+    plugins.register("format", "shouted", lambda table: f"{table.title.upper()}!\n")
+    assert parser().parse_args(["table", "run", "--format", "shouted"]).format == "shouted"
+    assert FORMATS["shouted"](Table("means", (), ())) == "MEANS!\n"
+    assert sorted(FORMATS) == ["csv", "latex", "markdown", "shouted"] and len(FORMATS) == 4
+    with pytest.raises(SystemExit):
+        parser().parse_args(["table", "run", "--format", "pdf"])
 
 
 def test_what_a_plugin_prints_is_no_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
