@@ -7,6 +7,8 @@ from typing import Any
 from evalkit.environment import extras
 from evalkit.errors import MissingError
 
+from .tensors import lay_out
+
 FILES = ("config.json", "model.safetensors")
 """What `save_pretrained` writes and these codecs need."""
 
@@ -34,15 +36,18 @@ def load(kind: Any, model_type: str, folder: Path, device: str, spec: str) -> An
     transformers = extras.load_transformers()
     try:
         found = json.loads((folder / FILES[0]).read_text(encoding="utf-8")).get("model_type")
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise MissingError(f"{spec}: {folder / FILES[0]} cannot be read ({error})") from error
     if found != model_type:
         raise MissingError(f"{spec}: {folder} holds a model of type {found!r}, not {model_type!r}")
+    made = getattr(transformers, kind) if isinstance(kind, str) else kind
     bars = transformers.utils.logging
     shown = bars.is_progress_bar_enabled()
     bars.disable_progress_bar()
     try:
-        model, report = (getattr(transformers, kind) if isinstance(kind, str) else kind).from_pretrained(
+        config = made.config_class.from_pretrained(folder, local_files_only=True)
+        lay_out(lambda: made(config), folder / FILES[1])  # gaps are filled with random numbers, however many there are
+        model, report = made.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, output_loading_info=True, dtype="float32"
         )
     except Exception as error:  # safetensors, json and torch each raise their own
@@ -51,7 +56,6 @@ def load(kind: Any, model_type: str, folder: Path, device: str, spec: str) -> An
         if shown:
             bars.enable_progress_bar()
     if wrong := {what: sorted(map(str, names)) for what, names in report.items() if names}:
-        name = kind if isinstance(kind, str) else kind.__name__
         shown_wrong = "; ".join(f"{what}: {', '.join(names[:5])}" for what, names in wrong.items())
-        raise MissingError(f"{spec}: the tensors in {folder} are not those of a {name}: {shown_wrong}")
+        raise MissingError(f"{spec}: the tensors in {folder} are not those of a {made.__name__}: {shown_wrong}")
     return model.to(device).eval()

@@ -14,6 +14,7 @@ from evalkit.codecs import LEVEL, Codec, CodecInfo, Network
 from evalkit.environment import extras
 from evalkit.errors import MissingError
 
+from . import tensors
 from .network import RANDOM, NetworkCodec, draw
 from .weights import Release, ReleasedFamily, details, locate
 
@@ -120,20 +121,19 @@ class SnacFamily(ReleasedFamily):
         Raises MissingError where they are not there, are damaged, hold anything but numbers, or another model.
         """
         spec = self.spec(rate)
-        config, tensors = locate(weights, RELEASE.files, spec)
+        config, path = locate(weights, RELEASE.files, spec)
         snac = extras.load("snac", "models")
-        import torch
-
         try:
             about = json.loads(config.read_text(encoding="utf-8"))
+            tensors.lay_out(lambda: snac.SNAC(**about), path)
             model = snac.SNAC(**about)
-            model.load_state_dict(torch.load(tensors, map_location="cpu", weights_only=True))
+            model.load_state_dict(tensors.read(path))
         except Exception as error:  # json, pickle, zip and torch each raise their own
             raise MissingError(f"{spec}: the weights in {weights} cannot be opened ({error})") from error
         found = (model.sampling_rate, int(model.hop_length), tuple(model.vq_strides), model.codebook_size)
         if found != (SAMPLE_RATE, FRAME // STRIDES[0], STRIDES, CODEBOOK):
             raise MissingError(f"{spec}: {weights} holds another SNAC than the 24 kHz model")
-        about = details([config, tensors], "snac") | {"noise_seed": NOISE_SEED}
+        about = details([config, path], "snac") | {"noise_seed": NOISE_SEED}
         return SnacCodec(spec, model.to(device), self.info(rate), about)
 
     def random(self, rate: str, device: str = "cpu") -> Codec:

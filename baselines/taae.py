@@ -18,6 +18,7 @@ from evalkit.audio import Wave
 from evalkit.codecs import PADDING, CodecInfo, Codes
 from evalkit.errors import MissingError
 
+from . import tensors
 from .network import NetworkCodec
 from .weights import Release, ReleasedFamily, details, locate
 
@@ -118,20 +119,18 @@ class TaaeFamily(ReleasedFamily):
         Raises MissingError where they are not there, are damaged, hold anything but numbers, or are of another model.
         """
         spec = self.spec(rate)
-        tensors = weights
+        path = weights
         if not weights.is_file():
-            tensors = next(filter(Path.is_file, (weights / name for name in TENSORS)), weights / TENSORS[-1])
-        config, tensors = locate(tensors.parent, (CONFIG, tensors.name), spec)
-        model = load(config, tensors, spec)
-        about = details([config, tensors]) | {"level": LEVEL}
+            path = next(filter(Path.is_file, (weights / name for name in TENSORS)), weights / TENSORS[-1])
+        config, path = locate(path.parent, (CONFIG, path.name), spec)
+        model = load(config, path, spec)
+        about = details([config, path]) | {"level": LEVEL}
         return TaaeCodec(rate, spec, model.to(device), self.info(rate), about)
 
 
-def load(config: Path, tensors: Path, spec: str) -> Any:
+def load(config: Path, path: Path, spec: str) -> Any:
     """The model that `model_config.json` describes, with a checkpoint's tensors; raises MissingError where they do not
     make one. Nothing in the files is executed."""
-    import torch
-
     from .taae_model import Shape, Taae
 
     try:
@@ -139,26 +138,21 @@ def load(config: Path, tensors: Path, spec: str) -> Any:
         shape = Shape.of(described)
         if (described["sample_rate"], shape.hop, shape.latents) != (SAMPLE_RATE, HOP, LATENTS):
             raise ValueError(f"{described['sample_rate']} Hz, hop {shape.hop} and {shape.latents} latents")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, ArithmeticError, LookupError, RecursionError) as error:
         raise MissingError(
             f"{spec}: {config} describes no model of {SAMPLE_RATE} Hz, hop {HOP} and {LATENTS} latents "
             f"that can run here ({error!r})"
         ) from error
     try:
-        if tensors.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state = load_file(tensors)
-        else:
-            state = torch.load(tensors, map_location="cpu", weights_only=True)["state_dict"]
+        state = tensors.read(path)
+        state = state if path.suffix == ".safetensors" else state["state_dict"]
     except Exception as error:  # zip, pickle, safetensors and torch each raise their own
-        raise MissingError(f"{spec}: {tensors} cannot be opened as a checkpoint of tensors ({error})") from error
+        raise MissingError(f"{spec}: {path} cannot be opened as a checkpoint of tensors ({error})") from error
     try:
-        with torch.device("meta"):
-            model = Taae(shape)
+        model = tensors.lay_out(lambda: Taae(shape), path)
         model.load_state_dict(dict(plain(state)), strict=True, assign=True)
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        raise MissingError(f"{spec}: the tensors in {tensors} are not those of {config} ({error})") from error
+        raise MissingError(f"{spec}: the tensors in {path} are not those of {config} ({error})") from error
     return model
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from evalkit.codecs import LEVEL, Codec, CodecInfo, Network
 from evalkit.errors import MissingError
 
+from . import tensors
 from .network import RANDOM, NetworkCodec, draw
 from .weights import Release, ReleasedFamily, details, locate
 
@@ -160,19 +161,16 @@ class WavTokenizerFamily(ReleasedFamily):
 
 def load(path: Path, spec: str) -> Any:
     """The model in a public checkpoint; raises MissingError where it holds none. Nothing in the file is executed."""
-    import torch
-
     from .wavtokenizer_model import Shape, WavTokenizer
 
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = tensors.read(path)
     except Exception as error:  # zip, pickle and torch each raise their own
         raise MissingError(f"{spec}: {path} cannot be opened as a checkpoint of tensors ({error})") from error
     try:
-        tensors = dict(plain(checkpoint["state_dict"]))
-        with torch.device("meta"):
-            model = WavTokenizer(Shape.of(tensors))
-        model.load_state_dict(tensors, strict=True, assign=True)
+        state = dict(plain(checkpoint["state_dict"]))
+        model = tensors.lay_out(lambda: WavTokenizer(Shape.of(state)), path)
+        model.load_state_dict(state, strict=True, assign=True)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise MissingError(f"{spec}: the tensors in {path} are not those of a WavTokenizer ({error})") from error
     return model

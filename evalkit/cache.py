@@ -216,14 +216,21 @@ def clear(folder: Path) -> None:
     except OSError as error:
         raise MissingError(f"the cache in {folder} is in use by a run: wait until it has finished") from error
     try:
-        for name in ("cache.sqlite", "cache.sqlite-wal", "cache.sqlite-shm", "digests.json"):
-            (folder / name).unlink(missing_ok=True)
-        shutil.rmtree(folder / "audio", ignore_errors=True)
+        for name in ("cache.sqlite", "cache.sqlite-wal", "cache.sqlite-shm", "digests.json", "audio"):
+            _remove(folder / name)
     except OSError as error:
         raise MissingError(f"the cache in {folder} cannot be cleared: {error}") from error
     finally:
         if lock is not None:
             lock.close()
+
+
+def _remove(path: Path) -> None:
+    """Delete `path`, whatever it is."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _share(folder: Path, alone: bool = False) -> IO[bytes] | None:

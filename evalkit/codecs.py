@@ -5,6 +5,7 @@ the codec at one of them. Third parties need this module and nothing else of eva
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import log2, nan
@@ -17,8 +18,12 @@ from numpy.typing import NDArray
 from evalkit.audio import Wave
 from evalkit.environment.availability import READY as READY
 from evalkit.environment.availability import Availability
-from evalkit.errors import CodecError
+from evalkit.errors import CodecError, UsageError
+from evalkit.files import is_text
 from evalkit.results.record import Record
+
+LOWEST_RATE, HIGHEST_RATE = 1000, 384_000
+"""Hz between which a codec may work."""
 
 
 @dataclass(frozen=True)
@@ -313,6 +318,28 @@ def fingerprint(codes: Mapping[str, Codes]) -> str:
         digest.update(f"{len(name)}:".encode() + name + f":{'x'.join(map(str, one.indices.shape))}:".encode())
         digest.update(np.ascontiguousarray(one.indices, "<i8").tobytes())
     return digest.hexdigest()
+
+
+def check_declared(codec: Codec) -> None:
+    """Raise UsageError, which names what is wrong, unless `codec` says of itself what the protocol asks for."""
+    name, sizes = codec.name, codec.codebook_sizes
+
+    def require(kept: bool, what: str, value: object, wanted: str) -> None:
+        if not kept:
+            raise UsageError(f"codec {name!r}: {what} must be {wanted}, not {str(value)[:100]!r}")
+
+    require(is_text(name), "name", name, "a text")
+    for what, least in (("sample_rate", LOWEST_RATE), ("frame_rate", 0)):
+        value = getattr(codec, what)
+        kinds = (int, np.integer) if what == "sample_rate" else (int, float, np.number)
+        number = isinstance(value, kinds) and not isinstance(value, bool) and bool(least <= value <= HIGHEST_RATE)
+        require(value is None or number, what, value, f"a number from {least} to {HIGHEST_RATE}, or None")
+    whole = isinstance(sizes, tuple | list) and all(isinstance(one, int | np.integer) and one > 0 for one in sizes)
+    require(whole and all(one < 2**63 for one in sizes), "codebook_sizes", sizes, "a tuple of whole numbers above 0")
+    try:
+        json.dumps(dict(codec.details), sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        require(False, "details", codec.details, "a mapping of JSON values")
 
 
 def check_codes(codec: Codec, codes: object, length: int) -> None:

@@ -47,6 +47,24 @@ class UndefinedScore(Exception):
     """A metric has no value for this pair; the text is the row's reason."""
 
 
+LONGEST_REASON = 1000
+"""Characters of a foreign error that become a reason."""
+
+
+def text_of(error: BaseException) -> str:
+    """What `error` says, in one line that any file can hold; an error of somebody else may fail even at that."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:
+        return "(it does not say what)"
+    return text[:LONGEST_REASON].encode("utf-8", "backslashreplace").decode()
+
+
+def describe(error: BaseException) -> str:
+    """An exception that nobody expected, in one line."""
+    return f"{type(error).__name__}: {text_of(error)}"
+
+
 def choose_from(kind: str, name: str, known: list[str]) -> UsageError:
     """The error for an unknown name: what was asked for, the nearest match, and all that is known."""
     from difflib import get_close_matches

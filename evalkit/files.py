@@ -1,6 +1,8 @@
 """Paths as people give them and as they are shown."""
 
+import errno
 import os
+import re
 import unicodedata
 from pathlib import Path
 
@@ -10,9 +12,21 @@ def expanded(path: Path | str) -> Path:
     return Path(os.path.expanduser(path))
 
 
+def read_bytes(path: Path) -> bytes:
+    """What the file `path` holds; raises OSError for a pipe or a device, which may never end."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return path.read_bytes()
+
+
 def shown(path: Path | str) -> str:
     """`path` as text that can be printed and stored: bytes of a name that are not UTF-8 become `\\xdf`."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def is_text(value: object) -> bool:
+    """Whether `value` can name something: a text that is not blank and that UTF-8 can hold."""
+    return isinstance(value, str) and bool(value.strip()) and not re.search("[\ud800-\udfff]", value)
 
 
 def nfc(name: str) -> str:

@@ -20,7 +20,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from evalkit.errors import MissingError, UsageError, choose_from
+from evalkit.errors import MissingError, UsageError, choose_from, describe
 
 _OPTION = re.compile(r"([a-z][a-z0-9_-]*)=(.*)", re.DOTALL)
 _IN_FILE = re.compile(r"(?P<file>.*\.py):(?P<name>[A-Za-z_]\w*)")
@@ -140,10 +140,10 @@ def load(kind: str, name: str) -> Any:
     try:
         with redirect_stdout(sys.stderr):
             return _from_file(file) if file else found[name].load()
-    except UsageError:
+    except (UsageError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:  # a shared library that does not load raises OSError, code anything
-        raise MissingError(f"{kind} {name!r} cannot be loaded: {type(error).__name__}: {error}") from error
+    except BaseException as error:  # a shared library that does not load raises OSError, code anything
+        raise MissingError(f"{kind} {name!r} cannot be loaded: {describe(error)}") from error
 
 
 @cache

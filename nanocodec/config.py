@@ -130,6 +130,8 @@ class CodecConfig:
 
     def validate(self) -> None:
         """Raise ValueError where a number cannot describe a codec."""
+        if type(self.sample_rate) is not int or not 1000 <= self.sample_rate <= 384_000:
+            raise ValueError(f"{self.name}: the sampling rate must be 1000 to 384000 Hz, not {self.sample_rate!r}")
         if not self.levels or min(self.levels) < 2:
             raise ValueError(f"{self.name}: FSQ levels must all be at least 2, got {self.levels}")
         if self.num_codebooks < 1 or not self.strides or min(self.strides) < 1:

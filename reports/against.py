@@ -48,7 +48,7 @@ def build_against_paper(
         )
     tables = []
     for dataset, part in rows.groupby("dataset", sort=False):
-        place = places[str(dataset)]
+        place = places.get(str(dataset))
         if place is not None:
             wanted = None if codecs is None else {paper_names(runs).get(codec, codec) for codec in codecs}
             chosen = part[part["codec"].isin(wanted)] if wanted is not None else part

@@ -64,7 +64,6 @@ def _times(reader: Reader) -> Table | None:
         *(_speed(reader, f"x-real-time-{stage}", f"{word} x real time", stage) for stage, word in ways),
         *(_ratio(reader, f"ratio-{stage}", f"RTF {word} / {first}", stage, first) for stage, word in ways),
         *_both_ways(reader, "cpu", "CPU s/s {}", 3),
-        *(_ratio(reader, f"ratio-cpu-{stage}", f"CPU {word} / {first}", stage, first, "cpu") for stage, word in ways),
         *_both_ways(reader, "energy", "J/s {}", 2),
         *_both_ways(reader, "first-packet", "first packet {} (ms)", 1),
         *_both_ways(reader, "packet", "later packets {} (ms)", 1),
@@ -149,5 +148,5 @@ def _speed(reader: Reader, key: str, label: str, stage: str, batch: int = 1) -> 
     return column, lambda codec: cell(inverse(reader.find(codec, stage, "rtf", batch=batch)), 1)
 
 
-def _ratio(reader: Reader, key: str, label: str, stage: str, to: str, quantity: str = "rtf") -> Filled:
-    return Column(key, label, measured=True), lambda codec: cell(reader.ratio(codec, to, stage, quantity), 2)
+def _ratio(reader: Reader, key: str, label: str, stage: str, to: str) -> Filled:
+    return Column(key, label, measured=True), lambda codec: cell(reader.ratio(codec, to, stage, "rtf"), 2)

@@ -13,7 +13,6 @@ RTF_COLUMNS = (
     *HEAD,
     Column("rtf-lm", "RTF of the LM", measured=True),
     Column("ratio-lm", "x as fast", measured=True),
-    Column("ratio-lm-cpu", "x by CPU s", measured=True),
     Column("rtf", "RTF (processing/audio)", measured=True),
     Column("x-real-time", "x real time", measured=True),
     Column("ratio", "x as fast", measured=True),
@@ -42,9 +41,9 @@ def build_lm_tables(reader: Reader) -> Iterator[Table]:
     ):
         if lines:
             notes = (
-                f"Ratios are to {reader.codecs[0]}; where the machine was busy, those of CPU seconds tell more. Cache: "
-                "what steps keep of those before; upstream keeps attention alone, as the authors' code does. "
-                "Simulated: measured here, random weights. Analytic: computed from bytes and operations.",
+                f"Ratios are to {reader.codecs[0]}. Cache: what steps keep of those before; upstream keeps attention "
+                "alone, as the authors' code does. Simulated: measured here, random weights. Analytic: computed from "
+                "bytes and operations.",
                 *notes_of(reader.bench),
             )
             yield Table(f"{what} of a speech LM: {place(reader.bench)}", columns, tuple(lines), notes, keys)
@@ -61,7 +60,6 @@ def _rtf(reader: Reader) -> Iterator[tuple[Cell, ...]]:
             yield (
                 Cell(codec), *where,
                 cell(lm, 3), cell(reader.ratio(*against, "lm", "rtf", setting(**about), kind=kind), 2),
-                cell(reader.ratio(*against, "lm", "cpu", setting(**about), kind=kind), 2),
                 cell(both, 3), cell(inverse(both), 2),
                 cell(reader.ratio(*against, "both", "rtf", setting(**about, mode="offline"), kind=kind), 2),
                 cell(look(codec, "lm", "steps"), 1), cell(look(codec, "lm", "share", of="rtf", part="lm"), 2),

@@ -101,7 +101,7 @@ def build_claims(
     rows = rows.assign(codec=rows["codec"].replace(paper_names(runs)))
     places = places_of(runs)
     for dataset, part in rows.groupby("dataset", sort=False):
-        place = places[str(dataset)]
+        place = places.get(str(dataset))
         if place is None:
             continue
         asked = [claim for claim in claims() if claim.set == place.set]

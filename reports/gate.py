@@ -22,6 +22,8 @@ import pandas as pd
 import yaml
 
 from evalkit.errors import EvalkitError, UsageError
+from evalkit.files import read_bytes
+from evalkit.results.provenance import DatasetInfo, MetricInfo
 from evalkit.results.rows import CLEAN, CORPUS
 from evalkit.results.run import Run
 from evalkit.schema import read_yaml
@@ -148,8 +150,8 @@ def read_rules(path: Path | None = None) -> Rules:
     source = files("evalkit.configs").joinpath("gates.yaml") if path is None else path
     name = "gates.yaml" if path is None else str(path)
     try:
-        about = read_yaml(source.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        about = read_yaml((source.read_bytes() if path is None else read_bytes(path)).decode())
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise UsageError(f"{name} cannot be read as YAML: {error}") from error
     known = {"confidence", "correction", "cluster", "max_failed", "metrics"}
     if not isinstance(about, dict) or not isinstance(about.get("metrics"), dict) or not about["metrics"]:
@@ -213,7 +215,7 @@ def write_baseline(run: Run, path: Path) -> None:
 def read_baseline(path: Path) -> Baseline:
     """The baseline in `path`; raises UsageError where there is none that can be read."""
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        about = json.loads(read_bytes(path))
         if about["format"] > FORMAT:
             raise UsageError(f"{path} was written by a newer evalkit ({about.get('evalkit')}): update evalkit")
         rows = pd.DataFrame(
@@ -225,13 +227,15 @@ def read_baseline(path: Path) -> Baseline:
             ],
             columns=["codec", "metric", "utterance", "value"],
         )
-        kept = {key: about[key] for key in (*_KEPT, "metrics", "dataset")}
+        metrics = {metric: MetricInfo.from_json(one) for metric, one in about["metrics"].items()}
+        kept = {key: about[key] for key in _KEPT}
+        kept |= {"metrics": metrics, "dataset": DatasetInfo.from_json(about["dataset"])}
         found = Baseline(rows, kept, "", about.get("audio", {}))
         return replace(found, origin=f"{path}, {len(rows)} values, git {str(about['git'])[:12]}, {about['started']}")
     except FileNotFoundError as error:
         raise UsageError(f"there is no baseline {path}: write one with `evalkit gate RUN --update`") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{path} cannot be read as a baseline: {error!r}") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise UsageError(f"{path} cannot be read as a baseline: {str(error)[:200] or type(error).__name__}") from error
 
 
 def check(run: Run, baseline: Baseline, rules: Rules, codec: str | None = None) -> Verdict:

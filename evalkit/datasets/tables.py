@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import UsageError
-from evalkit.files import shown
+from evalkit.files import read_bytes, shown
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def read_text(path: Path) -> str:
         UsageError: where it cannot be read, or is not text in UTF-8.
     """
     try:
-        return decode(path.read_bytes(), shown(path))
+        return decode(read_bytes(path), shown(path))
     except (OSError, ValueError) as error:  # ValueError: NUL in the name
         raise UsageError(f"{shown(path)} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 

@@ -13,11 +13,14 @@ from typing import Any, ClassVar, Literal
 from evalkit.audio import Wave
 from evalkit.codecs import READY, Availability, Codes
 from evalkit.errors import UsageError
+from evalkit.files import is_text
 
 SCORE_RATE = 16_000
 """Hz. Every pair is resampled to this rate before it is scored, as in the NanoCodec paper's protocol."""
 
 Direction = Literal["up", "down", "none"]
+MOST_DECIMALS = 12
+"""Digits after the point that make sense of a float."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,18 @@ class Metric(ABC):
     """Changes whenever the same input could give another value."""
     decimals: int
     """Digits after the point in tables."""
+
+    def __post_init__(self) -> None:
+        texts = {"name": self.name, "label": self.label, "unit": self.unit, "version": self.version}
+        for what, value in texts.items():
+            if not is_text(value) and (what != "unit" or value != ""):
+                raise UsageError(f"a metric's {what} must be a text, not {value!r}")
+        if self.direction not in ("up", "down", "none"):
+            raise UsageError(f"metric {self.name}: direction must be 'up', 'down' or 'none', not {self.direction!r}")
+        if not (isinstance(self.low, int | float) and isinstance(self.high, int | float) and self.low <= self.high):
+            raise UsageError(f"metric {self.name}: low and high must be numbers, not {self.low!r} and {self.high!r}")
+        if not (isinstance(self.decimals, int) and 0 <= self.decimals <= MOST_DECIMALS):
+            raise UsageError(f"metric {self.name}: decimals must be 0 to {MOST_DECIMALS}, not {self.decimals!r}")
 
     @property
     def rows(self) -> tuple[str, ...]:

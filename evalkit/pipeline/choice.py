@@ -7,8 +7,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from evalkit import plugins
-from evalkit.codecs import READY, Availability, Codec, CodecFamily, Weighted
+from evalkit.codecs import READY, Availability, Codec, CodecFamily, Weighted, check_declared
 from evalkit.errors import MissingError, UsageError
+from evalkit.files import shown
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,17 @@ class CodecChoice:
         """The codec on `device`.
 
         Raises:
-            UsageError: --weights is given for a codec without weights.
+            UsageError: --weights is given for a codec without weights, or the codec says of itself what no codec can.
             MissingError: something is not on this machine.
         """
         if self.weights is None:
-            return self.family.build(self.rate, device)
-        if not isinstance(self.family, Weighted):
+            codec = self.family.build(self.rate, device)
+        elif isinstance(self.family, Weighted):
+            codec = self.family.build_from(self.weights, self.rate, device)
+        else:
             raise UsageError(f"{self.spec} has no weights that --weights could replace")
-        return self.family.build_from(self.weights, self.rate, device)
+        check_declared(codec)
+        return codec
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ def choose(spec: str, bitrate: str | None = None) -> CodecChoice:
         label, named = "", spec
     file, rest = plugins.split_file(named)
     name, _, rate = (file, "", rest.removeprefix("@")) if file else named.partition("@")
-    return _choice(plugins.load("codec", name), label, rate or bitrate)
+    return _choice(plugins.load("codec", name), shown(label), rate or bitrate)
 
 
 def choose_object(thing: object, bitrate: str | None = None) -> CodecChoice:

@@ -1,6 +1,8 @@
 """Where a codec runs: in this process, or on other machines (evalkit/pipeline/ray_workers.py)."""
 
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -36,13 +38,14 @@ def reconstruct(codec: Codec, wav: Wave, timeout: float) -> tuple[Codes, Wave]:
     """Codes of `wav` [T] at the codec's rate and the decoded audio, both checked against the protocol.
 
     The codec gets a copy of its own, and what it returns is copied: neither what it does to its input nor a buffer that
-    it uses again for the next utterance changes what is kept.
+    it uses again for the next utterance changes what is kept. What it prints goes to standard error: standard output is
+    for results.
 
     Raises:
         CodecError: what came back is not what the protocol asks for, or took longer than `timeout` seconds.
         Exception: whatever the codec raises.
     """
-    with deadline(timeout):
+    with deadline(timeout), redirect_stdout(sys.stderr):
         codes = codec.encode(wav.copy())
         check_codes(codec, codes, len(wav))
         arrays: dict[str, Any] = {"indices": codes.indices, "latents": codes.latents}

@@ -17,7 +17,7 @@ from evalkit.cache import Cache, content_key
 from evalkit.codecs import Annotated, Codec, CodecInfo, Codes, Fielded, decoded_shape
 from evalkit.conditions.base import Clean, Condition
 from evalkit.datasets.base import Utterance
-from evalkit.errors import AudioError, CodecError
+from evalkit.errors import AudioError, CodecError, describe, text_of
 from evalkit.pipeline.coders import Coder
 from evalkit.pipeline.jobs import Source
 
@@ -148,9 +148,11 @@ class RunningCodec(System):
         def finish() -> Reconstruction:
             try:
                 codes, wav = coded()
-            except (Exception, SystemExit) as error:  # somebody else's code: whatever it raises
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # somebody else's code: whatever it raises
                 known = isinstance(error, CodecError)
-                raise CodecError(f"{codec.name} failed: {error if known else describe(error)}") from error
+                raise CodecError(f"{codec.name} failed: {text_of(error) if known else describe(error)}") from error
             finally:
                 interrupt.check()
             audio = Audio(wav, decoded_shape(codec, len(at_rate.wav), at_rate.sample_rate)[1])
@@ -222,11 +224,6 @@ class RenderedAudio(System):
             extra = self._extra.get(utterance.id, {})
             reference = Source(utterance.source)
             yield utterance, Reconstruction(reference, decoded, kbps=self._kbps(utterance), extra=extra)
-
-
-def describe(error: BaseException) -> str:
-    """An exception that nobody expected, in one line."""
-    return f"{type(error).__name__}: {error}"
 
 
 def _finish(utterance: Utterance, begun: Callable[[], Reconstruction]) -> tuple[Utterance, Reconstruction | Failure]:

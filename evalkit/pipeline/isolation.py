@@ -78,6 +78,8 @@ def context_for(preload: Sequence[str]) -> BaseContext:
 def initialize(objects: bytes) -> None:
     """Make this process a worker that knows the `objects` which its parent registered."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of the terminal; the main one answers
+    os.dup2(2, 1)  # standard output is for results: what metrics print, C code as well, goes to standard error
+    sys.stdout = sys.stderr
     _end_with_parent()
     plugins.unpack(objects)
 

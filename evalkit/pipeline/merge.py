@@ -60,12 +60,13 @@ def merge(paths: Sequence[Path], output: Path, overwrite: bool = False) -> list[
     metrics = [name for name, about in first.metrics.items() if not about.of]
     codecs, dataset = list(first.codecs), first.dataset.name
     systems = [(codec, condition) for codec in codecs for condition in first.conditions or (CLEAN,)]
+    beside = [(read_references(run.path), read_pairings(run.path), read_codes(run.path)) for run in runs]
     with RunWriter(output, codecs, provenance, overwrite) as writer:
-        for run in runs:
+        for run, (references, pairings, coded) in zip(runs, beside, strict=True):
             writer.add(to_rows(run.rows[run.rows["utterance"] != CORPUS]))
-            writer.add_utterances(read_references(run.path))
-            writer.add_pairings(read_pairings(run.path))
-            for one in read_codes(run.path):
+            writer.add_utterances(references)
+            writer.add_pairings(pairings)
+            for one in coded:
                 writer.add_codes(one)
         writer.add(corpus_rows(metrics, systems, dataset, writer.coded))
         writer.add(pooled_rows(metrics, systems, dataset, writer.rows))

@@ -14,7 +14,7 @@ from evalkit.metrics.model import ModelMetric
 from evalkit.pipeline.choice import SystemChoice
 from evalkit.pipeline.shard import Shard
 from evalkit.pipeline.suites import missing_lines
-from evalkit.results.rows import CLEAN
+from evalkit.results.rows import CLEAN, CORPUS
 
 if TYPE_CHECKING:
     from evalkit.pipeline.workers import Executor
@@ -61,9 +61,13 @@ class Plan:
 
     def check(self) -> None:
         """Raises MissingError that lists every system and metric that cannot run here, each with its remedy; UsageError
-        for a seed that is none."""
+        for a seed that is none, and for an utterance called as the whole dataset."""
         if not 0 <= self.seed < 2**32:
             raise UsageError(f"the seed must be from 0 to {2**32 - 1}, not {self.seed}")
+        if any(utterance.id == CORPUS for utterance in self.dataset):
+            raise UsageError(
+                f"an utterance is called {CORPUS!r}, which stands for the whole dataset: name it otherwise"
+            )
         problems = []
         missing = [(choice.spec, state) for choice in self.systems if not (state := choice.availability()).ready]
         if missing:

@@ -14,7 +14,7 @@ from evalkit.audio import Audio, Wave
 from evalkit.cache import Cache
 from evalkit.environment.deadline import deadline
 from evalkit.environment.machine import default_workers
-from evalkit.errors import AudioError, DeadlineError, UndefinedScore
+from evalkit.errors import AudioError, DeadlineError, UndefinedScore, describe, text_of
 from evalkit.metrics.base import SCORE_RATE, Pair, PairMetric
 from evalkit.metrics.checks import require_at_most, too_long
 from evalkit.metrics.load import load_metric
@@ -90,12 +90,13 @@ def _score(
             values = score(pair)
         return [RowScore(key, row, _number(values[row])) for row in load_metric(name).rows]
     except UndefinedScore as error:
-        return without_value(key, name, str(error))
+        return without_value(key, name, text_of(error))
     except DeadlineError as error:
         return without_value(key, name, str(error), settled=False)
-    except (Exception, SystemExit) as error:  # a bug in one metric costs its own rows, and says so in them
-        reason, trace = f"{type(error).__name__}: {error}", traceback.format_exc()
-        return without_value(key, name, reason, settled=False, trace=trace)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a bug in one metric costs its own rows, and says so in them
+        return without_value(key, name, describe(error), settled=False, trace=traceback.format_exc())
 
 
 def _number(value: object) -> float:

@@ -1,6 +1,8 @@
 """From what a plan names to what a run compares: every choice, opened."""
 
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,10 +13,10 @@ from evalkit.cache import Cache
 from evalkit.codecs import Annotated, Codec, CodecInfo, Described, Weighted, Widening, is_release
 from evalkit.conditions.base import Condition
 from evalkit.datasets.base import Utterance
-from evalkit.errors import AudioError, EvalkitError, MissingError, UsageError
+from evalkit.errors import AudioError, EvalkitError, MissingError, UsageError, describe
 from evalkit.files import nfc, shown
 from evalkit.pipeline.choice import CodecChoice, RenderedChoice
-from evalkit.pipeline.encode import RenderedAudio, RunningCodec, System, describe
+from evalkit.pipeline.encode import RenderedAudio, RunningCodec, System
 
 if TYPE_CHECKING:
     from evalkit.pipeline.plan import Plan
@@ -44,11 +46,12 @@ def _open(choice: CodecChoice | RenderedChoice, plan: "Plan", cache: Cache) -> l
     if choice.rendered is not None:
         return [_rendered(choice, choice.rendered)]
     try:
-        codec = choice.build(plan.device if plan.workers.here else "cpu")
+        with redirect_stdout(sys.stderr):  # standard output is for results
+            codec = choice.build(plan.device if plan.workers.here else "cpu")
         info = _info(choice, codec)
-    except EvalkitError:
+    except (EvalkitError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:  # somebody else's code: whatever it raises
+    except BaseException as error:  # somebody else's code: whatever it raises
         raise MissingError(f"{choice.spec} cannot be opened: {describe(error)}") from error
     name = choice.label or codec.name
     systems: list[System] = []

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 
 from evalkit.errors import UsageError
+from evalkit.files import read_bytes
 
 NAME = "writing.lock"
 
@@ -32,9 +33,9 @@ class Lock:
 
     def _refuse_living_owner(self) -> None:
         try:
-            owner = json.loads(self._path.read_text(encoding="utf-8"))
+            owner = json.loads(read_bytes(self._path))
             pid, host = int(owner["pid"]), str(owner["host"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return  # gone meanwhile, or cut off while it was being written
         if host != socket.gethostname() or (_alive(pid) and owner.get("started") == _started(pid)):
             raise UsageError(
@@ -51,7 +52,7 @@ class Lock:
 def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

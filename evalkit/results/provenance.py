@@ -34,6 +34,13 @@ class MetricInfo(Record):
     of: str = ""
     """The metric whose by-product it is."""
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        found = super().from_json(values)
+        if found.direction not in ("up", "down", "none") or not 0 <= found.decimals <= 12:
+            raise ValueError(f"a metric of direction {found.direction[:100]!r} and {found.decimals} decimals")
+        return found
+
 
 @dataclass(frozen=True)
 class DatasetInfo(Record):

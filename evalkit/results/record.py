@@ -1,8 +1,13 @@
 """Dataclasses that are written as JSON, and read like it."""
 
+import builtins
+import types
+from collections import abc
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, Self
+from functools import cache
+from math import inf
+from typing import Any, Self, get_args, get_origin, get_type_hints
 
 
 class Record:
@@ -16,9 +21,15 @@ class Record:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """What `to_json` wrote."""
-        known = {item.name for item in fields(cls)}  # type: ignore[arg-type]
-        return cls(**{name: _frozen(value) for name, value in values.items() if name in known})
+        """What `to_json` wrote; raises ValueError where a value is of another type than its field."""
+        if not isinstance(values, Mapping):
+            raise ValueError(f"{cls.__name__} is {str(values)[:100]!r}, not a JSON object")
+        hints = _hints(cls)  # type: ignore[arg-type]
+        known = {name: _frozen(value) for name, value in values.items() if name in hints and value is not None}
+        for name, value in known.items():
+            if not _fits(value, hints[name]):
+                raise ValueError(f"{name} is {str(value)[:100]!r}, no JSON value of its type")
+        return cls(**known)
 
     def __getitem__(self, name: str) -> Any:
         try:
@@ -42,6 +53,28 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(one) for key, one in value.items()}
     return [_plain(one) for one in value] if isinstance(value, tuple | list) else value
+
+
+@cache
+def _hints(record: type) -> dict[str, Any]:
+    hints = get_type_hints(record)
+    return {item.name: hints[item.name] for item in fields(record)}
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether `value` is of the type that the annotation `hint` names."""
+    parts = get_args(hint)
+    match get_origin(hint) or hint:
+        case types.UnionType:
+            return any(_fits(value, one) for one in parts)
+        case abc.Mapping:
+            return isinstance(value, Mapping) and all(_fits(one, parts[1]) for one in value.values())
+        case builtins.tuple:
+            return isinstance(value, tuple) and all(_fits(one, parts[0]) for one in value)
+        case builtins.float | builtins.int as number:
+            return isinstance(value, int | number) and not isinstance(value, bool) and abs(value) < inf
+        case kind:
+            return kind is Any or isinstance(value, kind)
 
 
 def _frozen(value: Any) -> Any:

@@ -28,6 +28,8 @@ NUMBERS = ("bitrate_kbps", "value")
 """Columns of numbers; the others are text."""
 CLEAN = "clean"
 """The `condition` of rows for which nothing was done to audio, codes or codec."""
+KEYS = ("codec", "dataset", "condition", "utterance", "metric")
+"""Columns that together name a row."""
 CORPUS = "*"
 """The `utterance` of rows about a whole dataset, such as the pooled bitrate."""
 
@@ -135,7 +137,7 @@ def to_frame(rows: Iterable[Row], codecs: Sequence[str], conditions: Sequence[st
         "condition": {name: position for position, name in enumerate(conditions or sorted(set(frame["condition"])))},
     }
     return frame.sort_values(
-        ["codec", "dataset", "condition", "utterance", "metric"],
+        list(KEYS),
         key=lambda column: column.map(orders[str(column.name)]) if column.name in orders else column,
         kind="stable",
         ignore_index=True,

@@ -4,7 +4,9 @@ import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evalkit.audio import AudioIdentity
@@ -13,7 +15,9 @@ from evalkit.results.pairing import Pairing
 from evalkit.results.provenance import FORMAT, Provenance
 from evalkit.results.rows import (
     CLEAN,
+    CODES_SCHEMA,
     COLUMNS,
+    KEYS,
     NUMBERS,
     PAIRINGS_SCHEMA,
     UTTERANCES_SCHEMA,
@@ -51,14 +55,12 @@ class Run:
     @property
     def pairing(self) -> pd.DataFrame:
         """How decoded audio belongs to its reference, and what is wrong with it; empty where it was not checked."""
-        path = self.path / "pairing.parquet"
-        return pd.read_parquet(path) if path.is_file() else PAIRINGS_SCHEMA.empty_table().to_pandas()
+        return _side_table(self.path / "pairing.parquet", PAIRINGS_SCHEMA).to_pandas()
 
     @property
     def references(self) -> pd.DataFrame:
         """Duration, sampling rate and sha256 of the samples of each reference; empty for runs of earlier versions."""
-        path = self.path / "utterances.parquet"
-        return pd.read_parquet(path) if path.is_file() else UTTERANCES_SCHEMA.empty_table().to_pandas()
+        return _side_table(self.path / "utterances.parquet", UTTERANCES_SCHEMA).to_pandas()
 
     def __repr__(self) -> str:
         about = self.provenance
@@ -91,11 +93,13 @@ def read_run(path: Path) -> Run:
     except UsageError:
         raise
     except Exception as error:  # pandas, pyarrow and json have one each for every kind of damage
-        reason = str(error).strip().splitlines()[0:1] or [""]
-        raise UsageError(
-            f"{path} cannot be read as a run: {type(error).__name__}: {reason[0][:200]}. Run its command again."
-        ) from error
+        raise _unreadable(path, error) from error
     return Run(path, rows, provenance)
+
+
+def _unreadable(path: Path, error: Exception) -> UsageError:
+    reason = (str(error).strip().splitlines() or [""])[0]
+    return UsageError(f"{path} cannot be read as a run: {type(error).__name__}: {reason[:200]}. Run its command again.")
 
 
 def _check_rows(rows: pd.DataFrame) -> None:
@@ -104,25 +108,51 @@ def _check_rows(rows: pd.DataFrame) -> None:
         raise ValueError(f"rows.parquet has no column {', '.join(absent)}")
     for name in COLUMNS:
         numeric = pd.api.types.is_float_dtype(rows[name])
-        if numeric != (name in NUMBERS):
+        if numeric != (name in NUMBERS) or not (numeric or pd.api.types.is_string_dtype(rows[name].dropna())):
             raise ValueError(f"rows.parquet: the column {name} is of type {rows[name].dtype}")
+    if rows[list(KEYS)].isna().any(axis=None):
+        raise ValueError("rows.parquet has a row without codec, dataset, utterance or metric")
+    if rows.duplicated(list(KEYS)).any():
+        raise ValueError("rows.parquet has two rows for one codec, utterance and metric")
+    if (rows["value"].isna() == rows["reason"].isna()).any() or np.isinf(rows["value"]).any():
+        raise ValueError(
+            "rows.parquet has a row with neither a value nor a reason, with both, or with an infinite value"
+        )
+
+
+def _side_table(path: Path, schema: pa.Schema) -> pa.Table:
+    """The table in `path`, with the columns of `schema`; empty where there is no such file. Raises UsageError where it
+    is damaged."""
+    if not path.is_file():
+        return schema.empty_table()
+    try:
+        table = pq.read_table(path)
+        if "condition" in schema.names and "condition" not in table.column_names:  # written by an earlier version
+            table = table.append_column("condition", pa.array([CLEAN] * len(table), pa.string()))
+        return table.select(schema.names).cast(schema)
+    except Exception as error:  # as in `read_run`
+        raise _unreadable(path, error) from error
 
 
 def read_codes(path: Path) -> list[Coded]:
     """What codes.parquet of the run in `path` holds; nothing where there is no such file."""
-    if not (path / "codes.parquet").is_file():
-        return []
-    return [coded_from(record) for record in pq.read_table(path / "codes.parquet").to_pylist()]
+    table = _side_table(path / "codes.parquet", CODES_SCHEMA)
+    try:
+        return [coded_from(record) for record in table.to_pylist()]
+    except Exception as error:
+        raise _unreadable(path / "codes.parquet", error) from error
 
 
 def read_references(path: Path) -> dict[str, AudioIdentity]:
     """What utterances.parquet of the run in `path` holds, by utterance; nothing where there is no such file."""
-    if not (path / "utterances.parquet").is_file():
-        return {}
     found = {}
-    for row in pq.read_table(path / "utterances.parquet").to_pylist():
-        samples = round(row["seconds"] * row["sample_rate"])
-        found[row["utterance"]] = AudioIdentity(row["pcm_sha256"], row["sample_rate"], samples)
+    table = _side_table(path / "utterances.parquet", UTTERANCES_SCHEMA)
+    try:
+        for row in table.to_pylist():
+            samples = round(row["seconds"] * row["sample_rate"])
+            found[row["utterance"]] = AudioIdentity(row["pcm_sha256"], row["sample_rate"], samples)
+    except Exception as error:
+        raise _unreadable(path / "utterances.parquet", error) from error
     return found
 
 
@@ -139,12 +169,14 @@ def _read_journal(path: Path) -> pd.DataFrame:
 
 def read_pairings(path: Path) -> dict[PairKey, Pairing]:
     """What pairing.parquet of the run in `path` holds; nothing where there is no such file."""
-    if not (path / "pairing.parquet").is_file():
-        return {}
     names = [item.name for item in fields(Pairing)]
-    return {
-        (row["codec"], row.get("condition", CLEAN), row["utterance"]): Pairing(
-            **{name: row[name] for name in names} | {"polarity": int(row["polarity"])}
-        )
-        for row in pq.read_table(path / "pairing.parquet").to_pylist()
-    }
+    table = _side_table(path / "pairing.parquet", PAIRINGS_SCHEMA)
+    try:
+        return {
+            (row["codec"], row["condition"], row["utterance"]): Pairing(
+                **{name: row[name] for name in names} | {"polarity": int(row["polarity"])}
+            )
+            for row in table.to_pylist()
+        }
+    except Exception as error:
+        raise _unreadable(path / "pairing.parquet", error) from error

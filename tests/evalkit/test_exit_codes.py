@@ -1,0 +1,88 @@
+"""The table of exit codes in docs/faults.md, over real processes: one line says what happened, no traceback does."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from evalkit.cli import main
+from evalkit.results.rows import Row
+from evalkit.results.run_directory import RunWriter
+
+METRICS = {"pesq-wb": {"label": "PESQ-WB", "direction": "up", "version": "1", "decimals": 3}}
+PATCHED = "import sys, time; from evalkit import cli; from evalkit.commands import listing\n"
+"""`evalkit list` with another action, for what no argument brings about."""
+BUG = f"{PATCHED}listing.show_list = lambda args: 1 / 0\nsys.exit(cli.main(['list', 'codecs']))"
+SLOW = f"""{PATCHED}def wait(args):
+    print("ready", flush=True)
+    time.sleep(60)
+listing.show_list = wait
+sys.exit(cli.main(['list', 'codecs']))"""
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The runs `good`, `worse` and `few`, and the baseline of the first."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, quality, count in (("good", 3.0, 20), ("worse", 2.0, 20), ("few", 3.0, 2)):
+        with RunWriter(folder / name, ["c"], {"metrics": METRICS, "dataset": {"name": "set"}}) as writer:
+            writer.add(Row("c", "set", f"u{i:02}", "pesq-wb", quality + i / 100) for i in range(count))
+    assert main(["gate", str(folder / "good"), "--update", "--baseline", str(folder / "baseline.json")]) == 0
+    return folder
+
+
+def evalkit(*arguments: str, cwd: Path, **more: object) -> "subprocess.CompletedProcess[str]":
+    environment = os.environ | {"HF_HUB_CACHE": str(cwd / "hub"), "HF_HUB_OFFLINE": "1", "PYTHONIOENCODING": "utf-8"}
+    command = [sys.executable, *(("-c",) if "\n" in arguments[0] else ("-m", "evalkit")), *arguments]
+    more = {"stdout": subprocess.PIPE} | more
+    return subprocess.run(command, stderr=subprocess.PIPE, text=True, cwd=cwd, env=environment, timeout=300, **more)  # type: ignore[call-overload,no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments", "said"),
+    [
+        (0, ("list", "datasets"), ""),
+        (0, ("gate", "good", "--baseline", "baseline.json"), ""),
+        (1, ("gate", "worse", "--baseline", "baseline.json"), ""),
+        (2, ("table", "nowhere"), "is not a run directory"),
+        (2, ("run", "--codec", "no-such-codec"), "unknown codec"),
+        (2, ("no-such-command",), "invalid choice"),
+        (3, ("run", "--codec", "nanocodec@1.78k", "--output", "never"), "needs download"),
+        (4, ("gate", "few", "--baseline", "baseline.json"), "not in the run"),
+        (70, (BUG,), "this is a bug: ZeroDivisionError"),
+    ],
+)
+def test_each_end_has_its_code(code: int, arguments: tuple[str, ...], said: str, runs: Path) -> None:
+    done = evalkit(*arguments, cwd=runs)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr and "Traceback" not in done.stderr + done.stdout
+
+
+def test_a_disk_that_is_full_is_3(runs: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = evalkit("list", "codecs", cwd=runs, stdout=full)
+    assert done.returncode == 3 and "No space left" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_reader_that_goes_away_ends_nothing(runs: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as nobody:
+        done = evalkit("list", "codecs", "--json", cwd=runs, stdout=nobody)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_signals(number: int, code: int, tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
+    ) as process:  # fmt: skip
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        _, error = process.communicate(timeout=300)
+    assert process.returncode == code
+    assert "interrupted" in error and "Traceback" not in error
