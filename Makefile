@@ -18,7 +18,7 @@ STABLE_CODEC ?= $(UPSTREAM)/stable-codec
 CODECS := focalcodec bigcodec moss speechtokenizer dualcodec
 LYRA ?= $(shell $(BIN)/evalkit fetch lyra | sed 's/.*: //')
 
-.PHONY: help demo test gate calibration test-slow test-models hub lint format docs notebooks bench oracle oracle-nemo \
+.PHONY: help demo test gate calibration test-slow test-models hub lint format fuzz docs notebooks bench oracle oracle-nemo \
 	oracle-wavtokenizer oracle-taae oracle-codecs $(CODECS:%=oracle-%) oracle-qwen3_tts oracle-lyra \
 	oracle-metrics oracle-training clean
 
@@ -43,6 +43,9 @@ calibration: $(VENV)/.demo-ready ## how often intervals and tests err, simulated
 
 test-slow: $(VENV)/.slow-ready ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+fuzz: $(VENV)/.test-ready ## 2,000 tries with damaged audio, lists, runs, caches, plugins, weights: FUZZ="--seed 1 --seconds 600"
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 test-models: $(VENV)/.models-ready ## the tests of metrics that hold a model, with every extra at hand
 	$(BIN)/python -m pytest tests/evalkit/metrics
