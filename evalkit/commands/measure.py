@@ -40,10 +40,15 @@ def run_examples() -> str:
 SCORE_EXAMPLES = """examples:
   evalkit score runs/first --metrics pesq-nb-16k               one metric more; the others come from the cache
   evalkit score --reference originals/ --decoded decoded/      files match by name: a/1.wav and a/1.flac
+  evalkit score --reference originals/ --decoded decoded/ --match '{name}_dec'      a/1.wav and a/1_dec.wav
+  evalkit score --reference originals/ --decoded mimi=out/1 --decoded opus=out/2     two systems, and their names
+  evalkit score --reference originals.scp --decoded decoded.scp      Kaldi's lists: an id and a path a line
+  evalkit score --reference originals/ --decoded decoded/ --align      where a codec's delay was not cut off
   evalkit score --manifest pairs.csv --metrics pesq-wb,mel-2048-80-ln1p
 
-a manifest is a CSV with the columns utterance, reference, decoded, and optionally system, language, speaker,
-transcript, bitrate_kbps and any others, which the rows keep. Its paths are relative to its own folder.
+a manifest is a CSV, a TSV (*.tsv) or JSON lines (*.jsonl) with the columns utterance, reference, decoded, and
+optionally system, language, speaker, transcript, bitrate_kbps and any others, which the rows keep. Its paths are
+relative to its own folder.
 """
 
 MERGE_EXAMPLES = """examples:

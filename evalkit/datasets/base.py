@@ -104,6 +104,8 @@ class DatasetLoader:
     """`load(source: str | None = None, *, ...) -> Dataset`. `source` and the keyword options, all of them text, are
     what stands behind the name in `--dataset NAME:SOURCE,OPTION=VALUE`; underscores in options are dashes there.
     Raises MissingError, with what to do, where the data are not here."""
+    preview: Callable[[], Dataset] | None = None
+    """`load()` without verifying the files, for listings: where that takes long."""
     usage: str = ""
     """How it is named, for instance `mls44[:FILE.zip|DIR]`; by default the name alone."""
     about: str = ""

@@ -10,7 +10,6 @@ text) or from a `.txt` beside the audio. Where none are found, CER is measured a
 original (`dcer-mms`).
 """
 
-import hashlib
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -21,7 +20,7 @@ from evalkit.audio_files import NOT_AUDIO, audio_files
 from evalkit.datasets import languages as lang
 from evalkit.datasets.base import Dataset, DatasetLoader, Utterance, place, read_at, text_hash
 from evalkit.datasets.tables import decode, numbered
-from evalkit.environment.downloads import File
+from evalkit.environment.downloads import File, sha256
 from evalkit.errors import AudioError, UsageError
 from evalkit.files import nfc, shown
 from evalkit.soundfiles import SUFFIXES, read_bytes
@@ -53,6 +52,19 @@ def load(source: str | None = None, *, languages: str | None = None) -> Dataset:
             it, and for audio that names no language.
     """
     path = place(source, ARCHIVE, HELP)
+    if not path.is_dir() and (digest := sha256(path)) != FILE.pin:
+        raise UsageError(
+            f"{shown(path)} is not the authors' archive, or is damaged: its sha256 is {digest}, not {FILE.pin}"
+        )
+    return _read(path, languages)
+
+
+def preview() -> Dataset:
+    """As `load`, of an archive that is not verified: its 2.1 GB would be read for every listing."""
+    return _read(place(None, ARCHIVE, HELP))
+
+
+def _read(path: Path, languages: str | None = None) -> Dataset:
     if path.is_dir():
         found = audio_files(path)
         names = [file.relative_to(path).as_posix() for files in found.files.values() for file in files]
@@ -60,12 +72,6 @@ def load(source: str | None = None, *, languages: str | None = None) -> Dataset:
         note = f"mls44 was read from the folder {shown(path.name)}: that it is the paper's is not checked."
         notes = (note, *found.notes)
         return _dataset(names, lambda name: (path / name).read_bytes(), partial(_open_file, path), languages, notes)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != FILE.pin:
-        raise UsageError(
-            f"{shown(path)} is not the authors' archive, or is damaged: its sha256 is {digest}, not {FILE.pin}"
-        )
     notes = (f"mls44 is not the authors' archive: {FILE.replaced} says which it is.",) if FILE.replaced else ()
     try:
         with zipfile.ZipFile(path) as archive:
@@ -182,6 +188,7 @@ def _transcripts(names: Iterable[str], content: Callable[[str], bytes]) -> tuple
 LOADER = DatasetLoader(
     "mls44",
     load,
+    preview,
     usage="mls44[:FILE.zip|DIR]",
     about="the paper's MLS at 44.1 kHz (languages=de+pl)",
     license=LICENSE,

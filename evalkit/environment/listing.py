@@ -84,7 +84,7 @@ def list_datasets() -> Listing:
         try:
             loader = datasets.loader(name)
             usage, license = loader.usage or name, loader.license
-            dataset = loader()
+            dataset = (loader.preview or loader)()
             rows.append([name, usage, len(dataset), ", ".join(dataset.languages), dataset.license, "ready"])
         except EvalkitError as error:
             rows.append([name, usage, None, "", license, str(error)])

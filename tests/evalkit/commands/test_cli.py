@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import soundfile
 from evalkit.baselines.opus import OpusCodec
 from evalkit.cli import main
 from evalkit.codecs import Codes
+from evalkit.commands.measure import SCORE_EXAMPLES
 from evalkit.results.rows import CORPUS
 from evalkit.results.run import read_run
 
@@ -38,6 +40,29 @@ def reasons(run: Path) -> dict[str, set[str]]:
     rows = read_run(run).rows
     failed = rows[rows["value"].isna()]
     return {str(u): set(part["reason"]) for u, part in failed.groupby("utterance")}
+
+
+# --- score -------------------------------------------------------------------------------------------------------
+
+
+def test_the_examples_of_score_run(tmp_path: Path, speech: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = [line for line in SCORE_EXAMPLES.splitlines() if line.startswith("  evalkit")]
+    files = {"originals/a/1": 1.0, "decoded/a/1": 0.9, "decoded/a/1_dec": 0.8, "out/1/a/1": 0.7, "out/2/a/1": 0.6}
+    for name, gain in files.items():
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(f"{name}.wav", gain * speech[:RATE], RATE)
+    Path("originals.scp").write_text("u originals/a/1.wav\n")
+    Path("decoded.scp").write_text("u decoded/a/1.wav\n")
+    Path("pairs.csv").write_text("utterance,reference,decoded\nu,originals/a/1.wav,decoded/a/1.wav\n")
+    systems = []
+    for number, line in enumerate(lines):
+        words = shlex.split(line.strip().partition("      ")[0].partition("   ")[0])
+        if "--metrics" not in words:
+            words += ["--metrics", "si-sdr"]
+        assert main([*words[1:], "--output", str(number)]) == 0, line
+        systems.append(list(dict.fromkeys(read_run(tmp_path / str(number)).rows["codec"])))
+    assert systems == [["decoded"], ["decoded"], ["mimi", "opus"], ["decoded"], ["decoded"], ["decoded"]]
 
 
 # --- run ---------------------------------------------------------------------------------------------------------

@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from evalkit import plugins
 from evalkit.audio import Audio
 from evalkit.cache import Cache
 from evalkit.codecs import CodecInfo, Codes
 from evalkit.datasets import Dataset, daps, load_dataset, mls44
+from evalkit.environment.listing import list_datasets
 from evalkit.errors import AudioError, MissingError, UsageError
 from evalkit.pipeline.coders import LocalCoder
 from evalkit.pipeline.jobs import Source
@@ -280,6 +282,21 @@ MEMBERS = {
     "mls44/german/audio/._1_2_000004.wav": b"of macOS",
     "mls44/german/transcripts.txt": b"1_2_000003\tein satz\n",
 }
+
+
+def test_a_listing_does_not_read_the_whole_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive(tmp_path / mls44.ARCHIVE, MEMBERS, monkeypatch)
+    monkeypatch.setenv("EVALKIT_DATA", str(tmp_path))
+    monkeypatch.setitem(plugins._REGISTERED, ("dataset", "mls44"), mls44.LOADER)
+
+    def refuse(path: Path) -> str:
+        raise AssertionError(f"{path} was hashed")
+
+    monkeypatch.setattr(mls44, "sha256", refuse)
+    (line,) = [row for row in list_datasets()[1] if row[0] == "mls44"]
+    assert line[2:4] == [3, "de, pl"] and line[-1] == "ready"
+    with pytest.raises(AssertionError, match="was hashed"):
+        load_dataset("mls44")
 
 
 def test_mls44_reads_the_archive_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
