@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import soundfile
 
-from evalkit import api
+from evalkit import plugins
 from evalkit.cli import main
 from evalkit.datasets import load_dataset
 from evalkit.pipeline.coders import LocalCoder
@@ -81,7 +81,7 @@ class InProcess:
 
 def evalkit(*arguments: object, allowed: Sequence[int] = ALLOWED) -> Outcome:
     """The command in this process; raises Fault for another exit code than `allowed`, and for a traceback."""
-    api.scoring_processes = InProcess  # type: ignore[assignment,misc]
+    plugins.register("executor", "processes", lambda jobs, timeout, *more: InProcess(jobs, timeout))
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         try:
