@@ -22,6 +22,7 @@ import sqlite3
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -99,7 +100,7 @@ class Cache:
             part = keys[start : start + CHUNK]
             marks = ",".join("?" * len(part))
             rows = self._read(f"SELECT key, value, reason FROM scores WHERE key IN ({marks})", part)
-            found |= {key: (value, reason) for key, value, reason in rows if (value is None) != (reason is None)}
+            found |= {key: (value, reason) for key, value, reason in rows if _is_score(value, reason)}
         return found
 
     def store_scores(self, scores: Mapping[str, tuple[float | None, str | None]]) -> None:
@@ -109,7 +110,9 @@ class Cache:
     def file(self, digest: str) -> AudioIdentity | None:
         """What names the audio in the file with the sha256 `digest`; None where that is not known."""
         rows = self._read("SELECT pcm, sample_rate, samples FROM recordings WHERE digest = ?", (digest,))
-        return AudioIdentity(*rows[0]) if rows else None
+        if not rows or not isinstance(rows[0][0], str) or not all(isinstance(n, int) and n >= 0 for n in rows[0][1:]):
+            return None
+        return AudioIdentity(*rows[0])
 
     def store_files(self, files: Mapping[str, AudioIdentity]) -> None:
         """Keep what names the audio in files, by their sha256."""
@@ -118,7 +121,11 @@ class Cache:
     def pairing(self, key: str) -> dict[str, Any] | None:
         """What was found of a pair of recordings; None where that is not in the cache."""
         rows = self._read("SELECT found FROM pairings WHERE key = ?", (key,))
-        return json.loads(rows[0][0]) if rows else None
+        try:
+            found = json.loads(rows[0][0]) if rows else None
+        except (ValueError, TypeError):  # damaged: it is found anew
+            return None
+        return found if isinstance(found, dict) else None
 
     def store_pairings(self, pairings: Mapping[str, Mapping[str, Any]]) -> None:
         """Keep what was found of pairs, by key."""
@@ -280,3 +287,10 @@ def _unpack(packed: bytes) -> Codes:
             latents=arrays.get("latents"),
             extra_bits=int(arrays.get("extra", 0)),
         )
+
+
+def _is_score(value: object, reason: object) -> bool:
+    """Whether a row of the database is a score: SQLite takes any type into any column."""
+    if value is None:
+        return isinstance(reason, str)
+    return isinstance(value, int | float) and isfinite(value) and reason is None

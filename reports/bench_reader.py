@@ -30,7 +30,10 @@ class Reader:
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
         rows = bench.rows[bench.rows["codec"] != MACHINE]
-        self.codecs: list[str] = list(rows["codec"].drop_duplicates())
+        measured = list(rows["codec"].drop_duplicates())
+        named = [codec for codec in bench.provenance["codecs"] if codec in measured]
+        self.codecs: list[str] = [*named, *(codec for codec in measured if codec not in named)]
+        """As they were named: the first is what the others' ratios are to."""
         keys = ["codec", "stage", "quantity", "setting", "batch", "kind"]
         self._groups: dict[Any, pd.DataFrame] = dict(list(rows.groupby(keys, sort=False)))
         self.rows = rows

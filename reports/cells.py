@@ -10,7 +10,7 @@ ARROWS = {"up": "↑", "down": "↓", "none": ""}
 """By the better end of a metric."""
 MISSING = "–"
 TIE = "≈"
-"""Marks values that are not separable from the best."""
+"""Marks values that are statistically indistinguishable from the best."""
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def _cell(cell: Cell, column: Column) -> str:
     value = html(cell.text) if column.words else "" if cell.value is None else repr(float(cell.value))
     style = "best" if cell.best else "second" if cell.second else ""
     text = f'<span class="{style}">{html(cell.text)}</span>' if style else html(cell.text)
-    text += f' <span class="tie" title="not separable from the best">{TIE}</span>' if cell.tied else ""
+    text += f' <span class="tie" title="indistinguishable from the best">{TIE}</span>' if cell.tied else ""
     text += f'<span class="interval">{html(cell.interval)}</span>' if cell.interval else ""
     kind = ' class="words"' if column.words else ""
     return f'<td{kind} data-value="{value}">{text}</td>'

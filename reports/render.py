@@ -12,7 +12,7 @@ from .cells import TIE, Cell, Table
 
 
 def markdown(table: Table) -> str:
-    """GitHub's Markdown; the best of each column in bold, what is not separable from it marked."""
+    """GitHub's Markdown; the best of each column in bold, what is indistinguishable from it marked."""
 
     def show(cell: Cell) -> str:
         text = escape.markdown(cell.text)
@@ -33,7 +33,7 @@ def comma_separated(table: Table) -> str:
     """CSV with unrounded values and empty cells where there is none; the column `dataset` comes first.
 
     Each metric M brings the columns M.low and M.high, the bounds of its interval, and M.tied, "yes" where it is not
-    separable from the best."""
+    distinguishable from the best."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     head = ["dataset"]

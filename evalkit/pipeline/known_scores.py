@@ -1,6 +1,6 @@
 """The cache, in terms of jobs and scores: what is known already, and what to keep."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any
@@ -90,9 +90,10 @@ class ScoreCache:
         """Whether it is in the cache how `decoded` belongs to `reference`."""
         self._unpaired[key] = (reference, decoded)
         found = self._cache.pairing(_pairing_key(reference.pcm, decoded.pcm)) if reference.pcm and decoded.pcm else None
-        if found is not None:
-            self.pairings[key] = Pairing.from_dict(found)
-        return found is not None
+        if found is None or found.keys() != {item.name for item in fields(Pairing)}:
+            return False
+        self.pairings[key] = Pairing.from_dict(found)
+        return True
 
     def _identify(self, source: Source) -> Source:
         """`source` with what names it, where finding that takes no decoding."""

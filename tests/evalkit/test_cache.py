@@ -129,6 +129,31 @@ def test_codes_and_audio_come_back_as_they_were(tmp_path: Path) -> None:
         assert cache.decoded(content_key(number=99)) is None
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE pairings SET found = ''",
+        "UPDATE pairings SET found = '[1]'",
+        "UPDATE pairings SET found = '{\"lag_ms\": 1}'",
+        "UPDATE scores SET value = 'much'",
+        "UPDATE scores SET value = 9e999",
+        "UPDATE recordings SET samples = 'many'",
+        "UPDATE decoded SET codes = x'00'",
+    ],
+)
+def test_rows_of_the_cache_that_are_damaged_are_computed_anew(damage: str, tmp_path: Path, own_cache: Path) -> None:
+    import sqlite3
+
+    command = ["run", "--codec", "pcm", "--metrics", "si-sdr,mel-2048-80-ln1p", "--limit", "2", "--output"]
+    assert main([*command, str(tmp_path / "one")]) == 0
+    with sqlite3.connect(own_cache / "cache.sqlite") as database:
+        database.execute(damage)
+    database.close()
+    assert main([*command, str(tmp_path / "two")]) == 0
+    one, two = ((tmp_path / name / "rows.parquet").read_bytes() for name in ("one", "two"))
+    assert one == two
+
+
 def test_info_and_clear(tmp_path: Path, own_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(tmp_path / "one")
     capsys.readouterr()

@@ -218,6 +218,7 @@ BUILDERS: dict[str, Callable[[Path], Any]] = {
     ),
     "Jenthe/ECAPA2": ecapa2,
     "speechbrain/spkrec-ecapa-voxceleb": golden("ecapa_tdnn", "embedding_model.ckpt"),
+    "sarulab-speech/UTMOSv2": golden("utmosv2_fold0", "fold0_s42_best_model.pth"),
     "utmos22_strong_step7459_v1.pt": golden("utmos22_strong", "utmos22_strong_step7459_v1.pt"),
     "squim_subjective_bvcc_daps.pth": golden("squim_subjective", "squim_subjective_bvcc_daps.pth"),
     "squim_objective_dns2020.pth": golden("squim_objective", "squim_objective_dns2020.pth"),
