@@ -13,7 +13,7 @@ from evalkit.codecs import Availability, Codes
 from evalkit.datasets import builtin
 from evalkit.environment.downloads import File
 from evalkit.errors import UndefinedScore
-from evalkit.metrics.base import SCORE_RATE, CodesMetric, Pair, PairMetric
+from evalkit.metrics.base import SCORE_RATE, CodesMetric, Pair, PairMetric, TokenMetric
 from evalkit.metrics.model import ModelMetric
 
 DECLARED = (
@@ -29,7 +29,7 @@ def check_metric(metric: Any, pair: Pair | None = None, copy_is_best: bool | Non
     A metric that holds a model is scored only where its weights and packages are here.
 
     Args:
-        metric: An instance of `PairMetric`, `ModelMetric` or `CodesMetric`.
+        metric: An instance of `PairMetric`, `ModelMetric`, `CodesMetric` or `TokenMetric`.
         pair: What to score; by default `example_pair()`, at the metric's own rate.
         copy_is_best: Whether a perfect copy must score no worse than `pair`; by default where it `uses_reference`.
 
@@ -39,6 +39,9 @@ def check_metric(metric: Any, pair: Pair | None = None, copy_is_best: bool | Non
     check_declared(metric)
     if isinstance(metric, CodesMetric):
         _check_codes_metric(metric)
+        return
+    if isinstance(metric, TokenMetric):
+        _check_token_metric(metric)
         return
     if not metric.availability(["en"]).ready:
         return
@@ -67,7 +70,7 @@ def check_declared(metric: Any) -> None:
     Raises:
         AssertionError: An attribute is missing or has a value that it cannot have; the message names both.
     """
-    kinds = (PairMetric, ModelMetric, CodesMetric)
+    kinds = (PairMetric, ModelMetric, CodesMetric, TokenMetric)
     called = getattr(metric, "name", repr(metric))
     missing = [name for name in DECLARED if not hasattr(metric, name)]
     assert not missing, f"{called}: {', '.join(missing)} missing: see evalkit.metrics.base.Metric"
@@ -194,6 +197,21 @@ def _check_codes_metric(metric: CodesMetric) -> None:
         assert str(error), f"{metric.name}: UndefinedScore without a reason where nothing was encoded"
     else:
         raise AssertionError(f"{metric.name}: {dict(values)!r} where nothing was encoded; raise UndefinedScore")
+
+
+def _check_token_metric(metric: TokenMetric) -> None:
+    rng = np.random.default_rng(0)
+    clean = Codes(16_000, rng.integers(0, 8, (2, 50)), (8, 8))
+    other = Codes(16_000, rng.integers(0, 8, (2, 50)), (8, 8))
+    for codes in (clean, other):
+        for row, value in metric.score(codes, clean).items():
+            assert row == metric.name or row.startswith(f"{metric.name}-"), f"{metric.name}: has a row {row!r}"
+            assert math.isfinite(value) and metric.low <= value <= metric.high, (
+                f"{metric.name}: {row} is {value!r}, outside of low and high, {metric.low:g} to {metric.high:g}"
+            )
+    same, changed = (metric.score(codes, clean)[metric.name] for codes in (clean, other))
+    better = same >= changed if metric.direction == "up" else same <= changed
+    assert better or metric.direction == "none", f"{metric.name}: equal codes have {same} and others {changed}"
 
 
 def _awkward(rate: int) -> list[tuple[str, Wave]]:

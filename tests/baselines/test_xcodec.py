@@ -83,7 +83,8 @@ def used(model) -> int:
 
 
 def test_rates() -> None:
-    assert len(xcodec.FAMILY.rates) == 25 and set(xcodec.FAMILY.shown) <= set(xcodec.FAMILY.rates)
+    listed = [rate for rate in xcodec.FAMILY.rates if xcodec.FAMILY.info(rate).listed]
+    assert len(xcodec.FAMILY.rates) == 25 and 0 < len(listed) < 25
     assert (xcodec.FAMILY.rates["4k-general"], xcodec.FAMILY.rates["0.5k-wavlm-mls"]) == (4000, 500)
     assert choose("xcodec@2k").spec == "xcodec@2k-hubert-ls" and list(higgs.FAMILY.rates) == [
         "0.5k",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from evalkit.codecs import Availability, Codes
-from evalkit.errors import UndefinedScore
+from evalkit.errors import UndefinedScore, UsageError
 from evalkit.metrics.base import CodesMetric, Pair, PairMetric
 from evalkit.metrics.checks import require_length, require_sound
 from evalkit.metrics.contract import example_pair
@@ -156,13 +156,9 @@ def test_a_metric_that_keeps_the_contract_passes() -> None:
         (SimpleNamespace(name="mine", label="Mine"), "mine: direction, unit, low, high, version, decimals, .* missing"),
         (SimpleNamespace(**BESIDE, **ABOUT), "SimpleNamespace derives from none of PairMetric, ModelMetric, CodesM"),
         (replace(FINE, name="my error"), "my error: name must be a text without spaces, commas and @, not 'my error'"),
-        (replace(FINE, direction="higher"), "direction must be 'up', 'down' or 'none', not 'higher'"),
         (replace(FINE, low=1.0, high=1.0), "high must be a number above low, 1.0, not 1.0"),
-        (replace(FINE, version=""), "version must be a text, not ''"),
-        (replace(FINE, decimals=2.5), "decimals must be an int from 0 on, not 2.5"),
         (Unranked(**ABOUT), "note must be a text where ranks is False, not ''"),
         (Undocumented(**ABOUT), "__doc__ missing: say what Undocumented computes"),
-        (replace(FINE, unit=lambda: ""), "unit must be a text, which may be empty, not <function"),
         (Absent(**ABOUT), "availability\\(\\) is 'needs extra' without a remedy"),
         (Frees(**ABOUT), "ValueError for speech: .*read-only.*a metric must not change them"),
         (Fails(**ABOUT), "ZeroDivisionError for one sample: float division by zero"),
@@ -182,6 +178,20 @@ def test_a_metric_that_keeps_the_contract_passes() -> None:
 def test_what_is_wrong_is_named(metric: Any, message: str) -> None:
     with pytest.raises(AssertionError, match=message):
         check_metric(metric)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"direction": "higher"}, "direction must be 'up', 'down' or 'none', not 'higher'"),
+        ({"version": ""}, "version must be a text, not ''"),
+        ({"decimals": 2.5}, "decimals must be 0 to .*, not 2.5"),
+        ({"unit": None}, "unit must be a text, not None"),
+    ],
+)
+def test_what_is_wrong_from_the_start_is_refused(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        replace(FINE, **changed)
 
 
 def test_the_example_pair_is_speech_with_noise_of_the_level_that_was_asked_for() -> None:

@@ -17,7 +17,7 @@ import pytest
 
 import evalkit.metrics
 from evalkit.errors import MissingError, UndefinedScore
-from evalkit.metrics.base import CodesMetric, Metric, Pair, PairMetric
+from evalkit.metrics.base import CodesMetric, Metric, Pair, PairMetric, TokenMetric
 from evalkit.metrics.checks import require_at_most
 from evalkit.metrics.contract import scoring
 from evalkit.metrics.model import ModelMetric
@@ -36,7 +36,9 @@ def loaded(target: str) -> Metric:
 
 METRICS = {name: loaded(target) for name, target in OURS.items()}
 READY = [
-    metric for metric in METRICS.values() if not isinstance(metric, CodesMetric) and metric.availability(["en"]).ready
+    metric
+    for metric in METRICS.values()
+    if not isinstance(metric, CodesMetric | TokenMetric) and metric.availability(["en"]).ready
 ]
 every = pytest.mark.parametrize("metric", METRICS.values(), ids=lambda m: m.name)
 ready = pytest.mark.parametrize("metric", READY, ids=lambda m: m.name)
