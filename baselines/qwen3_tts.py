@@ -118,7 +118,7 @@ def load(config: Path, tensors: Path, spec: str) -> Any:
             encoder.config.frame_rate, (shape.codebook_size,) * shape.num_quantizers,
         )  # fmt: skip
         if found != ("qwen3_tts_tokenizer_12hz", SAMPLE_RATE, SAMPLE_RATE, HOP, FRAME_RATE, CODEBOOKS):
-            raise ValueError(f"{found}")
+            raise ValueError(f"model type, rates, hop, frame rate and codebooks are {found}")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise MissingError(f"{spec}: {config} describes no such tokenizer ({error!r})") from error
     with torch.device("meta"):

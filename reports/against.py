@@ -13,12 +13,16 @@ from evalkit.stats import DEFAULTS, Interval, Settings, summarize
 from .published import Place, Published, names, paper_names, places_of, published, system_of
 from .table import MISSING, Cell, Column, Table, interval_cell, join
 
-COLUMNS = (
+BESIDE = (
     Column("codec", "Codec", words=True),
     Column("metric", "Metric", words=True),
     Column("measured", "measured", measured=True),
     Column("n", "n"),
     Column("published", "published"),
+)
+"""What every table of measured beside published numbers begins with."""
+COLUMNS = (
+    *BESIDE,
     Column("kind", "source", words=True),
     Column("deviation", "deviation"),
     Column("percent", "%"),

@@ -65,7 +65,7 @@ def check(bench: Bench, path: Path, rules: Rules) -> Verdict:
         GateError: a codec of the baseline was not timed, or in too few rounds: that is not a pass.
     """
     if "rtf" not in rules.margins:
-        raise UsageError("speed is gated by a margin for `rtf`, and the gates have none")
+        raise UsageError("the gates have no margin for `rtf`: add one to hold speed to a baseline")
     about = _read(path)
     for key in SAME:
         before, now = about["bench"].get(key), bench.provenance.get(key)

@@ -18,26 +18,19 @@ from evalkit.errors import UsageError
 from evalkit.results.run import Run
 from evalkit.stats import DEFAULTS, Interval, Settings, summarize
 
+from .against import BESIDE
 from .cells import Cell, Column, Table
 from .table import interval_cell, join
 
 ABOUT = ("codec", "kbps", "set", "source", "kind", "note", "other", "copied")
 """Keys of a line of `values` that are no metric."""
 COLUMNS = (
-    Column("codec", "Codec", words=True),
-    Column("metric", "Metric", words=True),
-    Column("measured", "measured", measured=True),
-    Column("n", "n"),
-    Column("published", "published"),
+    *BESIDE,
     Column("sources", "source", words=True),
     Column("deviation", "deviation"),
 )
 SANITY_COLUMNS = (
-    Column("codec", "Codec", words=True),
-    Column("metric", "Metric", words=True),
-    Column("measured", "measured", measured=True),
-    Column("n", "n"),
-    Column("published", "published"),
+    *BESIDE,
     Column("verdict", "agrees", words=True),
 )
 

@@ -24,7 +24,7 @@ import yaml
 from evalkit.errors import EvalkitError, UsageError
 from evalkit.files import read_bytes
 from evalkit.results.provenance import DatasetInfo, MetricInfo
-from evalkit.results.rows import CLEAN, CORPUS
+from evalkit.results.rows import CORPUS, by_condition
 from evalkit.results.run import Run
 from evalkit.schema import read_yaml
 from evalkit.stats import CORRECTIONS, LEVEL, adjust, exceeds, resamples_for, units_needed
@@ -192,7 +192,7 @@ def write_baseline(run: Run, path: Path) -> None:
     """Write the rows of `run` that have values as a baseline; raises GateError where the run is not whole."""
     if run.provenance["state"] != "finished":
         raise GateError(f"{run.path}: {run.provenance['state']}; a baseline needs a run that finished")
-    rows = _by_codec(run.rows).dropna(subset="value")
+    rows = by_condition(run.rows, "codec").dropna(subset="value")
     if rows.empty:
         raise GateError(f"{run.path} measured nothing: it makes no baseline")
     values: dict[str, dict[str, dict[str, float]]] = {}
@@ -245,7 +245,7 @@ def check(run: Run, baseline: Baseline, rules: Rules, codec: str | None = None) 
     nothing, or not enough, was measured.
     """
     _check_comparable(run, baseline)
-    rows, notes = _by_codec(run.rows), [f"Baseline: {baseline.origin}."]
+    rows, notes = by_condition(run.rows, "codec"), [f"Baseline: {baseline.origin}."]
     if codec is not None:
         rows = _standing_in(run, baseline, codec)
         notes.append(f"{codec} is held to the baseline's {rows['codec'].iloc[0]}.")
@@ -277,12 +277,6 @@ def check(run: Run, baseline: Baseline, rules: Rules, codec: str | None = None) 
     return Verdict((*gates, *open_ends), tuple(notes))
 
 
-def _by_codec(rows: pd.DataFrame) -> pd.DataFrame:
-    """`rows` with the condition, where it is not clean, in the name of the codec: `NAME (CONDITION)`."""
-    changed = rows["condition"] != CLEAN
-    return rows.assign(codec=rows["codec"].mask(changed, rows["codec"] + " (" + rows["condition"] + ")"))
-
-
 def _check_comparable(run: Run, baseline: Baseline) -> None:
     if run.provenance["state"] != "finished":
         raise GateError(f"{run.path}: {run.provenance['state']}; a gate needs a run that finished")
@@ -311,7 +305,7 @@ def _standing_in(run: Run, baseline: Baseline, codec: str) -> pd.DataFrame:
     names = list(baseline.rows["codec"].unique())
     if len(names) > 1:
         raise UsageError(f"the baseline has several codecs ({', '.join(names)}): none can be named to stand in")
-    held = _by_codec(run.rows)
+    held = by_condition(run.rows, "codec")
     rows = held[held["codec"] == codec]
     if rows.empty:
         raise UsageError(f"the run has no codec {codec}. It has: {', '.join(held['codec'].unique())}.")

@@ -5,10 +5,10 @@ from math import isnan
 
 import pandas as pd
 
+from evalkit.results.rows import by_condition
 from evalkit.results.run import Run
 
 from .cells import MISSING, Cell, Column, Table
-from .table import by_condition
 
 SHOWN = 5
 """Recordings of a codec that are named."""
@@ -30,7 +30,7 @@ COLUMNS = (
 def build_pairing(runs: Sequence[Run]) -> Table:
     """A line for each codec and dataset of `runs` whose pairs were checked."""
     checked = [pairs for run in runs if not (pairs := run.pairing).empty]
-    lines = tuple(_lines(by_condition(pd.concat(checked, ignore_index=True)))) if checked else ()
+    lines = tuple(_lines(by_condition(pd.concat(checked, ignore_index=True), "dataset"))) if checked else ()
     notes = ["Lag, gain and the correlations of waveforms and envelopes are medians over the recordings."]
     if any(run.provenance.align for run in runs):
         notes.append("A constant lag was compensated before scoring; shown is what it was.")

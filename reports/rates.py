@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from evalkit.codecs import Codes
 from evalkit.errors import UsageError
+from evalkit.metrics.tokens import codebook_counts
 from evalkit.rates.ledger import Ledger, ledgers
 from evalkit.results.rows import with_condition
 from evalkit.results.run import Run, read_codes
@@ -83,15 +85,12 @@ def _line(ledger: Ledger) -> tuple[Cell, ...]:
 def codebook_use(runs: Sequence[Run], size: str = "one") -> "Figure":
     """Entries of each codebook by how often they come, most frequent first, on logarithmic axes: a line for each
     codebook, a panel for each codec. A flat line is an even use; where it ends, the rest is never used."""
-    panels: dict[str, list[np.ndarray]] = {}
+    codes: dict[str, list[Codes]] = {}
     for run in runs:
         for one in read_codes(run.path):
-            if one.codes.indices is not None:
-                counts = panels.setdefault(
-                    with_condition(one.codec, one.condition), [np.zeros(s, int) for s in one.codes.codebook_sizes]
-                )
-                for row, count in zip(one.codes.indices, counts, strict=True):
-                    count += np.bincount(row, minlength=len(count))
+            if one.codes.indices is not None and one.codes.indices.size:
+                codes.setdefault(with_condition(one.codec, one.condition), []).append(one.codes)
+    panels = {codec: codebook_counts(mine) for codec, mine in codes.items()}
     if not panels:
         raise UsageError("no codec of these runs has codebooks")
     figure, _ = new_figure(SIZES[size], HEIGHT * len(panels))
@@ -99,7 +98,7 @@ def codebook_use(runs: Sequence[Run], size: str = "one") -> "Figure":
     for position, (codec, counts) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(len(panels), 1, position)
         for number, count in enumerate(counts):
-            shares = np.sort(count)[::-1] / max(1, count.sum())
+            shares = np.sort(count)[::-1] / count.sum()
             kept = shares[shares > 0]
             axes.plot(np.arange(1, len(kept) + 1), kept, color=PALETTE[number % len(PALETTE)], label=f"{number + 1}")
         axes.set_xscale("log")

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from evalkit.errors import UsageError
-from evalkit.results.rows import CLEAN, CORPUS
+from evalkit.results.rows import CORPUS, by_condition
 from evalkit.results.run import Run
 from evalkit.stats import (
     DEFAULTS,
@@ -49,21 +49,13 @@ def join(runs: Sequence[Run], apart: bool = True) -> tuple[pd.DataFrame, dict[st
     """
     described = _described(runs)
     check_runs(runs)
-    rows = pd.concat([by_condition(run.rows) if apart else run.rows for run in runs], ignore_index=True)
+    rows = pd.concat([by_condition(run.rows, "dataset") if apart else run.rows for run in runs], ignore_index=True)
     if rows.empty:
         raise UsageError("there are no rows yet: the run stopped before the first utterance was scored")
     for (codec, dataset), count in _sources(runs).items():
         if count > 1:
             raise UsageError(f"{codec} on {dataset} is in {count} of these runs: give one of them")
     return rows, described
-
-
-def by_condition(rows: pd.DataFrame) -> pd.DataFrame:
-    """`rows` with the condition, where it is not clean, in the name of the dataset."""
-    changed = rows["condition"] != CLEAN
-    if not changed.any():
-        return rows
-    return rows.assign(dataset=rows["dataset"].mask(changed, rows["dataset"] + " (" + rows["condition"] + ")"))
 
 
 def ranks(name: str, about: Mapping[str, Any]) -> bool:
@@ -346,7 +338,9 @@ def _sources(runs: Sequence[Run]) -> dict[tuple[str, str], int]:
     """In how many runs each codec and dataset come."""
     counts: dict[tuple[str, str], int] = {}
     for run in runs:
-        for key in by_condition(run.rows)[["codec", "dataset"]].drop_duplicates().itertuples(index=False, name=None):
+        for key in (
+            by_condition(run.rows, "dataset")[["codec", "dataset"]].drop_duplicates().itertuples(index=False, name=None)
+        ):
             counts[key] = counts.get(key, 0) + 1
     return counts
 

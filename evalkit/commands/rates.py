@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
         commands, "bd-rate", bd_rate, "Bjontegaard's delta rate between families of codecs", BD_RATE_EXAMPLES
     )
     command.add_argument("runs", nargs="+", type=file_path, metavar="RUN")
-    command.add_argument("--anchor", metavar="NAME", help="the family that the others are held to; default: every two")
+    command.add_argument("--anchor", metavar="NAME", help="the family to compare the others with; default: every pair")
     command.add_argument("--metrics", type=words, metavar="NAME,…", help="default: all by which codecs rank")
     add_format(command)
     add_statistics(command)

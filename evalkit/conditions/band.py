@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evalkit.audio import Audio, resample
-from evalkit.conditions.base import Condition, InputCondition, Reference
+from evalkit.conditions.base import Condition, InputCondition, Reference, fitted
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,7 @@ class Band(InputCondition):
         if self.rate >= audio.sample_rate:
             return audio
         back = resample(resample(audio.wav, audio.sample_rate, self.rate), self.rate, audio.sample_rate)
-        wav = np.zeros_like(audio.wav)
-        count = min(len(wav), len(back))
-        wav[:count] = back[:count]
-        return Audio(wav, audio.sample_rate)
+        return Audio(fitted(back, len(audio.wav)), audio.sample_rate)
 
 
 @dataclass(frozen=True)

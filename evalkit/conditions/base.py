@@ -166,5 +166,10 @@ class InputCondition(Condition):
         self.require(getattr(self, "reference", "input") in ("input", "clean"), "reference must be input or clean")
 
 
+def fitted(wav: Wave, length: int) -> Wave:
+    """`wav` [T], cut or followed by silence: [length]. Resampling there and back may miss it by a sample."""
+    return np.pad(wav[:length], (0, max(0, length - len(wav))))
+
+
 def _text(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)

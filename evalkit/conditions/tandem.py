@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from evalkit.audio import Wave, resample
 from evalkit.codecs import Codec, Codes
-from evalkit.conditions.base import Condition, WrappedCodec
+from evalkit.conditions.base import Condition, WrappedCodec, fitted
 from evalkit.pipeline.choice import choose
 
 
@@ -53,6 +53,4 @@ class _Generations(WrappedCodec):
             return other.decode(other.encode(wav))
         given = resample(wav, rate, other.sample_rate or rate)
         back = resample(other.decode(other.encode(given)), other.sample_rate or rate, rate)
-        out = wav * 0
-        out[: len(back)] = back[: len(out)]
-        return out
+        return fitted(back, len(wav))

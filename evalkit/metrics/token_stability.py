@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from evalkit.codecs import Codes
 from evalkit.metrics.base import TokenMetric
+from evalkit.metrics.tokens import codebook_rows
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class TokenMatch(TokenMetric):
             Rows `token-match`, `token-match-cb1`, …
         """
         assert codes.indices is not None and clean.indices is not None
-        return _rows(self.name, (codes.indices == clean.indices).mean(axis=1))
+        return codebook_rows(self.name, (codes.indices == clean.indices).mean(axis=1))
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class TokenEdit(TokenMetric):
         """
         assert codes.indices is not None and clean.indices is not None
         pairs = zip(codes.indices, clean.indices, strict=True)
-        return _rows(self.name, np.array([edit_distance(a, b) / max(len(a), len(b)) for a, b in pairs]))
+        return codebook_rows(self.name, np.array([edit_distance(a, b) / max(len(a), len(b)) for a, b in pairs]))
 
 
 def edit_distance(a: NDArray[np.int64], b: NDArray[np.int64]) -> int:
@@ -94,10 +95,6 @@ def edit_distance(a: NDArray[np.int64], b: NDArray[np.int64]) -> int:
         whole = np.concatenate([[position], here])
         row = np.minimum.accumulate(whole - places) + places  # insert
     return int(row[-1])
-
-
-def _rows(name: str, values: NDArray[np.float64]) -> dict[str, float]:
-    return {name: float(values.mean())} | {f"{name}-cb{k}": float(value) for k, value in enumerate(values, start=1)}
 
 
 TOKEN_MATCH = TokenMatch(

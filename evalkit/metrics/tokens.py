@@ -96,7 +96,7 @@ class Entropy(CodesMetric):
         Raises:
             UndefinedScore: Nothing was encoded, or there are no codebooks.
         """
-        return _rows(self.name, [_entropy(counts) for counts in _counts(codes)])
+        return codebook_rows(self.name, [entropy(counts) for counts in codebook_counts(codes)])
 
 
 @dataclass(frozen=True)
@@ -135,10 +135,10 @@ class Utilisation(CodesMetric):
         Raises:
             UndefinedScore: Nothing was encoded, or there are no codebooks.
         """
-        return _rows(self.name, [np.count_nonzero(counts) / len(counts) for counts in _counts(codes)])
+        return codebook_rows(self.name, [np.count_nonzero(counts) / len(counts) for counts in codebook_counts(codes)])
 
 
-def _counts(codes: Sequence[Codes]) -> list[NDArray[np.int64]]:
+def codebook_counts(codes: Sequence[Codes]) -> list[NDArray[np.int64]]:
     """How often each entry occurs: one array [size] for each codebook."""
     if not codes:
         raise UndefinedScore("nothing was encoded")
@@ -158,12 +158,14 @@ def _counts(codes: Sequence[Codes]) -> list[NDArray[np.int64]]:
     return [np.bincount(row, minlength=size) for row, size in zip(tokens, sizes, strict=True)]
 
 
-def _entropy(counts: NDArray[np.int64]) -> float:
+def entropy(counts: NDArray[np.int64]) -> float:
+    """Bits a token, by how often each entry occurs."""
     shares = counts[counts > 0] / counts.sum()
     return float(shares @ np.log2(1 / shares))
 
 
-def _rows(name: str, values: Sequence[float]) -> dict[str, float]:
+def codebook_rows(name: str, values: Sequence[float] | NDArray[np.float64]) -> dict[str, float]:
+    """Rows of a metric: the mean of its `values`, one for each codebook, and each by itself."""
     return {name: float(np.mean(values))} | {f"{name}-cb{k}": float(value) for k, value in enumerate(values, start=1)}
 
 

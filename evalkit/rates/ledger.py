@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from math import log2
 
 import numpy as np
-from numpy.typing import NDArray
 
+from evalkit.metrics.tokens import codebook_counts, entropy
 from evalkit.rates.coder import coded_length
 from evalkit.rates.model import held_out_bits
 from evalkit.results.rows import Coded
@@ -62,8 +62,8 @@ def _ledger(codec: str, dataset: str, condition: str, group: list[Coded]) -> Led
     sizes = group[0].codes.codebook_sizes
     if len(utterances) < len(group) or any(one.codes.codebook_sizes != sizes for one in group):
         return known
-    counts = [np.bincount(np.concatenate([u[k] for u in utterances]), minlength=size) for k, size in enumerate(sizes)]
-    entropies = [_entropy(one) for one in counts]
+    counts = codebook_counts([one.codes for one in group])
+    entropies = [entropy(one) for one in counts]
     frames = sum(u.shape[1] for u in utterances)
     return Ledger(
         codec, dataset, condition, len(group), seconds, sent,
@@ -76,8 +76,3 @@ def _ledger(codec: str, dataset: str, condition: str, group: list[Coded]) -> Led
         used=tuple(float(np.count_nonzero(one) / len(one)) for one in counts),
         perplexity=tuple(2**one for one in entropies),
     )  # fmt: skip
-
-
-def _entropy(counts: NDArray[np.int64]) -> float:
-    shares = counts[counts > 0] / counts.sum()
-    return float(shares @ np.log2(1 / shares))

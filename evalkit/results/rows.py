@@ -159,6 +159,14 @@ def with_condition(name: str, condition: str) -> str:
     return name if condition == CLEAN else f"{name} ({condition})"
 
 
+def by_condition(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """`rows` with the condition, where it is not clean, in the names of `column`, as `with_condition` writes it."""
+    changed = rows["condition"] != CLEAN
+    if not changed.any():
+        return rows
+    return rows.assign(**{column: rows[column].mask(changed, rows[column] + " (" + rows["condition"] + ")")})
+
+
 def failed_utterances(rows: Iterable[Row]) -> dict[str, dict[str, str]]:
     """Per codec and condition, the utterances with a metric that has no value, and the first reason. What has none is
     left out, and so are rows about a whole dataset."""
