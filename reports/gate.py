@@ -287,7 +287,8 @@ def _check_comparable(run: Run, baseline: Baseline) -> None:
         if dataset.get(key) != baseline.dataset.get(key):
             raise UsageError(
                 f"the baseline is of the dataset with {key} {baseline.dataset.get(key)!r}, the run of "
-                f"{dataset.get(key)!r}: they do not compare. Run on the same data, or write a new baseline."
+                f"{dataset.get(key)!r}: they do not compare. Run on the same data, or write a new "
+                f"baseline: evalkit gate {run.path} --update"
             )
     check_audio(baseline.audio, audio_of(run), "the baseline and the run")
     for metric, about in run.provenance["metrics"].items():
@@ -296,7 +297,7 @@ def _check_comparable(run: Run, baseline: Baseline) -> None:
             if before is not None and (before.get(what) or None) != (about.get(what) or None):
                 raise UsageError(
                     f"{metric} has {what} {before.get(what)!r} in the baseline and {about.get(what)!r} in the run: "
-                    "they do not compare. Write a new baseline, or measure as it was."
+                    f"they do not compare. Measure as before, or write a new baseline: evalkit gate {run.path} --update"
                 )
 
 
