@@ -52,12 +52,13 @@ def _run(argv: Sequence[str]) -> int:
         return error.exit_code
     except KeyboardInterrupt as error:
         where = " ".join(getattr(error, "__notes__", ()))
-        print(f"evalkit: interrupted; what was finished is kept. {where}".rstrip(), file=sys.stderr)
+        print(f"evalkit: interrupted; finished work is kept. {where}".rstrip(), file=sys.stderr)
         return 128 + (error.args[0] if error.args else signal.SIGINT)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             print(
-                f"evalkit: {error}. Finished work is kept: make room and run the same command again.", file=sys.stderr
+                f"evalkit: {error}. Finished work is kept: free some space and run the same command again.",
+                file=sys.stderr,
             )
             return 3
         return _report_bug(error)
@@ -69,7 +70,7 @@ def _report_bug(error: Exception) -> int:
     with NamedTemporaryFile("w", prefix="evalkit-", suffix=".txt", delete=False, errors="backslashreplace") as file:
         file.write(f"evalkit {package_version(DISTRIBUTION)}, Python {sys.version}\n{sys.argv}\n\n{text}")
     kind = streams.visible(f"{type(error).__name__}: {error}")[:300]
-    print(f"evalkit: this is a bug: {kind}. Please report it, with {file.name}", file=sys.stderr)
+    print(f"evalkit: this is a bug: {kind}. Please report it and attach {file.name}", file=sys.stderr)
     return BUG
 
 

@@ -75,8 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     convert = commands.add_parser(
         "convert",
         help="convert weights to a folder of safetensors",
-        description="Write weights that NVIDIA NeMo saved (.nemo) as model.safetensors, weight normalisation folded, "
-        "and config.json. Needs no NeMo, and runs nothing that the file may carry.",
+        description="Convert weights saved by NVIDIA NeMo (.nemo) to model.safetensors, with weight normalisation "
+        "folded, and config.json. Does not need NeMo and executes no code from the file.",
         epilog="examples:\n  nanocodec convert model.nemo out/\n  nanocodec convert 1.78k out/\n"
         "  nanocodec encode speech.wav tokens.npz --model out/",
         formatter_class=_Formatter,
@@ -122,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--resume", action="store_true", help="continue from the state in the run's folder")
     train.add_argument(
-        "--steps", type=int, metavar="N", help="stop after N steps in all; the learning rate decays before"
+        "--steps", type=int, metavar="N", help="stop after N steps in total; the learning rate decays by then"
     )
     train.add_argument("--start", metavar="MODEL", help="start from trained weights of the same architecture")
     train.add_argument("--device", default="cpu", help="cpu (default) or cuda")
@@ -132,9 +132,12 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--nodes", type=int, default=1, metavar="N", help="machines (torchrun or SLURM starts them)")
     train.add_argument(
         "--synthesize", type=Path, metavar="DIR",
-        help="first fill DIR with speech from espeak-ng, flite and festival (those that are installed)",
+        help="first fill DIR with synthetic speech from those of espeak-ng, flite and festival that are installed",
     )  # fmt: skip
-    train.add_argument("--utterances", type=int, default=1200, help="how many --synthesize makes (default 1200)")
+    train.add_argument(
+        "--utterances", type=int, default=1200, metavar="N",
+        help="number of utterances for --synthesize (default 1200)",
+    )  # fmt: skip
     return parser
 
 

@@ -19,71 +19,81 @@ EXAMPLES = """examples:
   evalkit bench --codec lfsc --codec nanocodec@1.78k --random-weights --lm koel --cache full,upstream
   evalkit table runs/speed runs/first                                   speed beside quality
 
-measured are, for encoding and decoding:
+measurements (--measure), for encoding and decoding:
   count     parameters and multiply-accumulates, counted on the meta device
-  latency   lookahead and receptive field, by perturbing what goes in, and the algorithmic latency
-  time      real-time factor (processing time / audio time), CPU seconds, energy where the machine tells
-  stream    first and later packets, where a codec streams
-  memory    peak memory and start-up, in a process of its own
+  latency   lookahead and receptive field, found by perturbing the input, and the algorithmic latency
+  time      real-time factor (processing time / audio time), CPU seconds, energy if the machine reports it
+  stream    first and later packets, if the codec streams
+  memory    peak memory and start-up time, in a separate process
 """
 
 
 def add(commands: Any) -> None:
     """Declare the commands of this file."""
-    command = add_command(commands, "bench", bench, "what codecs cost: time, memory, operations, latency", EXAMPLES)
+    command = add_command(commands, "bench", bench, "measure time, memory, operations and latency of codecs", EXAMPLES)
     command.add_argument(
         "--codec", action="append", required=True, metavar="NAME[@RATE][:random]",
-        help="repeatable; `:random` for random weights in the released size",
+        help="a codec (`evalkit list codecs`); `:random` gives it random weights of the released size; repeatable",
     )  # fmt: skip
     command.add_argument(
-        "--random-weights", action="store_true", help="random weights for codecs whose own are not on this machine"
+        "--random-weights",
+        action="store_true",
+        help="use random weights for codecs whose weights are not on this machine",
     )
     add_weights(command)
-    command.add_argument("--device", default="cpu", help="where neural codecs run: cpu, cuda (default: %(default)s)")
-    command.add_argument("--threads", type=positive, metavar="N", help="threads of torch; default: one a core")
+    command.add_argument("--device", default="cpu", help="where neural codecs run: cpu or cuda; default: %(default)s")
+    command.add_argument("--threads", type=positive, metavar="N", help="threads of torch; default: one per core")
     command.add_argument(
         "--batch",
         type=numbers,
         default=[1],
         metavar="N,…",
-        help="utterances at once (default: 1); 1 is always among them",
+        help="batch sizes; 1 is always included; default: 1",
     )
-    command.add_argument("--seconds", type=float, metavar="S", help="of audio; default: 10, with --lm 7.7")
+    command.add_argument("--seconds", type=float, metavar="S", help="seconds of audio; default: 10, with --lm 7.7")
     command.add_argument(
         "--rounds", type=whole, default=9, metavar="N",
-        help="rounds that time every codec once; intervals take six or more, 0 times nothing; default: %(default)s",
+        help="rounds, each timing every codec once; intervals need six, 0 skips timing; default: %(default)s",
     )  # fmt: skip
     _add_lm(command)
-    command.add_argument("--measure", type=words, metavar="NAME,…", help="default: count,latency,time,stream,memory")
+    command.add_argument(
+        "--measure", type=words, metavar="NAME,…",
+        help="what to measure (see below); default: count,latency,time,stream,memory",
+    )  # fmt: skip
     command.add_argument("--output", type=file_path, metavar="DIR", help="bench directory; default: a new one in runs/")
     command.add_argument("--overwrite", action="store_true", help="replace the bench that OUTPUT holds")
 
 
 def _add_lm(command: argparse.ArgumentParser) -> None:
-    group = command.add_argument_group("a speech LLM driven by the codecs, instead (random weights: simulated)")
-    group.add_argument("--lm", metavar="NAME", help="koel, koel-1.1b, magpie, moshi (configs/lm/)")
+    group = command.add_argument_group("simulate a speech LLM with the codecs instead (random weights)")
+    group.add_argument("--lm", metavar="NAME", help="size of the LM: koel, koel-1.1b, magpie, moshi (configs/lm/)")
     group.add_argument(
         "--cache", type=words, default=["full", "upstream"], metavar="NAME,…",
-        help="what steps keep: full; upstream, attention alone, as the authors' code; none (default: full,upstream)",
+        help="what the LM caches: full; upstream (attention only, as in the authors' code); none; "
+        "default: full,upstream",
     )  # fmt: skip
-    group.add_argument("--heads", metavar="NAME", help="parallel, local or delay; default: as the LM was published")
-    group.add_argument("--first-chunk", type=numbers, default=[1, 4], metavar="N,…", help="frames (default: 1,4)")
+    group.add_argument(
+        "--heads", metavar="NAME", help="how codebooks are predicted: parallel, local or delay; default: as published"
+    )
+    group.add_argument(
+        "--first-chunk", type=numbers, default=[1, 4], metavar="N,…", help="frames in the first chunk; default: 1,4"
+    )
     group.add_argument(
         "--lookahead", type=words, default=["exact", "1%"], metavar="NAME,…",
-        help="of the codec's decoder, that the first chunk waits for: all, or what moves more than 1%% of the peak "
-        "(default: exact,1%%)",
+        help="decoder lookahead that the first chunk waits for: exact, or 1%% for the part that changes more than 1%% "
+        "of the peak; default: exact,1%%",
     )  # fmt: skip
     group.add_argument(
-        "--cfg", type=float, default=2.5, metavar="SCALE", help="classifier-free guidance; 1 for none (default: 2.5)"
+        "--cfg", type=float, default=2.5, metavar="SCALE", help="classifier-free guidance; 1 for none; default: 2.5"
     )
-    group.add_argument("--context", type=float, default=5.0, metavar="S", help="seconds of context (default: 5)")
+    group.add_argument("--context", type=float, default=5.0, metavar="S", help="seconds of context; default: 5")
     group.add_argument(
         "--analytic", type=words, default=[], metavar="HARDWARE,…",
-        help="also by arithmetic: a100, h100, h200, or this, by this machine's own ceilings",
+        help="also calculate times for a100, h100, h200, or this (this machine's own limits)",
     )  # fmt: skip
     group.add_argument(
         "--lm-scale", metavar="WIDTHxLAYERS",
-        help="size of the simulated LM, or `full`; default: 256x4 on a processor, vocabulary in proportion",
+        help="size of the simulated LM, or `full`; default on a CPU: 256x4, with a vocabulary in proportion",
     )  # fmt: skip
 
 

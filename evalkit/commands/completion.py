@@ -14,9 +14,9 @@ EXAMPLES = """examples:
 def add(commands: Any) -> None:
     """Declare the command of this file."""
     command = add_command(
-        commands, "completion", completion, "print a script for the shell that completes commands and options", EXAMPLES
+        commands, "completion", completion, "print a shell completion script for commands and options", EXAMPLES
     )
-    command.add_argument("shell", choices=["bash", "zsh", "tcsh"])
+    command.add_argument("shell", choices=["bash", "zsh", "tcsh"], help="your shell")
 
 
 def completion(args: argparse.Namespace) -> int:

@@ -10,11 +10,11 @@ from evalkit.errors import UsageError
 FETCH_EXAMPLES = """examples:
   evalkit fetch mimi@1.1k nanocodec@0.6k
   evalkit fetch sqmos cer-mms --languages de+pl
-  evalkit fetch secs-ecapa2 --sha256 HEX       its model is code: pin the sha256 that you trust
+  evalkit fetch secs-ecapa2 --sha256 HEX       its file contains code: pin the sha256 that you trust
   evalkit fetch mls44                          the paper's test set (2.1 GB), into the folder EVALKIT_DATA
   evalkit fetch librispeech                    LibriSpeech test-clean (347 MB), unpacked there
 
-several weights are for non-commercial use only: `evalkit doctor` says which. HF_ENDPOINT names another hub,
+Some weights are for non-commercial use only: `evalkit doctor` says which. HF_ENDPOINT sets another hub, and
 EVALKIT_MIRROR a file with other addresses and sha256 (docs/explanation/weights.md).
 """
 
@@ -22,14 +22,16 @@ EVALKIT_MIRROR a file with other addresses and sha256 (docs/explanation/weights.
 def add(commands: Any) -> None:
     """Declare the command of this file."""
     command = add_command(
-        commands, "fetch", fetch, "download weights and data ahead of time, and verify them", FETCH_EXAMPLES
+        commands, "fetch", fetch, "download weights and data ahead of time and verify them", FETCH_EXAMPLES
     )
-    command.add_argument("names", nargs="+", metavar="NAME", help="codecs (NAME[@RATE]), metrics and data")
-    command.add_argument("--languages", metavar="de+pl", help="of metrics that have files for each; default: all")
+    command.add_argument("names", nargs="+", metavar="NAME", help="codecs (NAME[@RATE]), metrics and datasets")
+    command.add_argument(
+        "--languages", metavar="de+pl", help="languages, for metrics with a file per language; default: all"
+    )
     command.add_argument(
         "--sha256",
         metavar="HEX",
-        help="the sha256 that you trust of a model that is code; without one it is not opened",
+        help="the sha256 you trust for a model file that contains code; without it, the file is not loaded",
     )
 
 
@@ -46,7 +48,7 @@ def fetch(args: argparse.Namespace) -> int:
     code = [file for file in files if file.code]
     if args.sha256:
         if len(code) != 1:
-            raise UsageError("--sha256 is for one file that is code: evalkit fetch secs-ecapa2 --sha256 HEX")
+            raise UsageError("--sha256 is for one file that contains code: evalkit fetch secs-ecapa2 --sha256 HEX")
         downloads.pin(code[0], args.sha256)
     missing = [file for file in files if file.find() is None]
     for line in downloads.describe(missing):

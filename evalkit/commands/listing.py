@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 def add(commands: Any) -> None:
     """Declare the command of this file."""
     command = add_command(commands, "list", show_list, "list codecs, metrics, datasets, conditions, suites or runs")
-    command.add_argument("what", choices=list(SHOWN))
-    command.add_argument("folder", nargs="?", type=file_path, metavar="DIR", help="of runs; default: runs")
-    command.add_argument("--json", action="store_true", help="for programs")
+    command.add_argument("what", choices=list(SHOWN), help="what to list")
+    command.add_argument("folder", nargs="?", type=file_path, metavar="DIR", help="folder of runs; default: runs")
+    command.add_argument("--json", action="store_true", help="print JSON, with more detail")
 
 
 def show_list(args: argparse.Namespace) -> int:
     from evalkit.environment.listing import LISTINGS, list_runs
 
     if args.folder and args.what != "runs":
-        raise UsageError(f"a folder is for `evalkit list runs`, not for {args.what}")
+        raise UsageError(f"only `evalkit list runs` takes a folder, `evalkit list {args.what}` does not")
     listing = list_runs(args.folder) if args.folder else LISTINGS[args.what]()
     if args.json:
         print_json(*listing)
@@ -62,7 +62,7 @@ def _show_codecs(listing: "Listing") -> None:
         if one["state"] == "needs download":
             remedies["needs download"] = "`evalkit fetch CODEC`, or --weights PATH"
         elif one["state"] == "rendered only":
-            remedies["rendered only"] = "add --rendered DIR, with a file for each utterance, named by its id"
+            remedies["rendered only"] = "add --rendered DIR, with one file per utterance, named by its id"
             remedies[name] = one["remedy"].partition(": add --rendered")[0]
         elif one["remedy"]:
             remedies.setdefault(f"{name}: {one['state']}", one["remedy"].partition(". Run ")[0])
@@ -79,23 +79,24 @@ def _show_codecs(listing: "Listing") -> None:
             facts.setdefault(fact, {})[name] = None
     notes = [f"{fact}: {', '.join(names)}" for fact, names in facts.items()]
     notes += [f"{what}: {remedy}" for what, remedy in remedies.items()]
-    notes += [f"{name}: {count} more rates, with --json" for name, count in hidden.items()]
+    if hidden:
+        notes.append("more bitrates with --json: " + ", ".join(f"{name} ({count})" for name, count in hidden.items()))
     print_tables([Table("", columns, tuple(rows), tuple(notes))])
-    print_lines(["`evalkit list codecs --json` has the license of the code, and where the weights come from."])
+    print_lines(["`evalkit list codecs --json` adds the license of the code and the source of the weights."])
 
 
 def _facts(codec: Mapping[str, Any]) -> Iterator[str]:
-    """What few codecs have in common."""
+    """Properties that only some codecs have, for the notes."""
     depends_on = codec["depends_on"]
     if depends_on is not None:
         if PADDING in depends_on:
-            yield "tokens change with silence after the utterance, so with padding"
+            yield "tokens change with padding (silence after the utterance)"
         if BATCH in depends_on:
             yield "tokens change with the other utterances of a batch"
         if LEVEL not in depends_on:
-            yield "tokens do not say how loud the audio is"
+            yield "tokens do not carry loudness"
     if codec["extra_bits"]:
-        yield f"{codec['extra_bits']} bits of side information an utterance"
+        yield f"{codec['extra_bits']} bits of side information per utterance"
 
 
 def _rates(encoded: int | None, decoded: int | None) -> str:
@@ -158,8 +159,8 @@ def _show_suites(listing: "Listing") -> None:
     rows = tuple(tuple(Cell(one if isinstance(one, str) else ", ".join(one)) for one in line) for line in listing[1])
     print_tables([Table("", columns, rows)])
     print_lines(
-        ["Run one: evalkit run --suite NAME. A file of yours, --suite FILE.yaml, has the keys title, codecs, datasets "
-         "and metrics. --codec, --dataset and --metrics replace what a suite names."]
+        ["Run one with `evalkit run --suite NAME`, or your own with --suite FILE.yaml (keys: title, codecs, datasets, "
+         "metrics). --codec, --dataset and --metrics override the suite."]
     )  # fmt: skip
 
 

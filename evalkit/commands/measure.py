@@ -21,34 +21,34 @@ RUN_EXAMPLES = """examples:
   evalkit run --codec ./mycodec.py:MyCodec --metrics pesq-wb
   evalkit run --codec nanocodec@1.1k --condition clean --condition noise:snr=10 --condition tandem:n=4
   evalkit run --suite paper-high --output runs/high            one run per dataset, in runs/high/
-  evalkit run --suite offline --codec mimi@1.1k                a protocol of the field, with a codec of your choice
+  evalkit run --suite offline --codec mimi@1.1k                a suite's data and metrics, with a codec of your choice
   evalkit run --codec mimi --dataset mls:/data/mls --per-language 200 --metrics paper,available
   evalkit run --codec mimi --dataset daps:/data/daps,version=cleanraw,speakers=f10+m10
 
-data are named NAME[:PLACE][,OPTION=VALUE…]:
+datasets, NAME[:PLACE][,OPTION=VALUE…]:
 """
 
 
 def run_examples() -> str:
-    """What stands below the help of `run`: examples, and how data are named, as each loader says it."""
+    """The epilog of `run`'s help: examples, and how datasets are named, from each loader."""
     from evalkit.datasets import usage_lines
 
     names = "\n".join(f"  {line}" for line in usage_lines())
-    return f"{RUN_EXAMPLES}{names}\nWithout a place, data are looked for in the folder that EVALKIT_DATA names.\n"
+    return f"{RUN_EXAMPLES}{names}\nWithout a place, evalkit looks in the folder that EVALKIT_DATA names.\n"
 
 
 SCORE_EXAMPLES = """examples:
-  evalkit score runs/first --metrics pesq-nb-16k               one metric more; the others come from the cache
-  evalkit score --reference originals/ --decoded decoded/      files match by name: a/1.wav and a/1.flac
+  evalkit score runs/first --metrics pesq-nb-16k               add a metric; other scores come from the cache
+  evalkit score --reference originals/ --decoded decoded/      matches files by name: a/1.wav and a/1.flac
   evalkit score --reference originals/ --decoded decoded/ --match '{name}_dec'      a/1.wav and a/1_dec.wav
-  evalkit score --reference originals/ --decoded mimi=out/1 --decoded opus=out/2     two systems, and their names
-  evalkit score --reference originals.scp --decoded decoded.scp      Kaldi's lists: an id and a path a line
-  evalkit score --reference originals/ --decoded decoded/ --align      where a codec's delay was not cut off
+  evalkit score --reference originals/ --decoded mimi=out/1 --decoded opus=out/2     two systems by name
+  evalkit score --reference originals.scp --decoded decoded.scp      Kaldi lists: one id and path per line
+  evalkit score --reference originals/ --decoded decoded/ --align      if the codec's delay was not removed
   evalkit score --manifest pairs.csv --metrics pesq-wb,mel-2048-80-ln1p
 
-a manifest is a CSV, a TSV (*.tsv) or JSON lines (*.jsonl) with the columns utterance, reference, decoded, and
-optionally system, language, speaker, transcript, bitrate_kbps and any others, which the rows keep. Its paths are
-relative to its own folder.
+A manifest is a CSV, TSV (*.tsv) or JSON-lines (*.jsonl) file with the columns utterance, reference and decoded;
+system, language, speaker, transcript and bitrate_kbps are optional. Other columns are kept in the rows. Paths are
+relative to the manifest's folder.
 """
 
 MERGE_EXAMPLES = """examples:
@@ -63,25 +63,26 @@ def add(commands: Any) -> None:
     _add_run(commands)
     _add_score(commands)
     _add_merge(commands)
-    cache = add_command(commands, "cache", manage_cache, "show the size of the cache, or clear it")
-    cache.add_argument("action", choices=["info", "clear"])
+    cache = add_command(commands, "cache", manage_cache, "show or clear the cache of scores and decoded audio")
+    cache.add_argument("action", choices=["info", "clear"], help="print folder and size, or delete all entries")
 
 
 def _add_run(commands: Any) -> None:
-    command = add_command(commands, "run", run, "run codecs over a dataset and score what comes out", run_examples)
+    command = add_command(commands, "run", run, "run codecs over a dataset and score the decoded audio", run_examples)
     command.add_argument(
         "--codec", action="append", metavar="NAME[@RATE]",
-        help="or FILE.py:NAME; repeatable; see `evalkit list codecs`. With the word `available`, those that can "
-        "run here; it alone means every codec that can",
+        help="a codec (`evalkit list codecs`) or FILE.py:NAME; repeatable. Add `available` to leave out codecs that "
+        "cannot run here; by itself it means every codec that can",
     )  # fmt: skip
     command.add_argument(
-        "--suite", metavar="NAME", help="codecs, data and metrics together (`evalkit list suites`), or a FILE.yaml of "
-        "yours; --codec, --dataset and --metrics replace what it names",
+        "--suite", metavar="NAME", help="a predefined set of codecs, data and metrics (`evalkit list suites`), or your "
+        "own FILE.yaml; --codec, --dataset and --metrics override it",
     )  # fmt: skip
-    command.add_argument("--bitrate", metavar="RATE", help="for every --codec without a rate: 1.1k, 6k, …")
+    command.add_argument("--bitrate", metavar="RATE", help="bitrate of every --codec without one: 1.1k, 6k, …")
     command.add_argument(
-        "--dataset", metavar="NAME[:PLACE]", help="default: builtin, or those of the suite (`evalkit list datasets`)"
-    )
+        "--dataset", metavar="NAME[:PLACE]",
+        help="data to run on (`evalkit list datasets`); default: builtin, or the suite's",
+    )  # fmt: skip
     add_weights(command)
     command.add_argument(
         "--rendered", action="append", default=[], metavar="[NAME=]DIR",
@@ -89,17 +90,18 @@ def _add_run(commands: Any) -> None:
     )  # fmt: skip
     command.add_argument(
         "--condition", action="append", default=[], metavar="NAME[:OPTION=VALUE,…]",
-        help="what is done to the audio, the codes or the codec; repeatable; see `evalkit list conditions`",
+        help="noise, packet loss, tandem coding or another change to audio, codes or codec (`evalkit list "
+        "conditions`); repeatable",
     )  # fmt: skip
-    command.add_argument("--limit", type=positive, metavar="N", help="N utterances, drawn with --seed")
+    command.add_argument("--limit", type=positive, metavar="N", help="draw N utterances, with --seed")
     command.add_argument(
-        "--per-language", type=positive, metavar="N", help="N utterances of each language, drawn with --seed"
+        "--per-language", type=positive, metavar="N", help="draw N utterances of each language, with --seed"
     )
     command.add_argument(
-        "--ids", type=file_path, metavar="FILE", help="the utterances whose ids FILE lists, one per line"
+        "--ids", type=file_path, metavar="FILE", help="take only the utterances whose ids FILE lists, one per line"
     )
-    command.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    command.add_argument("--save-audio", action="store_true", help="keep the decoded audio in OUTPUT/audio")
+    command.add_argument("--seed", type=int, default=0, help="seed of random draws; default: %(default)s")
+    command.add_argument("--save-audio", action="store_true", help="keep originals and decoded audio in OUTPUT/audio")
     _add_common(command)
 
 
@@ -111,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
     if args.suite:
         return _run_suite(args)
     if not args.codec:
-        raise UsageError("what should run? Name codecs, --codec NAME@RATE, or a suite, --suite NAME")
+        raise UsageError("nothing to run: name a codec (--codec NAME@RATE) or a suite (--suite NAME)")
     data = load_dataset(args.dataset or "builtin", args.limit, args.seed, per_language=args.per_language, ids=args.ids)
     codecs = _codecs(args)
     with Progress("utterances") as progress:
@@ -154,20 +156,27 @@ def _run_suite(args: argparse.Namespace) -> int:
 
 def _add_score(commands: Any) -> None:
     command = add_command(
-        commands, "score", score, "score audio that was decoded elsewhere, or a run by more metrics", SCORE_EXAMPLES
+        commands, "score", score, "score audio decoded elsewhere, or add metrics to a run", SCORE_EXAMPLES
     )
     command.add_argument(
-        "run", nargs="?", type=file_path, metavar="RUN", help="a finished run, to which --metrics are added"
+        "run", nargs="?", type=file_path, metavar="RUN", help="a finished run; --metrics are added to it"
     )
     command.add_argument(
-        "--reference", type=file_path, metavar="DIR", help="originals: a folder, or a Kaldi list *.scp"
+        "--reference", type=file_path, metavar="DIR", help="original recordings: a folder or a Kaldi list (*.scp)"
     )
-    command.add_argument("--decoded", action="append", metavar="[NAME=]DIR", help="repeatable, one system each")
-    command.add_argument("--manifest", type=file_path, metavar="FILE.csv")
     command.add_argument(
-        "--match", metavar="PATTERN", help="how a decoded file is named after its reference: {name}_dec"
+        "--decoded", action="append", metavar="[NAME=]DIR",
+        help="decoded recordings of one system: a folder or a Kaldi list (*.scp); repeatable",
+    )  # fmt: skip
+    command.add_argument(
+        "--manifest", type=file_path, metavar="FILE", help="list of pairs: .csv, .tsv or .jsonl (see below)"
     )
-    command.add_argument("--name", metavar="NAME", help="of the dataset; default: that of the folder or manifest")
+    command.add_argument(
+        "--match", metavar="PATTERN", help="pattern of decoded file names, such as {name}_dec for x.wav and x_dec.wav"
+    )
+    command.add_argument(
+        "--name", metavar="NAME", help="name of the dataset; default: the name of the folder or manifest"
+    )
     _add_common(command)
 
 
@@ -192,11 +201,13 @@ def _add_metrics(args: argparse.Namespace) -> int:
     from evalkit.results.run_directory import CONFIG
 
     if args.reference or args.decoded or args.manifest:
-        raise UsageError("name a RUN to add metrics to it, or audio to score: not both")
+        raise UsageError("give either a RUN to add metrics to, or audio to score, not both")
     read_run(args.run)
     path = args.run / CONFIG
     if not path.is_file():
-        raise UsageError(f"{args.run} has no {path.name}, which runs of the command line leave: run it again instead")
+        raise UsageError(
+            f"{args.run} has no {path.name} (only runs of the command line write one): run it again with more --metrics"
+        )
     content = config.read(path)
     known = content.get("metrics", ["default"])
     content["metrics"] = list(dict.fromkeys([*(known if isinstance(known, list) else words(known)), *args.metrics]))
@@ -211,9 +222,9 @@ def _add_metrics(args: argparse.Namespace) -> int:
 
 
 def _add_merge(commands: Any) -> None:
-    command = add_command(commands, "merge", merge, "join the shards of one run", MERGE_EXAMPLES)
-    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN")
-    command.add_argument("--output", type=file_path, required=True, metavar="DIR")
+    command = add_command(commands, "merge", merge, "merge the shards of a run", MERGE_EXAMPLES)
+    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN", help="run directories of all shards")
+    command.add_argument("--output", type=file_path, required=True, metavar="DIR", help="run directory to write")
     command.add_argument("--overwrite", action="store_true", help="replace the run that OUTPUT holds")
     add_max_failed(command)
 
@@ -242,33 +253,36 @@ def _add_common(command: argparse.ArgumentParser) -> None:
     """What `run` and `score` share."""
     command.add_argument(
         "--config", metavar="FILE.yaml",
-        help="options from a file, such as the run.yaml that every run leaves; the command line's replace them",
+        help="read options from a file, such as the run.yaml of an earlier run; the command line overrides them",
     )  # fmt: skip
     command.add_argument(
         "--metrics", type=words, default=["default"], metavar="NAME,…",
-        help="metrics or sets of them (`evalkit list metrics`), some with options (sqmos:reference=FILE); with the "
-        "word `available`, those of them that can run here; default: %(default)s",
+        help="metrics or sets of metrics (`evalkit list metrics`), some with options (sqmos:reference=FILE). Add "
+        "`available` to leave out metrics that cannot run here; default: default",
     )  # fmt: skip
     command.add_argument("--output", type=file_path, metavar="DIR", help="run directory; default: a new one in runs/")
     command.add_argument("--overwrite", action="store_true", help="replace the run that OUTPUT holds")
-    command.add_argument("--no-cache", action="store_true", help="compute everything again, and cache nothing")
-    command.add_argument("--device", default="cpu", help="where neural models run: cpu, cuda (default: %(default)s)")
-    command.add_argument("--jobs", type=positive, metavar="N", help="scoring processes; default: one per core")
+    command.add_argument("--no-cache", action="store_true", help="compute everything again and cache nothing")
+    command.add_argument("--device", default="cpu", help="where neural models run: cpu or cuda; default: %(default)s")
     command.add_argument(
-        "--executor", default="processes", choices=Registered("executor"), metavar="NAME",
-        help="where to score: %(choices)s. ray is the cluster that RAY_ADDRESS names; default: %(default)s",
-    )  # fmt: skip
-    command.add_argument(
-        "--batch", type=positive, default=1, metavar="N", help="recordings a metric's model takes at once"
+        "--jobs", type=positive, metavar="N", help="number of scoring processes; default: one per core"
     )
     command.add_argument(
-        "--timeout", type=_seconds, default=600.0, metavar="S",
-        help="seconds for one codec or metric on one utterance; 0: no limit; default: %(default)g",
+        "--executor", default="processes", choices=Registered("executor"), metavar="NAME",
+        help="where to score: %(choices)s. ray uses the cluster at RAY_ADDRESS; default: %(default)s",
     )  # fmt: skip
-    command.add_argument("--align", action="store_true", help="compensate a constant lag of decoded audio")
+    command.add_argument(
+        "--batch", type=positive, default=1, metavar="N",
+        help="recordings that a metric's model processes at once; default: %(default)s",
+    )  # fmt: skip
+    command.add_argument(
+        "--timeout", type=_seconds, default=600.0, metavar="S",
+        help="time limit in seconds for one codec or metric on one utterance; 0: no limit; default: %(default)g",
+    )  # fmt: skip
+    command.add_argument("--align", action="store_true", help="compensate a constant delay of the decoded audio")
     command.add_argument("--debug", action="store_true", help="print the first traceback of each kind")
     command.add_argument("--fail-fast", action="store_true", help="stop at the first failure of a codec or metric")
-    command.add_argument("--shard", metavar="i/n", help="do part i of n; `evalkit merge` joins the parts")
+    command.add_argument("--shard", metavar="i/n", help="run part i of n; `evalkit merge` joins the parts")
     add_max_failed(command)
 
 
@@ -280,22 +294,22 @@ def _seconds(text: str) -> float:
 
 
 def _codecs(args: argparse.Namespace) -> list[str]:
-    """What --codec means, with a word on what `available` left out."""
+    """The codecs that --codec names; prints which of them `available` leaves out."""
     from evalkit.pipeline.choice import available_codecs
 
     names, left_out = available_codecs(args.codec, args.weights, args.rendered, args.bitrate)
     for name, remedy in left_out.items():
-        print(f"left out, because it cannot run here yet: {name}: {remedy}", file=sys.stderr)
+        print(f"left out because it cannot run here yet: {name}: {remedy}", file=sys.stderr)
     return names
 
 
 def _metrics(wanted: Sequence[str], languages: Sequence[str]) -> tuple[str, ...]:
-    """What --metrics means, with a word on what `available` left out."""
+    """The metrics that --metrics names; prints which of them `available` leaves out."""
     from evalkit.pipeline.suites import available_metrics, missing_lines
 
     names, left_out = available_metrics(wanted, languages)
     if left_out:
-        print(f"left out, because it cannot run here yet:\n{missing_lines(left_out)}", file=sys.stderr)
+        print(f"left out because they cannot run here yet:\n{missing_lines(left_out)}", file=sys.stderr)
     return names
 
 
@@ -319,7 +333,8 @@ def _conclude(result: "Run", max_failed: int) -> int:
     print_tables(build_tables([result]))
     failed = failed_utterances(to_rows(result.rows))
     for codec, reasons in failed.items():
-        print(visible(f"{codec}: {len(reasons)} utterance(s) lack a value, for instance"), file=sys.stderr)
+        lack = "1 utterance lacks" if len(reasons) == 1 else f"{len(reasons)} utterances lack"
+        print(visible(f"{codec}: {lack} a value, for example"), file=sys.stderr)
         for utterance, reason in list(reasons.items())[:3]:
             print(visible(f"  {utterance}: {reason}"), file=sys.stderr)
     print(f"Results: {result.path}/ (rows.parquet, summary.csv, run.json)", file=sys.stderr)

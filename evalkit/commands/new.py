@@ -10,7 +10,7 @@ from evalkit.commands.options import add_command
 from evalkit.commands.printing import print_lines
 from evalkit.errors import UsageError
 
-EXAMPLES = """the codec runs as it is written (8 bits a sample), and its test passes: put yours in its place.
+EXAMPLES = """The template is a working codec (8 bits per sample) with a passing test: replace its model by yours.
 
   evalkit new codec mycodec
   python -m pytest test_mycodec.py
@@ -20,10 +20,12 @@ EXAMPLES = """the codec runs as it is written (8 bits a sample), and its test pa
 
 def add(commands: Any) -> None:
     """Declare the command of this file."""
-    command = add_command(commands, "new", new, "write a codec of your own and its test, to start from", EXAMPLES)
-    command.add_argument("what", choices=("codec",))
-    command.add_argument("name", metavar="NAME", help="lower-case letters, digits and _, as Python names modules")
-    command.add_argument("--output", metavar="DIR", default=".", help="folder for the two files; default: this one")
+    command = add_command(commands, "new", new, "write a template of a codec and its test", EXAMPLES)
+    command.add_argument("what", choices=("codec",), help="what to write")
+    command.add_argument("name", metavar="NAME", help="a Python module name: lower-case letters, digits and _")
+    command.add_argument(
+        "--output", metavar="DIR", default=".", help="folder for the two files; default: the current one"
+    )
 
 
 def new(args: argparse.Namespace) -> int:
@@ -39,12 +41,12 @@ def write_codec(name: str, folder: Path) -> list[Path]:
         UsageError: the name is none for a module, or a file is there already.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise UsageError(f"{name!r} cannot be a module's name: use lower-case letters, digits and _")
+        raise UsageError(f"{name!r} is not a valid module name: use lower-case letters, digits and _")
     templates = resources.files("evalkit.commands") / "templates"
     files = {folder / f"{name}.py": "codec.py.txt", folder / f"test_{name}.py": "test_codec.py.txt"}
     for path in files:
         if path.exists():
-            raise UsageError(f"{path} is there already: choose another name or --output")
+            raise UsageError(f"{path} already exists: choose another name or --output")
     folder.mkdir(parents=True, exist_ok=True)
     title = "".join(part.capitalize() for part in name.split("_"))
     for path, file in files.items():

@@ -56,7 +56,7 @@ def add_weights(command: argparse.ArgumentParser) -> None:
     """`--weights`."""
     command.add_argument(
         "--weights", action="append", default=[], metavar="[NAME=]PATH",
-        help="a file or folder instead of a codec's own weights; repeatable",
+        help="load these weights (a file or folder) instead of the codec's own; repeatable",
     )  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def add_max_failed(command: argparse.ArgumentParser) -> None:
     """`--max-failed`."""
     command.add_argument(
         "--max-failed", type=int, default=0, metavar="N",
-        help="exit 4 where more than N utterances of a codec have a metric without a value; default: %(default)s",
+        help="exit with 4 if more than N utterances of a codec lack the value of a metric; default: %(default)s",
     )  # fmt: skip
 
 
@@ -80,14 +80,14 @@ def add_statistics(command: argparse.ArgumentParser) -> None:
     """How means and differences are judged: what every command that reads runs shares."""
     command.add_argument(
         "--ci", default="t", choices=["t", "none"],
-        help="95%% interval beside each mean: t, widened where values are skewed; default: %(default)s",
+        help="95%% confidence interval of each mean: Student's t, corrected for skewness; default: %(default)s",
     )  # fmt: skip
     command.add_argument(
-        "--cluster", metavar="COLUMN", help="treat all utterances of a `speaker` (or another column) as one unit"
+        "--cluster", metavar="COLUMN", help="treat all utterances of one `speaker` (or another column) as one cluster"
     )
     command.add_argument(
         "--correction", default="holm", choices=["holm", "bh", "none"],
-        help="for multiple comparisons: Holm, Benjamini-Hochberg; default: %(default)s",
+        help="correct for multiple comparisons: Holm, Benjamini-Hochberg or none; default: %(default)s",
     )  # fmt: skip
 
 

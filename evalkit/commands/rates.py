@@ -21,17 +21,19 @@ BD_RATE_EXAMPLES = """examples:
 def add(commands: Any) -> None:
     """Declare the commands of this file."""
     command = add_command(
-        commands, "rates", rates, "what codes cost: sent, entropy, coded, language model", RATES_EXAMPLES
+        commands, "rates", rates, "measure the bitrate of codes: as sent, entropy, after coding", RATES_EXAMPLES
     )
     command.add_argument("runs", nargs="+", type=file_path, metavar="RUN")
-    command.add_argument("--plot", type=file_path, metavar="FILE", help="a figure of codebook use: .svg, .png or .pdf")
+    command.add_argument("--plot", type=file_path, metavar="FILE", help="plot codebook use: .svg, .png or .pdf")
     add_format(command)
     command = add_command(
-        commands, "bd-rate", bd_rate, "Bjontegaard's delta rate between families of codecs", BD_RATE_EXAMPLES
+        commands, "bd-rate", bd_rate, "compare families of codecs by Bjontegaard's delta rate", BD_RATE_EXAMPLES
     )
     command.add_argument("runs", nargs="+", type=file_path, metavar="RUN")
-    command.add_argument("--anchor", metavar="NAME", help="the family to compare the others with; default: every pair")
-    command.add_argument("--metrics", type=words, metavar="NAME,…", help="default: all by which codecs rank")
+    command.add_argument("--anchor", metavar="NAME", help="family to compare the others with; default: every pair")
+    command.add_argument(
+        "--metrics", type=words, metavar="NAME,…", help="metrics to use; default: every metric that ranks codecs"
+    )
     add_format(command)
     add_statistics(command)
 

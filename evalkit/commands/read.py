@@ -18,10 +18,10 @@ TABLE_EXAMPLES = """examples:
   evalkit table runs/first --by language
   evalkit table runs/first --format latex --highlight best,second > table.tex
   evalkit table runs/high/* --suite paper-high --format latex    a table of the paper, from your runs
-  evalkit table runs/high/* --against paper                      measured beside published
-  evalkit table runs/first runs/speed                             what codecs cost, beside how good they are
-  evalkit table runs/librispeech --against field                 beside what other papers on codecs report
-  evalkit table runs/librispeech --sanity                        whether the original and Mimi score as elsewhere
+  evalkit table runs/high/* --against paper                      measured beside published values
+  evalkit table runs/first runs/speed                            cost (from a bench) beside quality
+  evalkit table runs/librispeech --against field                 values that other codec papers report, alongside
+  evalkit table runs/librispeech --sanity                        do the original and Mimi score as they do elsewhere?
 """
 
 COMPARE_EXAMPLES = """examples:
@@ -31,7 +31,7 @@ COMPARE_EXAMPLES = """examples:
 
 DRIFT_EXAMPLES = """examples:
   evalkit run --codec mimi --codec opus@6k --metrics cer-mms,cer-mms:dtype=bfloat16 --output runs/both
-  evalkit drift runs/both cer-mms cer-mms:dtype=bfloat16        may the faster one stand for the other?
+  evalkit drift runs/both cer-mms cer-mms:dtype=bfloat16        is the faster variant close enough?
 """
 
 CLAIMS_EXAMPLES = """examples:
@@ -52,21 +52,21 @@ LEADERBOARD_EXAMPLES = """examples:
   evalkit leaderboard runs/* --output site/
   evalkit leaderboard runs/mls44 --output site/ --hub-dataset mls44=OWNER/NAME --source https://example.org/board
 
-site/index.html is the page, with its data inside; site/leaderboard.json is the same data for programs, site/runs/ has
-each run's report and run.json, site/hub/ what the pages of models on the Hugging Face hub take.
+site/index.html is the page, with its data; site/leaderboard.json has the same data for programs, site/runs/ each run's
+report and run.json, and site/hub/ metadata for model cards and datasets on the Hugging Face Hub.
 """
 
 GATE_EXAMPLES = """examples:
   evalkit gate runs/good --update --baseline baseline.json
   evalkit gate runs/new --baseline baseline.json --junit gate.xml --summary gate.md
-  evalkit gate runs/speed --update --baseline speed.json --reference opus@6k      a bench, as ratios to a codec in it
+  evalkit gate runs/speed --update --baseline speed.json --reference opus@6k      a bench: speed relative to a codec
   evalkit gate runs/speed-now --baseline speed.json
 
-a gate fails where the run is worse than the baseline by more than the margin, with confidence. Inside GitHub Actions
-it writes annotations and the job's summary by itself.
+A gate fails if the run is significantly worse than the baseline by more than the margin. In GitHub Actions it also
+writes annotations and the job's summary.
 
 exit codes:
-  0 passed   1 failed   2 the two do not compare   4 too little was measured: not a pass
+  0 passed   1 failed   2 not comparable   4 undecided: too little was measured to pass
 """
 
 
@@ -83,23 +83,25 @@ def add(commands: Any) -> None:
 
 
 def _add_table(commands: Any) -> None:
-    command = add_command(commands, "table", table, "the table of one run or several", TABLE_EXAMPLES)
+    command = add_command(commands, "table", table, "print the results of one or more runs as a table", TABLE_EXAMPLES)
     command.add_argument("runs", nargs="+", type=file_path, metavar="RUN")
     add_format(command)
-    command.add_argument("--metrics", type=words, metavar="NAME,…", help="which columns, in which order")
-    command.add_argument("--codecs", type=words, metavar="NAME,…", help="which rows, in which order")
-    command.add_argument("--suite", metavar="NAME", help="the rows and columns of a comparison of the paper")
-    command.add_argument("--by", metavar="COLUMN", help="means by language (or another column) and macro average")
+    command.add_argument("--metrics", type=words, metavar="NAME,…", help="columns to show, in this order")
+    command.add_argument("--codecs", type=words, metavar="NAME,…", help="rows to show, in this order")
+    command.add_argument("--suite", metavar="NAME", help="show the rows and columns of a suite")
     command.add_argument(
-        "--against", choices=["paper", "field"], help="published values beside each mean: of the NanoCodec "
+        "--by", metavar="COLUMN", help="show means by language (or another column) and their macro average"
+    )
+    command.add_argument(
+        "--against", choices=["paper", "field"], help="show published values beside each mean: those of the NanoCodec "
         "paper, or of papers on codecs at 2.5 kbit/s and below",
     )  # fmt: skip
     command.add_argument(
-        "--sanity", action="store_true", help="whether the run's original and Mimi agree with what six sources give"
+        "--sanity", action="store_true", help="check that the run's original and Mimi agree with values of six sources"
     )
     command.add_argument(
         "--highlight", type=words, default=["best"], metavar="best,second",
-        help="best of each metric in bold, second underlined; `none` marks nothing; default: best",
+        help="mark the best of each metric in bold, the second underlined; `none` marks nothing; default: best",
     )  # fmt: skip
     add_statistics(command)
 
@@ -128,7 +130,7 @@ def table(args: argparse.Namespace) -> int:
         show(build_sanity(runs, chosen), args.format)
         return 0
     if args.suite and (args.metrics or args.codecs or args.against):
-        raise UsageError("--suite chooses rows and columns: give it without --metrics, --codecs and --against")
+        raise UsageError("--suite chooses rows and columns: use it without --metrics, --codecs and --against")
     if args.suite:
         tables = build_suite_tables(runs, load_suite(args.suite), chosen)
     elif args.by:
@@ -144,10 +146,14 @@ def table(args: argparse.Namespace) -> int:
 
 
 def _add_compare(commands: Any) -> None:
-    command = add_command(commands, "compare", compare, "paired tests between the codecs of runs", COMPARE_EXAMPLES)
+    command = add_command(
+        commands, "compare", compare, "test differences between codecs, paired by utterance", COMPARE_EXAMPLES
+    )
     command.add_argument("runs", nargs="+", type=file_path, metavar="RUN")
-    command.add_argument("--codecs", type=words, metavar="NAME,…", help="default: all")
-    command.add_argument("--metrics", type=words, metavar="NAME,…", help="default: every metric that ranks codecs")
+    command.add_argument("--codecs", type=words, metavar="NAME,…", help="codecs to compare; default: all")
+    command.add_argument(
+        "--metrics", type=words, metavar="NAME,…", help="metrics to compare; default: every metric that ranks codecs"
+    )
     add_format(command)
     add_statistics(command)
 
@@ -162,10 +168,12 @@ def compare(args: argparse.Namespace) -> int:
 
 
 def _add_drift(commands: Any) -> None:
-    command = add_command(commands, "drift", drift, "two variants of a metric on the same audio", DRIFT_EXAMPLES)
-    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN")
-    command.add_argument("first", metavar="METRIC")
-    command.add_argument("second", metavar="VARIANT")
+    command = add_command(
+        commands, "drift", drift, "compare two variants of a metric on the same audio", DRIFT_EXAMPLES
+    )
+    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN", help="runs that have both metrics")
+    command.add_argument("first", metavar="METRIC", help="the metric to start from")
+    command.add_argument("second", metavar="VARIANT", help="the metric that might replace it")
     add_format(command)
     add_statistics(command)
 
@@ -180,7 +188,7 @@ def drift(args: argparse.Namespace) -> int:
 
 
 def _add_claims(commands: Any) -> None:
-    command = add_command(commands, "claims", claims, "what runs say of the paper's claims", CLAIMS_EXAMPLES)
+    command = add_command(commands, "claims", claims, "check the paper's claims against your runs", CLAIMS_EXAMPLES)
     command.add_argument("runs", nargs="+", type=file_path, metavar="RUN")
     add_format(command)
     add_statistics(command)
@@ -197,16 +205,22 @@ def claims(args: argparse.Namespace) -> int:
 
 
 def _add_report(commands: Any) -> None:
-    command = add_command(commands, "report", report, "a run as one HTML file: table, plots, players", REPORT_EXAMPLES)
+    command = add_command(
+        commands, "report", report, "write runs as one HTML file: tables, plots, audio players", REPORT_EXAMPLES
+    )
     command.add_argument("runs", nargs="+", type=file_path, metavar="RUN")
-    command.add_argument("--output", "-o", type=file_path, required=True, metavar="FILE.html")
-    command.add_argument("--title", default="", metavar="TEXT", help="default: the codecs")
+    command.add_argument("--output", "-o", type=file_path, required=True, metavar="FILE.html", help="file to write")
+    command.add_argument("--title", default="", metavar="TEXT", help="title of the page; default: the codecs")
     command.add_argument("--metric", metavar="NAME", help="metric that picks the worst utterances; default: the first")
     command.add_argument(
-        "--worst", type=int, default=2, metavar="N", help="worst utterances per codec; default: %(default)s"
+        "--worst", type=int, default=2, metavar="N", help="worst utterances to play per codec; default: %(default)s"
     )
-    command.add_argument("--random", type=int, default=4, metavar="N", help="random utterances; default: %(default)s")
-    command.add_argument("--max-mb", type=float, default=24, metavar="MB", help="audio, at most; default: %(default)s")
+    command.add_argument(
+        "--random", type=int, default=4, metavar="N", help="random utterances to play; default: %(default)s"
+    )
+    command.add_argument(
+        "--max-mb", type=float, default=24, metavar="MB", help="limit of embedded audio, in MB; default: %(default)s"
+    )
     add_statistics(command)
 
 
@@ -216,7 +230,7 @@ def report(args: argparse.Namespace) -> int:
 
     runs, benches = read_all(args.runs)
     if not runs:
-        raise UsageError("a report needs a run; `evalkit table` shows benches by themselves")
+        raise UsageError("a report needs a run; for benches alone use `evalkit table`")
     budget = int(args.max_mb * 1e6)
     page = build_page(runs, args.title, args.metric, settings(args), args.worst, args.random, budget, benches)
     write_text(args.output, page)
@@ -226,20 +240,22 @@ def report(args: argparse.Namespace) -> int:
 
 def _add_leaderboard(commands: Any) -> None:
     command = add_command(
-        commands, "leaderboard", leaderboard, "runs as a static page: codecs, metrics, conditions", LEADERBOARD_EXAMPLES
+        commands, "leaderboard", leaderboard, "write runs as a static web page to filter and sort", LEADERBOARD_EXAMPLES
     )
     command.add_argument("runs", nargs="+", type=file_path, metavar="RUN")
-    command.add_argument("--output", "-o", type=file_path, required=True, metavar="DIR")
-    command.add_argument("--title", default="Speech codecs", metavar="TEXT", help="default: %(default)s")
-    command.add_argument("--no-reports", action="store_true", help="write no report of each run")
+    command.add_argument("--output", "-o", type=file_path, required=True, metavar="DIR", help="folder to write")
     command.add_argument(
-        "--max-mb", type=float, default=24, metavar="MB", help="audio in each report, at most; default: %(default)s"
+        "--title", default="Speech codecs", metavar="TEXT", help="title of the page; default: %(default)s"
+    )
+    command.add_argument("--no-reports", action="store_true", help="do not write a report for each run")
+    command.add_argument(
+        "--max-mb", type=float, default=24, metavar="MB", help="limit of audio per report, in MB; default: %(default)s"
     )
     command.add_argument(
         "--hub-dataset", type=assignment, action="append", default=[], metavar="DATASET=OWNER/NAME",
-        help="where a dataset is on the Hugging Face hub, for the exports; repeatable",
+        help="a dataset's repository on the Hugging Face Hub, for the exports; repeatable",
     )  # fmt: skip
-    command.add_argument("--source", default="", metavar="URL", help="where the site will be, for the exports")
+    command.add_argument("--source", default="", metavar="URL", help="address of the site, for the exports")
     add_statistics(command)
 
 
@@ -266,14 +282,19 @@ def leaderboard(args: argparse.Namespace) -> int:
 
 
 def _add_plot(commands: Any) -> None:
-    command = add_command(commands, "plot", plot, "figures of runs: rate and quality, languages, scores", PLOT_EXAMPLES)
-    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN")
-    command.add_argument("--output", "-o", type=file_path, required=True, metavar="DIR")
-    command.add_argument("--format", default="svg", choices=["svg", "png", "pdf"])
-    command.add_argument(
-        "--size", default="one", choices=["one", "two"], help="columns of a paper's page; default: %(default)s"
+    command = add_command(
+        commands, "plot", plot, "draw figures: quality over bitrate, languages, distributions", PLOT_EXAMPLES
     )
-    command.add_argument("--title", action="store_true", help="say above each figure what it shows")
+    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN")
+    command.add_argument("--output", "-o", type=file_path, required=True, metavar="DIR", help="folder to write")
+    command.add_argument(
+        "--format", default="svg", choices=["svg", "png", "pdf"], help="file format; default: %(default)s"
+    )
+    command.add_argument(
+        "--size", default="one", choices=["one", "two"],
+        help="width: one or two columns of a paper; default: %(default)s",
+    )  # fmt: skip
+    command.add_argument("--title", action="store_true", help="put a title above each figure")
     add_statistics(command)
 
 
@@ -283,7 +304,7 @@ def plot(args: argparse.Namespace) -> int:
 
     runs, benches = read_all(args.runs)
     if not runs:
-        raise UsageError("plots need a run: quality over what codecs cost takes both a run and a bench")
+        raise UsageError("plots need a run; plots of quality over cost need a run and a bench")
     chosen = settings(args)
     figures = chain(all_plots(runs, chosen, args.size), bench_plots(runs, benches, chosen, args.size))
     for path in save_figures(figures, args.output, args.format, args.title):
@@ -292,14 +313,18 @@ def plot(args: argparse.Namespace) -> int:
 
 
 def _add_gate(commands: Any) -> None:
-    command = add_command(commands, "gate", gate, "stop a codec that got worse: for CI", GATE_EXAMPLES)
-    command.add_argument("run", type=file_path, metavar="RUN")
-    command.add_argument("--baseline", type=file_path, required=True, metavar="FILE.json")
-    command.add_argument("--update", action="store_true", help="write RUN as the new baseline, without comparing")
-    command.add_argument("--config", type=file_path, metavar="FILE.yaml", help="margins; default: configs/gates.yaml")
-    command.add_argument("--codec", metavar="NAME", help="hold this codec of RUN to the baseline's only one")
+    command = add_command(commands, "gate", gate, "fail if a codec got worse than a baseline, for CI", GATE_EXAMPLES)
+    command.add_argument("run", type=file_path, metavar="RUN", help="run or bench directory to check")
     command.add_argument(
-        "--reference", metavar="NAME", help="with --update, of a bench: the codec that times are ratios to"
+        "--baseline", type=file_path, required=True, metavar="FILE.json", help="baseline to check against"
+    )
+    command.add_argument("--update", action="store_true", help="write RUN as the new baseline, without comparing")
+    command.add_argument(
+        "--config", type=file_path, metavar="FILE.yaml", help="margins and statistics; default: configs/gates.yaml"
+    )
+    command.add_argument("--codec", metavar="NAME", help="compare this codec of RUN with the baseline's only codec")
+    command.add_argument(
+        "--reference", metavar="NAME", help="with --update of a bench: store times relative to this codec"
     )
     command.add_argument("--junit", type=file_path, metavar="FILE.xml", help="write JUnit XML")
     command.add_argument("--summary", type=file_path, metavar="FILE.md", help="write Markdown for a pull request")
@@ -314,10 +339,10 @@ def gate(args: argparse.Namespace) -> int:
     bench = read_bench(args.run) if is_bench(args.run) else None
     if bool(args.reference) != (bench is not None and args.update):
         raise UsageError(
-            "--reference CODEC goes with --update of a bench, which needs it: speed is a ratio to its time"
+            "--reference CODEC is for --update of a bench, which needs it: speed is stored relative to that codec"
         )
     if bench is not None and args.codec:
-        raise UsageError("--codec is for runs: a bench is held to its baseline codec by codec")
+        raise UsageError("--codec is for runs: a bench is compared with its baseline codec by codec")
     if args.update:
         if bench is None:
             gate.write_baseline(read_run(args.run), args.baseline)

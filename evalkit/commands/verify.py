@@ -9,10 +9,10 @@ from evalkit.errors import EvalkitError
 VERIFY_EXAMPLES = """examples:
   evalkit verify lyra@3.2k dnsmos-ovrl pesq-wb
   evalkit verify lyra@3.2k --weights DIR        files that are not in the cache
-  evalkit verify mimi@1.1k --record             remember its codes of three built-in utterances on this machine
+  evalkit verify mimi@1.1k --record             record its codes of three built-in utterances on this machine
 
-compares the weights' sha256, values that others published for the released weights, and recorded codes.
-exit codes: 0 all agree; 3 something differs or is not here; 4 there is nothing to compare with
+Compares the weights' sha256, values that others published for the released weights, and recorded codes.
+exit codes: 0 all agree; 3 something differs or is missing; 4 nothing to compare with
 """
 
 
@@ -23,10 +23,10 @@ def add(commands: Any) -> None:
         VERIFY_EXAMPLES,
     )  # fmt: skip
     command.add_argument("names", nargs="+", metavar="NAME", help="codecs (NAME[@RATE]) and metrics")
-    command.add_argument("--weights", type=file_path, metavar="DIR", help="of the one codec that is named")
+    command.add_argument("--weights", type=file_path, metavar="DIR", help="weights to check, for a single codec")
     command.add_argument(
         "--record", nargs="?", const="", metavar="FILE",
-        help="add the codecs' codes of built-in utterances to FILE; default: to those of this machine",
+        help="record the codecs' codes of built-in utterances in FILE; default: this machine's record",
     )  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def verify(args: argparse.Namespace) -> int:
     from evalkit.errors import UsageError
 
     if args.weights and len(args.names) > 1:
-        raise UsageError("--weights is for one codec: name it alone")
+        raise UsageError("--weights is for a single codec: name only one")
     if args.record is not None:
         for name in args.names:
             print(f"{name}: {verifying.record(name, args.weights, file_path(args.record) if args.record else None)}")
@@ -47,7 +47,7 @@ def verify(args: argparse.Namespace) -> int:
         except UsageError:
             raise
         except EvalkitError as error:
-            print(f"{name}: not here: {error}")
+            print(f"{name}: missing: {error}")
             verdicts.append(False)
             continue
         for check in checks:

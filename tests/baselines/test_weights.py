@@ -262,7 +262,7 @@ def test_the_list_for_people_fits_a_wide_terminal(empty_hub: Path, capsys: pytes
     shown = capsys.readouterr().out
     table, _, notes = shown.partition("needs download:")
     assert max(map(len, table.splitlines())) <= 160 and "evalkit fetch CODEC" in notes
-    assert "8 x 2048" in shown and "mimi: 28 more rates" in shown and "TS3-Codec was never released" in shown
+    assert "8 x 2048" in shown and "mimi (28)" in shown and "TS3-Codec was never released" in shown
 
 
 def test_cards_say_what_the_codecs_do(empty_hub: Path) -> None:

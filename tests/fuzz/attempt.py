@@ -104,7 +104,7 @@ def real(*arguments: object, allowed: Sequence[int] = ALLOWED) -> Outcome:
 
 def _checked(outcome: Outcome, arguments: Sequence[object], allowed: Sequence[int]) -> Outcome:
     if outcome.code not in allowed or "Traceback (most recent" in outcome.err or (outcome.code and not outcome.err):
-        where = re.search(r"Please report it, with (\S+)", outcome.err)
+        where = re.search(r"Please report it and attach (\S+)", outcome.err)
         trace = f"{Path(where[1]).read_text()[-3000:]}\n" if where and Path(where[1]).is_file() else ""
         raise Fault(f"{trace}{_shown(arguments)} ended with {outcome.code} and said:\n{outcome.err[-3000:]}")
     return outcome

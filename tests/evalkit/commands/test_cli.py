@@ -154,7 +154,7 @@ def test_an_interrupted_run_keeps_its_rows(tmp_path: Path) -> None:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
-    assert process.returncode == 130 and "what was finished is kept" in error and "Traceback" not in error
+    assert process.returncode == 130 and "finished work is kept" in error and "Traceback" not in error
     run = read_run(output)
     assert len(run.rows) and run.provenance["state"] == "stopped early (KeyboardInterrupt)"
 
