@@ -49,6 +49,8 @@ def seeded_model() -> Lyra:
             if tensor.shape[0] >= 256:
                 scale = tensor.abs().amax(_rest(tensor), keepdim=True) / 127
                 tensor.copy_((tensor / scale).round() * scale)
+        # What is decoded stays within full scale, where a change can be seen.
+        model.decoder[-1].get_parameter("weight").mul_(4e-5)
         spread = 1.0
         for number, book in enumerate(model.books):
             book.copy_(spread * seeded(f"lyra book {number}", (ENTRIES, book.shape[1]), 0))
