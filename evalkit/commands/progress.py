@@ -1,5 +1,6 @@
 """Progress on standard error: a bar on a terminal, a plain line now and then elsewhere."""
 
+import math
 import sys
 import time
 from types import TracebackType
@@ -16,7 +17,7 @@ class Progress:
 
     def __init__(self, unit: str, scale: float = 1) -> None:
         """`unit` is what is counted; with `scale`, how many of them people read as one: bytes as MB by 1e6."""
-        self.unit, self.scale, self.total, self.done = unit, scale, 0, 0
+        self.unit, self.scale, self.total, self.done = unit, scale, 0, 0.0
         self._started = self._last = time.monotonic()
         self._bar = None
         if sys.stderr.isatty():
@@ -50,19 +51,21 @@ class Progress:
         else:
             print(text, file=sys.stderr)
 
-    def advance(self, what: str, count: int = 1) -> None:
-        """`count` more are done; `what` is under way."""
+    def advance(self, what: str, count: float = 1) -> None:
+        """`count` more are done, of one a part as well; `what` is under way."""
         self.done += count
+        if math.isclose(self.done, round(self.done)):  # parts add up
+            self.done = round(self.done)
         what = visible(what)
         if self._bar:
-            self._bar.update(self._task, advance=count, description=what)
+            self._bar.update(self._task, completed=self.done, description=what)
             return
         now = time.monotonic()
         if now - self._last >= PLAIN_INTERVAL or (count and self.done == self.total):
             self._last = now
             took = now - self._started
             left = f", {took / self.done * (self.total - self.done):.0f} s left" if 0 < self.done < self.total else ""
-            counts = f"{self.done / self.scale:.0f}/{self.total / self.scale:.0f}"
+            counts = f"{self.done // self.scale:.0f}/{self.total / self.scale:.0f}"
             print(f"{counts} {self.unit}, {took:.0f} s{left} ({what})", file=sys.stderr)
 
     def __exit__(

@@ -44,8 +44,8 @@ class ProgressReporter(Protocol):
     def start(self, total: int) -> None:
         """`total` utterances are to be taken through systems."""
 
-    def advance(self, what: str, count: int = 1) -> None:
-        """`count` more are done; `what` is under way."""
+    def advance(self, what: str, count: float = 1) -> None:
+        """`count` more are done, of one a part as well; `what` is under way."""
 
     def note(self, text: str) -> None:
         """Something that whoever watches should know."""
@@ -58,7 +58,7 @@ class Silence:
 
     def note(self, text: str) -> None: ...
 
-    def advance(self, what: str, count: int = 1) -> None: ...
+    def advance(self, what: str, count: float = 1) -> None: ...
 
 
 def execute(plan: Plan, cache: Cache, progress: ProgressReporter | None = None) -> list[Row]:
@@ -110,15 +110,14 @@ def execute(plan: Plan, cache: Cache, progress: ProgressReporter | None = None) 
 
 @dataclass
 class PendingUtterance:
-    """An utterance that went through a system and waits for `missing` more rows. `kbps` as measured, or as declared for
-    rendered audio, and None where encoding or decoding failed."""
+    """An utterance that went through a system and waits for its scores. `kbps` as measured, or as declared for rendered
+    audio, and None where encoding or decoding failed."""
 
     system: str
     condition: str
     utterance: Utterance
     kbps: float | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
-    missing: int = 0
 
     def row(self, dataset: str, score: RowScore) -> Row:
         """The row of one of its scores."""
@@ -145,8 +144,8 @@ class RunLoop:
         self._writer, self._temporary, self._progress = writer, temporary, progress
         self._models = bool(model_metrics(plan.metrics))
         self._metrics = (*pair_metrics(plan.metrics), *model_metrics(plan.metrics))
-        self._rows = sum(len(load_metric(name).rows) for name in self._metrics)
-        """Of one utterance and system."""
+        self._step = 1 / (1 + sum(len(load_metric(name).rows) for name in self._metrics))
+        """What going through a system counts of an utterance, and what each of its scores does."""
         self.tokens = TokenComparison(plan.metrics)
         self._pending: list[PendingUtterance] = []
         self.deferred = self._models or not any(system.runs for system in systems)
@@ -159,7 +158,7 @@ class RunLoop:
         for system in self._systems:
             condition = system.condition
             for utterance, result in system.reconstructions(self._plan.utterances):
-                pending = PendingUtterance(system.name, condition.name, utterance, missing=self._rows)
+                pending = PendingUtterance(system.name, condition.name, utterance)
                 self._pending.append(pending)
                 key = len(self._pending) - 1
                 if not isinstance(result, Reconstruction):  # costs this utterance, not the run
@@ -174,23 +173,18 @@ class RunLoop:
                         later[shared] = self._add(later.get(shared), candidate, utterance, result, condition)
                     else:
                         yield self._job(result.reference, candidate, utterance, condition)
-                if system.runs or not self._metrics:
-                    self._progress.advance(system.name, 1)
+                self._progress.advance(system.name, self._step)
         yield from later.values()
 
     def record(self, scores: Sequence[RowScore]) -> None:
         """Write `scores` as rows."""
-        runs = {system.name: system.runs for system in self._systems}
         self._writer.add(self._pending[one.key].row(self._plan.dataset.name, one) for one in scores)
         for score in scores:
-            pending = self._pending[score.key]
-            pending.missing -= 1
             if score.trace:
                 self._trace(f"{score.metric}: {score.reason}", score.trace)
-            if pending.missing == 0 and not runs[pending.system]:
-                self._progress.advance(pending.system, 1)
-        if self._models and scores:
-            self._progress.advance(scores[0].metric, 0)
+        if scores:
+            what = scores[0].metric if self.deferred else self._pending[scores[0].key].system
+            self._progress.advance(what, len(scores) * self._step)
 
     def pairings(self, found: Mapping[int, Pairing]) -> dict[PairKey, Pairing]:
         """What was found of pairs."""

@@ -21,6 +21,20 @@ def test_lines_tell_how_far_and_how_long(monkeypatch: pytest.MonkeyPatch, capsys
     ]
 
 
+def test_parts_of_one_add_up(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    with Progress("pairs") as bar:
+        bar.start(1)
+        for now in range(6, 42, 6):  # noqa: B007
+            bar.advance("plcmos", 1 / 6)
+    assert capsys.readouterr().err.splitlines() == [
+        "0/1 pairs, 12 s, 24 s left (plcmos)",
+        "0/1 pairs, 24 s, 12 s left (plcmos)",
+        "1/1 pairs, 36 s (plcmos)",
+    ]
+
+
 def test_bytes_are_told_in_megabytes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     now = 0.0
     monkeypatch.setattr(progress.time, "monotonic", lambda: now)
