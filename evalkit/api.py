@@ -22,6 +22,7 @@ from evalkit.datasets.base import Dataset
 from evalkit.environment.folders import cache_folder
 from evalkit.errors import MissingError, UsageError
 from evalkit.evaluation import Evaluation
+from evalkit.files import slug
 from evalkit.metrics.base import Metric, Score, TokenMetric
 from evalkit.metrics.load import load_metric, model_metrics, pair_metrics
 from evalkit.pipeline.choice import SystemChoice, assign, choose_all
@@ -34,7 +35,6 @@ from evalkit.pipeline.shard import parse_shard
 from evalkit.pipeline.suites import available_metrics, missing_lines, use_metric
 from evalkit.pipeline.workers import TIMEOUT, Executor, ExecutorFactory
 from evalkit.results.rows import CLEAN
-from evalkit.results.run_directory import slug
 
 if TYPE_CHECKING:
     from evalkit.pipeline.pairs import Pairs
@@ -62,7 +62,7 @@ class RunOptions:
     device: str = "cpu"
     """Where neural models run: a device of torch. Another device may change last digits."""
     seed: int = 0
-    """Of numpy and torch, for codecs that draw."""
+    """For codecs that draw: numpy and torch are seeded from it and an utterance's samples, for each utterance anew."""
     jobs: int | None = None
     """Worker processes; None for one a core."""
     executor: str = "processes"
@@ -202,7 +202,7 @@ def measure(
     Args:
         reference: Samples [T], full scale +-1, or a file.
         decoded: Likewise.
-        sample_rate: Hz of the arrays; must be given with them, and only with them.
+        sample_rate: Hz of the arrays; must be given with them, and only with them: files say their own.
         metrics: As for `run`; metrics of codes are left out.
         transcript: What is said, for metrics that need it.
         language: ISO 639-1, for metrics that need it.
@@ -213,9 +213,11 @@ def measure(
         crashes costs its score alone; for many pairs, `score` is faster.
 
     Raises:
-        UsageError: An array comes without its rate, or is not [T] of floats.
+        UsageError: An array comes without its rate, or is not [T] of floats; two files come with one.
         MissingError: What a metric needs is not on this machine.
     """
+    if sample_rate is not None and all(isinstance(audio, str | os.PathLike) for audio in (reference, decoded)):
+        raise UsageError(f"files say their own rate: leave out sample_rate={sample_rate}, or give arrays")
     given = [_source(audio, sample_rate, what) for audio, what in ((reference, "reference"), (decoded, "decoded"))]
     names = _metric_names(metrics, (language,) if language else ())
     scored = (*pair_metrics(names), *model_metrics(names))

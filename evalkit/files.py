@@ -1,6 +1,7 @@
 """Paths as people give them and as they are shown."""
 
 import errno
+import hashlib
 import os
 import re
 import unicodedata
@@ -22,6 +23,21 @@ def read_bytes(path: Path) -> bytes:
 def shown(path: Path | str) -> str:
     """`path` as text that can be printed and stored: bytes of a name that are not UTF-8 become `\\xdf`."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+LONGEST = 100
+"""Characters of a name that its file name keeps."""
+ODD = re.compile(r"^$|^\.|\.$|-[0-9a-f]{10}$")
+"""Plain names of hidden files, those whose end some disks drop, and those that may be another's file name."""
+
+
+def slug(name: str) -> str:
+    """`name` as a file name: different names have different ones, on disks that ignore case as well. A name that is not
+    plain, or long, is cut and ends in a hash of the whole."""
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_.@") else "_" for c in name)
+    if plain == name.lower() and len(name) <= LONGEST and not ODD.search(name):
+        return name
+    return f"{plain[:LONGEST].strip('.')}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:10]}"
 
 
 def is_text(value: object) -> bool:

@@ -8,8 +8,8 @@ nothing else escapes.
 import html as _html
 import re
 import unicodedata
-from hashlib import sha256
 
+from evalkit.files import slug
 from evalkit.streams import visible
 
 
@@ -109,10 +109,5 @@ def plot(text: str) -> str:
 
 
 def file_name(text: str) -> str:
-    """A file's name without suffix: letters, digits and `-_.@`. One that is changed or cut by that gets a piece of its
-    sha256, so that no two texts share a file."""
-    safe = "".join(c if c.isalnum() or c in "-_.@" else "_" for c in text)
-    if text and safe == text and len(text.encode()) <= 120 and not text.startswith("."):
-        return text
-    kept = safe.lstrip(".").encode()[:100].decode("utf-8", "ignore")
-    return f"{kept}-{sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+    """A file's name without suffix, which no other text has."""
+    return slug(text)

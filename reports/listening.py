@@ -12,8 +12,9 @@ import soundfile
 
 from evalkit.audio import Audio
 from evalkit.errors import AudioError
+from evalkit.files import slug
 from evalkit.results.run import Run
-from evalkit.results.run_directory import REFERENCE_FOLDER, slug
+from evalkit.results.run_directory import REFERENCE_FOLDER
 from evalkit.soundfiles import read
 
 from .plots import spectrogram
@@ -28,6 +29,7 @@ class Clip:
 
     @property
     def size(self) -> int:
+        """Bytes."""
         return len(self.audio) + len(self.picture)
 
 
@@ -41,7 +43,19 @@ class Example:
 
 
 def choose(rows: pd.DataFrame, metric: str, direction: str, worst: int, chance: int, seed: int = 0) -> dict[str, str]:
-    """Utterance -> why: the `worst` of each codec by `metric`, then `chance` more at random."""
+    """Which utterances a page plays.
+
+    Args:
+        rows: Of all codecs.
+        metric: Which decides.
+        direction: "up" or "down", its better end.
+        worst: How many of each codec's worst.
+        chance: How many more at random.
+        seed: Of the draw.
+
+    Returns:
+        Utterance -> why.
+    """
     values = rows[rows["metric"] == metric].dropna(subset="value")
     chosen: dict[str, list[str]] = {}
     for codec, part in values.groupby("codec", sort=False):
@@ -56,8 +70,18 @@ def choose(rows: pd.DataFrame, metric: str, direction: str, worst: int, chance: 
 def examples(
     runs: Sequence[Run], codecs: Sequence[str], chosen: dict[str, str], budget: int
 ) -> tuple[list[Example], list[str], list[str]]:
-    """Examples for the `chosen` utterances that have audio in `runs`, up to `budget` bytes in all; the names of those
-    that no longer fitted; and, for each file that is damaged or cut, which it is and why."""
+    """Audio for a page.
+
+    Args:
+        runs: Where it lies.
+        codecs: Whose.
+        chosen: Utterance -> why.
+        budget: Bytes, in all.
+
+    Returns:
+        Examples; the names of those that no longer fitted; and, for each file that is damaged or cut, which it is and
+        why.
+    """
     found, left_out, damaged = [], [], []
     for utterance, why in chosen.items():
         clips, unreadable = _clips(runs, codecs, utterance)

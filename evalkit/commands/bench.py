@@ -174,6 +174,6 @@ def _say(text: str) -> None:
 def _new_output(found: "tuple[Contender, ...]") -> Path:
     from datetime import datetime
 
-    from evalkit.results.run_directory import slug
+    from evalkit.files import slug
 
     return Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-bench-{slug('-'.join(one.spec for one in found))[:80]}"

@@ -12,7 +12,7 @@ from math import isnan
 from pathlib import Path
 
 from evalkit import interrupt
-from evalkit.audio import Audio
+from evalkit.audio import RESAMPLER, Audio
 from evalkit.cache import Cache, content_key
 from evalkit.codecs import Annotated, Codec, CodecInfo, Codes, Fielded, decoded_shape
 from evalkit.conditions.base import Clean, Condition
@@ -138,12 +138,13 @@ class RunningCodec(System):
         source = Source(reference, reference.identity())
         output = replace(self._info, details=codec.details, codebook_sizes=codec.codebook_sizes).output()
         pcm = source.pcm if given is reference else given.pcm_hash()
-        key = content_key(codec=codec.name, **output, device=self._device, reference=pcm)
+        drawn = {"seed": self._seed} if self._seed else {}
+        key = content_key(codec=codec.name, **output, device=self._device, reference=pcm, resampler=RESAMPLER, **drawn)
         if (cached := self._cache.decoded(key)) is not None:
             decoded = Source(cached.path, cached.identity)
             return lambda: self._passed(reference, source, cached.codes, decoded)
         at_rate = given.at(codec.sample_rate)
-        coded = self._coder.start(at_rate.wav)
+        coded = self._coder.start(at_rate.wav, int(content_key(seed=self._seed, reference=pcm)[:8], 16))
 
         def finish() -> Reconstruction:
             try:

@@ -11,7 +11,7 @@ from evalkit.errors import UsageError
 from evalkit.pipeline.pooled import corpus_rows, pooled_rows
 from evalkit.pipeline.shard import Shard, parse_shard
 from evalkit.results.provenance import CodecInfo, DatasetInfo
-from evalkit.results.rows import CLEAN, CORPUS, Row, to_rows
+from evalkit.results.rows import CLEAN, CORPUS, Row, to_rows, with_condition
 from evalkit.results.run import Run, read_codes, read_pairings, read_references, read_run
 from evalkit.results.run_directory import RunWriter
 
@@ -108,9 +108,13 @@ def _same(part: object) -> object:
 
 def _check_codes(run: Run) -> None:
     """Raise where codes are lost: a bitrate would come from a part of the data."""
-    rows = run.rows[run.rows["utterance"] != CORPUS]
-    measured = {name for name, about in run.provenance.codecs.items() if not about.rendered}
-    measured &= set(rows.loc[rows["bitrate_kbps"].notna(), "codec"])
-    present = {one.codec for one in read_codes(run.path)}
+    ran = [name for name, about in run.provenance.codecs.items() if not about.rendered]
+    rows = run.rows[run.rows["bitrate_kbps"].notna() & run.rows["codec"].isin(ran)]
+    measured = set(rows[["codec", "condition", "utterance"]].itertuples(index=False, name=None))
+    present = {(one.codec, one.condition, one.utterance) for one in read_codes(run.path)}
     if lost := sorted(measured - present):
-        raise UsageError(f"{run.path} lacks the codes of {', '.join(lost)} (codes.parquet): run its command again")
+        codec, condition, utterance = lost[0]
+        raise UsageError(
+            f"{run.path} lacks the codes of {len(lost)} of {len(measured)} utterances, such as "
+            f"{with_condition(utterance, condition)} of {codec} (codes.parquet): run its command again"
+        )

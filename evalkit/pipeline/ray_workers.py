@@ -155,8 +155,8 @@ class RayCoder:
         self._actors = cycle([remote.remote(build, device, timeout) for _ in range(count)])
         self.ahead = 2 * count
 
-    def start(self, wav: Wave) -> Callable[[], tuple[Codes, Wave]]:
-        handle = next(self._actors).reconstruct.remote(wav)
+    def start(self, wav: Wave, seed: int) -> Callable[[], tuple[Codes, Wave]]:
+        handle = next(self._actors).reconstruct.remote(wav, seed)
 
         def finish() -> tuple[Codes, Wave]:
             nonlocal handle
@@ -164,7 +164,7 @@ class RayCoder:
                 try:
                     return self._ray.get(handle)
                 except self._ray.exceptions.RayActorError:  # its node is gone, or the codec killed it: ask the next
-                    handle = next(self._actors).reconstruct.remote(wav)
+                    handle = next(self._actors).reconstruct.remote(wav, seed)
             return self._ray.get(handle)
 
         return finish
@@ -183,5 +183,5 @@ class _Codec:
     def __init__(self, build: Callable[[str], Codec], device: str, timeout: float) -> None:
         self._codec, self._timeout = build(device), timeout
 
-    def reconstruct(self, wav: Wave) -> tuple[Codes, Wave]:
-        return reconstruct(self._codec, wav, self._timeout)
+    def reconstruct(self, wav: Wave, seed: int) -> tuple[Codes, Wave]:
+        return reconstruct(self._codec, wav, self._timeout, seed)

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
 from evalkit.cache import Cache
 from evalkit.conditions.base import Condition
 from evalkit.datasets.base import Utterance
 from evalkit.errors import FailFastError
+from evalkit.files import slug
 from evalkit.metrics.load import load_metric, model_metrics, pair_metrics
+from evalkit.pipeline.coders import seed_everything
 from evalkit.pipeline.describe import describe_dataset, describe_run, notes_on_weights
 from evalkit.pipeline.encode import Reconstruction, System
 from evalkit.pipeline.jobs import Candidate, Job, RowScore, Source
@@ -34,7 +34,7 @@ from evalkit.pipeline.temporary import TemporaryAudio
 from evalkit.pipeline.tokens import TokenComparison
 from evalkit.results.pairing import Pairing
 from evalkit.results.rows import CLEAN, Coded, PairKey, Row, with_condition
-from evalkit.results.run_directory import REFERENCE_FOLDER, RunWriter, audio_folder, slug
+from evalkit.results.run_directory import REFERENCE_FOLDER, RunWriter, audio_folder
 from evalkit.soundfiles import duration, write
 
 
@@ -270,10 +270,3 @@ def pairing_notes(pairings: Mapping[PairKey, Pairing]) -> Iterator[str]:
             some = "; ".join(f"{utterance}: {', '.join(found)}" for utterance, found in list(wrong.items())[:3])
             more = "; …" if len(wrong) > 3 else ""
             yield f"{system}: {len(wrong)} of {len(mine)} recordings differ from their references ({some}{more})."
-
-
-def seed_everything(seed: int) -> None:
-    """Seed numpy and, where it is loaded, torch."""
-    np.random.seed(seed)
-    if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(seed)

@@ -157,14 +157,8 @@ def read_references(path: Path) -> dict[str, AudioIdentity]:
 
 
 def _read_journal(path: Path) -> pd.DataFrame:
-    records = []
-    with path.open(encoding="utf-8", newline="\n") as file:
-        for line in file:
-            try:
-                records.append(json.loads(line))
-            except ValueError:  # the line that was being written when the run was killed
-                break
-    return typed(records)
+    *lines, _ = path.read_bytes().split(b"\n")  # what follows the last end of a line was cut off with the run
+    return typed([json.loads(line) for line in lines])
 
 
 def read_pairings(path: Path) -> dict[PairKey, Pairing]:

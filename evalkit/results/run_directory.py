@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 from evalkit.audio import AudioIdentity
 from evalkit.codecs import fingerprint
 from evalkit.errors import UsageError
+from evalkit.files import slug
 from evalkit.results.lock import NAME as LOCK
 from evalkit.results.lock import Lock
 from evalkit.results.pairing import Pairing
@@ -178,19 +179,6 @@ class RunWriter:
 def audio_folder(run: Path, codec: str, condition: str = CLEAN) -> Path:
     """Where the run in `run` keeps audio of `codec`, or of REFERENCE_FOLDER."""
     return run / "audio" / slug(with_condition(codec, condition))
-
-
-def slug(name: str) -> str:
-    """`name` as a file name: different names have different ones, on disks that ignore case as well. A name that is not
-    plain, or long, is cut and ends in a hash of the whole."""
-    plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_.@") else "_" for c in name)
-    if plain == name.lower() and len(name) <= LONGEST and not name.startswith(".") and not name.endswith("."):
-        return name
-    return f"{plain[:LONGEST].strip('.')}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:10]}"
-
-
-LONGEST = 100
-"""Characters of a name that its file name keeps."""
 
 
 def _audio_hash(references: Mapping[str, AudioIdentity]) -> str:

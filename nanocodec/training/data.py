@@ -297,6 +297,8 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if "path" not in columns or len(set(columns)) < len(columns):
                 raise ValueError(f"line 1: the columns are {', '.join(columns) or 'none'}")
             for row in reader:
+                if any("\n" in cell for cell in row.values() if isinstance(cell, str)):  # it may have swallowed rows
+                    raise ValueError(f"line {reader.line_num}: a cell ends that began before: close quotation marks")
                 if None in row or None in row.values():
                     raise ValueError(f"line {reader.line_num}: {len(columns)} columns, but another number of cells")
                 yield reader.line_num, row

@@ -106,6 +106,8 @@ def test_arrays_come_with_their_rate(speech: np.ndarray) -> None:
         evalkit.measure(speech, speech, metrics="si-sdr")
     with pytest.raises(UsageError, match=r"array \[T\] of floats, .* not int16 of shape \[2\]"):
         evalkit.measure(np.zeros(2, np.int16), speech, sample_rate=RATE, metrics="si-sdr")
+    with pytest.raises(UsageError, match="files say their own rate: leave out sample_rate=8000"):
+        evalkit.measure("a.wav", Path("b.wav"), sample_rate=8000, metrics="si-sdr")
     silent = evalkit.measure(speech, np.zeros_like(speech), sample_rate=RATE, metrics="si-sdr")["si-sdr"]
     assert silent.value is None and silent.reason and "silence" in silent.reason
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from evalkit.audio import Audio
+from evalkit.files import slug
 from evalkit.results.rows import CORPUS, Row
 from evalkit.results.run import Run, read_run
-from evalkit.results.run_directory import RunWriter, slug
+from evalkit.results.run_directory import RunWriter
 from evalkit.soundfiles import write
 
 METRICS = {

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 
@@ -21,10 +22,10 @@ from evalkit.cli import main
 from evalkit.codecs import Codes
 from evalkit.datasets.base import Dataset, Utterance
 from evalkit.errors import FailFastError, UndefinedScore, UsageError
+from evalkit.files import slug
 from evalkit.metrics.base import Pair, PairMetric
 from evalkit.results.rows import CORPUS
 from evalkit.results.run import read_run
-from evalkit.results.run_directory import slug
 from evalkit.soundfiles import read
 
 RATE = 16_000
@@ -99,11 +100,17 @@ def test_shards_of_two_devices_are_not_one_run(folder: Path, tmp_path: Path) -> 
     assert main(["merge", str(tmp_path / "1"), str(tmp_path / "2"), "--output", str(tmp_path / "m")]) == 2
 
 
-def test_a_shard_without_its_codes_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_a_shard_without_its_codes_is_refused(folder: Path, tmp_path: Path, capsys: Any) -> None:
     for number in (1, 2):
         evalkit.run("opus@6k", f"folder:{folder}", "bitrate,si-sdr", tmp_path / str(number), shard=f"{number}/2")
+    merge = ["merge", str(tmp_path / "1"), str(tmp_path / "2"), "--output", str(tmp_path / "m")]
+    codes = tmp_path / "1" / "codes.parquet"
+    table = pq.read_table(codes)
+    pq.write_table(table.slice(1), codes)
+    assert main(merge) == 2 and "lacks the codes of 1 of 2 utterances, such as" in capsys.readouterr().err
+    pq.write_table(table, codes)
     (tmp_path / "2" / "codes.parquet").unlink()
-    assert main(["merge", str(tmp_path / "1"), str(tmp_path / "2"), "--output", str(tmp_path / "m")]) == 2
+    assert main(merge) == 2 and "lacks the codes of 1 of 1 utterances" in capsys.readouterr().err
 
 
 # --- codecs and metrics of others --------------------------------------------------------------------------------
@@ -223,6 +230,28 @@ def test_memory_that_a_codec_or_a_dataset_uses_again_changes_no_score(jobs: int,
     values = run.rows.loc[run.rows["utterance"] != CORPUS, "value"]
     assert len(values) == 6 and (values < 1e-6).all(), "every copy is perfect"
     assert [codes[0][0] for codes in run.codes.query("codec == 'reuses'")["indices"]] == [1, 2, 3]
+
+
+class Dithers(Bad):
+    """Adds noise from numpy's global generator."""
+
+    def __init__(self) -> None:
+        super().__init__("dithers")
+
+    def decode(self, codes: Codes) -> Wave:
+        return np.random.standard_normal(codes.length).astype(np.float32)
+
+
+def test_what_a_codec_draws_depends_on_seed_and_utterance_alone(folder: Path, tmp_path: Path) -> None:
+    def values(name: str, **options: Any) -> list[float]:
+        rows = evalkit.run(Dithers(), f"folder:{folder}", "mel-2048-80-ln1p", tmp_path / name, **options).rows
+        return rows["value"].tolist()
+
+    whole = values("whole")
+    assert len(set(whole)) == 3 and values("uncached", cache=False) == whole
+    parts = [*values("one", cache=False, shard="1/2"), *values("two", cache=False, shard="2/2")]
+    assert sorted(parts) == sorted(whole)
+    assert not set(values("other", seed=1)) & set(whole), "nor does the cache take one seed for another"
 
 
 @dataclass(frozen=True)
@@ -365,6 +394,7 @@ def test_names_of_files_are_one_to_one() -> None:
         "../x",
         "a b",
         "a\nb",
+        slug("x/1"),
     ]
     files = [slug(name).lower() for name in names]
     assert len(set(files)) == len(names) and all("/" not in file and len(file) < 130 for file in files)

@@ -59,6 +59,19 @@ def test_rows_are_on_disk_as_soon_as_they_are_added(tmp_path: Path) -> None:
     assert run.provenance["state"] == "running"
 
 
+def test_a_killed_run_reads_back_whatever_its_texts_hold(tmp_path: Path) -> None:
+    writer = RunWriter(tmp_path / "run", ["c"], {})
+    writer.__enter__()
+    writer.add(row(f"a\u2028b\x85c\x0bd\x0ce{n}") for n in range(6))
+    journal = tmp_path / "run" / "rows.jsonl"
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + '{"codec": "ü'.encode()[:-1])  # killed within a character
+    assert len(read_run(tmp_path / "run").rows) == 6
+    journal.write_bytes(whole.replace(b"{", b"", 1))
+    with pytest.raises(UsageError, match="cannot be read as a run"):
+        read_run(tmp_path / "run")
+
+
 def test_an_error_keeps_what_was_finished(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), RunWriter(tmp_path / "run", ["c"], {}) as writer:
         writer.add([row("a")])

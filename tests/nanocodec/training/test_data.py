@@ -198,6 +198,7 @@ def test_a_header_that_announces_more_than_there_is_costs_no_memory(tmp_path: Pa
     ("name", "text", "message"),
     [
         ("a.csv", 'path,text\na.wav,"never closed\na.wav,x\n', "not a manifest .line 2: unexpected end of data"),
+        ("n.csv", 'path,text\na.wav,"open\na.wav,"\na.wav,x\n', "line 3: a cell ends that began before"),
         ("b.csv", "path,text\na.wav,well, yes\n", "line 2: 2 columns, but another number of cells"),
         ("c.csv", "path,text\na.wav\n", "line 2: 2 columns, but another number of cells"),
         ("d.csv", "path,path\na.wav,a.wav\n", "line 1: the columns are path, path"),
@@ -227,7 +228,7 @@ def test_manifests_are_read_strictly(name: str, text: str | bytes, message: str,
 def test_separators_that_are_no_line_ends_and_quoted_commas_stay_in_their_cells(tmp_path: Path) -> None:
     for name in ("a.wav", "b,c.wav"):
         tone(tmp_path / name)
-    (tmp_path / "list.csv").write_text('path,text\na.wav,"one\u2028two\x85three, and\nfour"\n"b,c.wav",x\n')
+    (tmp_path / "list.csv").write_text('path,text\na.wav,"one\u2028two\x85three, and four"\n"b,c.wav",x\n')
     (tmp_path / "list.jsonl").write_text('{"audio_filepath": "a.wav", "text": "one\u2028two\x85"}\n\n')
     csv_names, json_names = (
         [segment.name for segment in AudioSource(str(tmp_path / name), tmp_path / "cache").segments]
