@@ -87,10 +87,17 @@ class BigCodecFamily(ReleasedFamily):
 
 
 def load(path: Path, spec: str) -> Any:
-    """The model in a released checkpoint.
+    """The model in a released checkpoint. Nothing in it is executed.
+
+    Args:
+        path: The checkpoint.
+        spec: What the codec is called, for messages.
+
+    Returns:
+        The model, with its weights.
 
     Raises:
-        MissingError: the file holds none. Nothing in it is executed.
+        MissingError: The file holds none.
     """
     import torch
 

@@ -19,8 +19,15 @@ NORMS = {
 def read(path: Path, spec: str) -> Any:
     """What is in a safetensors file, or in a pickle of torch that holds tensors and plain containers alone.
 
+    Args:
+        path: The file.
+        spec: What the codec is called, for messages.
+
+    Returns:
+        Tensors by name.
+
     Raises:
-        MissingError: the file is damaged, or holds anything else.
+        MissingError: The file is damaged, or holds anything else.
     """
     import torch
     from safetensors.torch import load_file

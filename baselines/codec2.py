@@ -88,7 +88,15 @@ FAMILY = Codec2Family()
 
 
 def decode_stream(mode: int, packets: bytes) -> bytes:
-    """16-bit PCM of `packets`, all frames one after another. Repeatable only once a process: see the module."""
+    """Decode all frames one after another. Repeatable only once a process: see the module.
+
+    Args:
+        mode: As pycodec2 names the bitrate.
+        packets: A whole number of frames.
+
+    Returns:
+        16-bit PCM at 8 kHz.
+    """
     decoder = extras.load("pycodec2", "classical").Codec2(mode)
     size = decoder.bytes_per_frame()
     starts = range(0, len(packets), size)

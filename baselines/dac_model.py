@@ -27,8 +27,18 @@ class Snake(nn.Module):
 def encoder(
     width: int, strides: Sequence[int], latents: int, activation: Activation, middle: Activation | None = None
 ) -> nn.Sequential:
-    """[B, 1, T] to [B, latents, T / product of strides]; each stage doubles the `width` of the first. `middle` makes a
-    layer that stands after the last stage."""
+    """The encoder: [B, 1, T] to [B, latents, T / product of strides].
+
+    Args:
+        width: Channels of the first stage; each further one doubles them.
+        strides: Of the stages.
+        latents: Channels at the end.
+        activation: Makes one for so many channels.
+        middle: Makes a layer that stands after the last stage.
+
+    Returns:
+        A module.
+    """
     layers: list[nn.Module] = [nn.Conv1d(1, width, 7, padding=3)]
     for stride in strides:
         down = nn.Conv1d(width, 2 * width, 2 * stride, stride, padding=edge(stride))
@@ -42,8 +52,19 @@ def decoder(
     latents: int, width: int, strides: Sequence[int], activation: Activation, middle: Activation | None = None,
     whole: bool = False,
 ) -> nn.Sequential:  # fmt: skip
-    """[B, latents, N] to [B, 1, N * product of strides]; each stage halves the `width` of the first. Unless `whole`, a
-    few samples less, where a stride is odd."""
+    """The decoder: [B, latents, N] to [B, 1, N * product of strides].
+
+    Args:
+        latents: Channels at the beginning.
+        width: Channels of the first stage; each further one halves them.
+        strides: Of the stages.
+        activation: Makes one for so many channels.
+        middle: Makes a layer that stands before the first stage.
+        whole: Whether no sample is lost where a stride is odd.
+
+    Returns:
+        A module.
+    """
     layers: list[nn.Module] = [nn.Conv1d(latents, width, 7, padding=3), *([middle(width)] if middle else [])]
     for stride in strides:
         more = stride % 2 if whole else 0
@@ -81,7 +102,15 @@ class Unit(Stage):
 
 
 def units(width: int, activation: Activation) -> list[nn.Module]:
-    """The residual units of a stage."""
+    """The residual units of a stage.
+
+    Args:
+        width: Channels.
+        activation: Makes one for so many channels.
+
+    Returns:
+        One for each dilation.
+    """
     return [Unit(width, dilation, activation) for dilation in DILATIONS]
 
 

@@ -145,10 +145,18 @@ class DualCodecFamily(ReleasedFamily):
 
 
 def load(path: Path, model: str, spec: str) -> Any:
-    """The released `model` with the tensors of a file.
+    """A released model with the tensors of a file.
+
+    Args:
+        path: The file.
+        model: Which of the released ones.
+        spec: What the codec is called, for messages.
+
+    Returns:
+        The model, with its weights.
 
     Raises:
-        MissingError: the file does not hold them.
+        MissingError: The file does not hold them.
     """
     import torch
 

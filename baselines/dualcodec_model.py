@@ -43,6 +43,7 @@ class Shape:
 
     @property
     def hop(self) -> int:
+        """Samples of a frame."""
         return prod(self.strides)
 
     @property

@@ -84,10 +84,18 @@ class FocalCodecFamily(ReleasedFamily):
 
 
 def load(config: Path, tensors: Path, spec: str) -> Any:
-    """The model that `config.json` describes, with the tensors of `model.safetensors`.
+    """The model that a configuration describes.
+
+    Args:
+        config: `config.json`.
+        tensors: `model.safetensors`.
+        spec: What the codec is called, for messages.
+
+    Returns:
+        The model, with its weights.
 
     Raises:
-        MissingError: the files do not make one.
+        MissingError: The files do not make one.
     """
     import torch
     from safetensors.torch import load_file

@@ -93,10 +93,17 @@ class LyraFamily(ReleasedFamily):
 
 
 def load(files: Sequence[Path], spec: str) -> Any:
-    """The networks in the published files, which come in the order of `RELEASE.files`.
+    """The networks in the published files.
+
+    Args:
+        files: In the order of `RELEASE.files`.
+        spec: What the codec is called, for messages.
+
+    Returns:
+        The model, with its weights.
 
     Raises:
-        MissingError: a file is damaged, or holds another network.
+        MissingError: A file is damaged, or holds another network.
     """
     import torch
 
@@ -123,9 +130,12 @@ def books(graphs: Sequence[Sequence[Operator]]) -> Iterator[Any]:
 
 
 def fill(network: Any, operators: Sequence[Operator]) -> None:
-    """Give the convolutions of `network` the weights of those of `operators`, which stand in the same order.
+    """Give convolutions the weights of a file. Of a grouped transposed convolution the file has a plain one for each
+    group.
 
-    Of a grouped transposed convolution the file has a plain one for each group.
+    Args:
+        network: With layers in the order of the file's.
+        operators: Of the file.
     """
     import torch
     from torch import nn

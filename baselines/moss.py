@@ -98,10 +98,18 @@ class MossFamily(ReleasedFamily):
 
 
 def load(config: Path, shards: Sequence[Path], spec: str) -> Any:
-    """The model that `config.json` describes, with the tensors of the shards.
+    """The model that a configuration describes.
+
+    Args:
+        config: `config.json`.
+        shards: Files of tensors.
+        spec: What the codec is called, for messages.
+
+    Returns:
+        The model, with its weights.
 
     Raises:
-        MissingError: the files do not make one.
+        MissingError: The files do not make one.
     """
     import torch
 

@@ -38,7 +38,17 @@ class Stage:
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> "Stage":
-        """The stage that one of upstream's lists of options describes."""
+        """The stage that one of upstream's lists of options describes.
+
+        Args:
+            options: By upstream's names.
+
+        Returns:
+            Its shape.
+
+        Raises:
+            ValueError: It asks for what is not implemented here.
+        """
         if wrong := {key: options[key] for key, value in FIXED.items() if options.get(key, value) != value}:
             raise ValueError(f"options that are not implemented: {wrong}")
         names = (
@@ -66,6 +76,7 @@ class Shape:
 
     @property
     def hop(self) -> int:
+        """Samples of a frame."""
         return prod(part for part in self.encoder if isinstance(part, int))
 
     @classmethod
@@ -207,7 +218,16 @@ class Layer(nn.Module):
 
 
 def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """`x` [..., N, D] with each pair of neighbours turned by the angle of its place (rotary position embedding)."""
+    """Rotary position embedding: each pair of neighbours turned by the angle of its place.
+
+    Args:
+        x: [..., N, D].
+        cos: [N, D / 2].
+        sin: [N, D / 2].
+
+    Returns:
+        [..., N, D].
+    """
     first, second = x[..., ::2], x[..., 1::2]
     return torch.stack([first * cos - second * sin, first * sin + second * cos], -1).flatten(-2)
 

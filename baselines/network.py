@@ -18,7 +18,15 @@ RANDOM: Mapping[str, object] = {"weights": "random"}
 
 
 def draw(make: Callable[[], Any], device: str) -> Any:
-    """The model that `make` makes, on `device`, with random weights that are the same every time."""
+    """A model with random weights that are the same every time.
+
+    Args:
+        make: Makes it.
+        device: A device of torch.
+
+    Returns:
+        The model, on `device`.
+    """
     import torch
 
     with torch.random.fork_rng(devices=[]), torch.no_grad():

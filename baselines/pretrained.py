@@ -14,7 +14,15 @@ FILES = ("config.json", "model.safetensors")
 
 
 def fresh(kind: str, **options: Any) -> Any:
-    """The model class `kind` of transformers as its configuration makes it: the released size, and random weights."""
+    """A model of transformers at the released size, with random weights.
+
+    Args:
+        kind: Name of its class.
+        **options: Of its configuration.
+
+    Returns:
+        The model.
+    """
     transformers = extras.load_transformers()
     return getattr(transformers, kind)(getattr(transformers, kind.replace("Model", "Config"))(**options))
 

@@ -98,10 +98,18 @@ class Qwen3TtsFamily(ReleasedFamily):
 
 
 def load(config: Path, tensors: Path, spec: str) -> Any:
-    """The encoder and the decoder that `config.json` describes, with their tensors.
+    """The encoder and the decoder that a configuration describes.
+
+    Args:
+        config: `config.json`.
+        tensors: `model.safetensors`.
+        spec: What the codec is called, for messages.
+
+    Returns:
+        The model, with its weights.
 
     Raises:
-        MissingError: the files do not make them.
+        MissingError: The files do not make one.
     """
     transformers = extras.load_transformers()
     import torch
@@ -155,7 +163,15 @@ def plain(state: Mapping[str, "Tensor"]) -> Iterator[tuple[str, "Tensor"]]:
 
 
 def mimi(state: Mapping[str, "Tensor"], expected: Mapping[str, "Tensor"]) -> Iterator[tuple[str, "Tensor"]]:
-    """The encoder's tensors under the names `expected`: transformers has since moved parts of Mimi."""
+    """The encoder's tensors; transformers has since moved parts of Mimi.
+
+    Args:
+        state: Under upstream's names.
+        expected: Under the names of today.
+
+    Yields:
+        Names of today, and tensors.
+    """
     for name, tensor in state.items():
         if name.startswith("encoder."):
             name = name.removeprefix("encoder.")

@@ -40,6 +40,7 @@ class Shape:
 
     @property
     def hop(self) -> int:
+        """Samples of a frame."""
         return prod(self.upsampling_ratios + self.upsample_rates)
 
     @classmethod
@@ -242,6 +243,15 @@ class Scale(nn.Module):
 
 
 def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """`x` [..., N, D] with its halves turned by the angles of their place (rotary position embedding)."""
+    """Rotary position embedding: both halves turned by the angles of their place.
+
+    Args:
+        x: [..., N, D].
+        cos: [N, D].
+        sin: [N, D].
+
+    Returns:
+        [..., N, D].
+    """
     first, second = x.chunk(2, -1)
     return x * cos + torch.cat([-second, first], -1) * sin

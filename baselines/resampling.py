@@ -14,7 +14,16 @@ ROLLOFF = 0.99
 
 
 def resample(audio: Tensor, source: int, target: int) -> Tensor:
-    """`audio` [B, T] at `source` Hz as [B, ceil(T * target / source)] at `target` Hz."""
+    """Resample a batch on its own device.
+
+    Args:
+        audio: [B, T] at `source` Hz.
+        source: Hz.
+        target: Hz.
+
+    Returns:
+        [B, ceil(T * target / source)].
+    """
     step = gcd(source, target)
     old, new = source // step, target // step
     if old == new:

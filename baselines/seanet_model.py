@@ -22,7 +22,16 @@ class EdgeConv(nn.Conv1d):
 
 
 def reflect(x: Tensor, left: int, right: int) -> Tensor:
-    """`x` [..., T] with reflected edges; a signal shorter than the edge is lengthened by zeros for the reflection."""
+    """Pad by reflection; a signal shorter than the edge is lengthened by zeros for it.
+
+    Args:
+        x: [..., T].
+        left: Samples to add before.
+        right: Samples to add behind.
+
+    Returns:
+        [..., left + T + right].
+    """
     missing = max(0, max(left, right) - x.shape[-1] + 1)
     padded = F.pad(F.pad(x, (0, missing)), (left, right), mode="reflect")
     return padded[..., : padded.shape[-1] - missing]
@@ -65,7 +74,17 @@ class Recurrent(nn.Module):
 
 
 def encoder(width: int, strides: Sequence[int], dimension: int, bidirectional: bool = False) -> nn.Sequential:
-    """[B, 1, T] to [B, dimension, ceil(T / product of strides)]; each stage doubles the `width` of the first."""
+    """The encoder: [B, 1, T] to [B, dimension, ceil(T / product of strides)].
+
+    Args:
+        width: Channels of the first stage; each further one doubles them.
+        strides: Of the stages.
+        dimension: Channels at the end.
+        bidirectional: Whether its LSTM looks both ways.
+
+    Returns:
+        A module.
+    """
     layers: list[nn.Module] = [EdgeConv(1, width, 7)]
     for stride in strides:
         layers += [Residual(width), nn.ELU(), EdgeConv(width, 2 * width, 2 * stride, stride)]
@@ -75,7 +94,16 @@ def encoder(width: int, strides: Sequence[int], dimension: int, bidirectional: b
 
 
 def decoder(width: int, strides: Sequence[int], dimension: int) -> nn.Sequential:
-    """[B, dimension, N] to [B, 1, N * product of strides]; each stage halves the width, to `width` at the last."""
+    """The decoder: [B, dimension, N] to [B, 1, N * product of strides].
+
+    Args:
+        width: Channels of the last stage; each before it has twice as many.
+        strides: Of the stages.
+        dimension: Channels at the beginning.
+
+    Returns:
+        A module.
+    """
     wide = width * 2 ** len(strides)
     layers: list[nn.Module] = [EdgeConv(dimension, wide, 7), Recurrent(wide)]
     for stride in strides:

@@ -85,10 +85,18 @@ class SpeechTokenizerFamily(ReleasedFamily):
 
 
 def load(config: Path, tensors: Path, spec: str) -> Any:
-    """The model that `config.json` describes, with a checkpoint's tensors.
+    """The model that a configuration describes. Nothing in the files is executed.
+
+    Args:
+        config: `config.json`.
+        tensors: A checkpoint.
+        spec: What the codec is called, for messages.
+
+    Returns:
+        The model, with its weights.
 
     Raises:
-        MissingError: the files do not make one. Nothing in them is executed.
+        MissingError: The files do not make one.
     """
     import torch
 
@@ -113,7 +121,15 @@ def load(config: Path, tensors: Path, spec: str) -> Any:
 
 
 def plain(state: Mapping[str, "Tensor"], quantizers: int) -> Iterator[tuple[str, "Tensor"]]:
-    """The tensors under this project's names, with weight normalisation folded."""
+    """The tensors under this project's names, with weight normalisation folded.
+
+    Args:
+        state: Under upstream's names.
+        quantizers: How many the model has.
+
+    Yields:
+        Names and tensors.
+    """
     import torch
 
     stem = "quantizer.vq.layers.{}._codebook.embed"

@@ -35,6 +35,7 @@ class Shape:
 
     @property
     def hop(self) -> int:
+        """Samples of a frame."""
         return prod(self.strides)
 
     @classmethod

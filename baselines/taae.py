@@ -129,8 +129,19 @@ class TaaeFamily(ReleasedFamily):
 
 
 def load(config: Path, path: Path, spec: str) -> Any:
-    """The model that `model_config.json` describes, with a checkpoint's tensors; raises MissingError where they do not
-    make one. Nothing in the files is executed."""
+    """The model that a configuration describes. Nothing in the files is executed.
+
+    Args:
+        config: `model_config.json`.
+        path: A checkpoint.
+        spec: What the codec is called, for messages.
+
+    Returns:
+        The model, with its weights.
+
+    Raises:
+        MissingError: The files do not make one.
+    """
     from .taae_model import Shape, Taae
 
     try:
@@ -205,11 +216,28 @@ def loudness(wav: Wave) -> float:
 
 
 def lufs(energy: Any) -> Any:
+    """Loudness of a mean energy.
+
+    Args:
+        energy: Weighted, full scale +-1.
+
+    Returns:
+        LUFS, by ITU-R BS.1770-4.
+    """
     return -0.691 + 10 * np.log10(energy)
 
 
 def shelf(hertz: float, decibel: float, quality: float) -> tuple[list[float], list[float]]:
-    """Numerator and denominator of a filter that raises what is above `hertz` (Bristow-Johnson's cookbook)."""
+    """A filter that raises what is above a frequency (Bristow-Johnson's cookbook).
+
+    Args:
+        hertz: Where it begins.
+        decibel: By how much.
+        quality: How steep it is.
+
+    Returns:
+        Numerator and denominator.
+    """
     turn = 2 * np.pi * hertz / SAMPLE_RATE
     root = 10 ** (decibel / 40)
     cosine, bend = np.cos(turn), 2 * root**0.5 * np.sin(turn) / (2 * quality)
@@ -219,7 +247,15 @@ def shelf(hertz: float, decibel: float, quality: float) -> tuple[list[float], li
 
 
 def highpass(hertz: float, quality: float) -> tuple[list[float], list[float]]:
-    """Numerator and denominator of a filter that takes away what is below `hertz` (Bristow-Johnson's cookbook)."""
+    """A filter that takes away what is below a frequency (Bristow-Johnson's cookbook).
+
+    Args:
+        hertz: Where it begins.
+        quality: How steep it is.
+
+    Returns:
+        Numerator and denominator.
+    """
     turn = 2 * np.pi * hertz / SAMPLE_RATE
     cosine, bend = np.cos(turn), np.sin(turn) / (2 * quality)
     half = (1 + cosine) / 2

@@ -45,8 +45,21 @@ class Side:
 
     @classmethod
     def of(cls, config: Mapping[str, Any], channels: int, latents: int) -> "Side":
-        """The encoder or decoder of upstream's `model_config.json`; raises KeyError, TypeError or ValueError where
-        that is of another kind, or has an option that this implementation does not."""
+        """The encoder or decoder of upstream's `model_config.json`.
+
+        Args:
+            config: Of that side.
+            channels: Of what goes in or comes out.
+            latents: Channels between the two sides.
+
+        Returns:
+            Its shape.
+
+        Raises:
+            KeyError: Something is left out.
+            TypeError: Something is of another kind.
+            ValueError: It asks for what is not implemented here.
+        """
         if config["type"] != "taae":
             raise ValueError(f"a part of type {config['type']!r}, not 'taae'")
         options = dict(config["config"])
@@ -86,12 +99,24 @@ class Shape:
 
     @property
     def hop(self) -> int:
+        """Samples of a frame."""
         return self.patch * prod(self.encoder.strides)
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "Shape":
-        """The shape that upstream's `model_config.json` describes; raises KeyError, TypeError or ValueError where it
-        describes no mono model of this kind."""
+        """The shape that upstream's `model_config.json` describes.
+
+        Args:
+            config: What it holds.
+
+        Returns:
+            The shape.
+
+        Raises:
+            KeyError: Something is left out.
+            TypeError: Something is of another kind.
+            ValueError: It describes no mono model of this kind.
+        """
         model = config["model"]
         before = model.get("pretransform") or {"type": "patched", "config": {"patch_size": 1}}
         kind = (before["type"], before["config"].get("oversampling", 1), model["io_channels"])
@@ -135,10 +160,16 @@ class Taae(nn.Module):
 
 
 def quantize(latents: Tensor, levels: int, scales: Sequence[float]) -> Tensor:
-    """Tokens [B, K, N] of latents [B, D, N]: each of the K stages rounds what the stages before it left over.
+    """Each stage rounds what the stages before it left over. A stage has `levels` levels for each latent, evenly from
+    -scale to scale; its token counts them, the first latent fastest. The dither of upstream is for training only.
 
-    A stage has `levels` levels for each latent, evenly from -scale to scale; its token counts them, the first latent
-    fastest. The dither of upstream is for training only.
+    Args:
+        latents: [B, D, N].
+        levels: Of each latent.
+        scales: [K], of the stages.
+
+    Returns:
+        Tokens [B, K, N].
     """
     rest = latents.double().tanh()  # as upstream, whose first version lost tokens to rounding
     place = levels ** torch.arange(latents.shape[1], device=latents.device)
@@ -152,7 +183,17 @@ def quantize(latents: Tensor, levels: int, scales: Sequence[float]) -> Tensor:
 
 
 def restore(tokens: Tensor, levels: int, scales: Sequence[float], latents: int) -> Tensor:
-    """Latents [B, D, N], float32, of tokens [B, K, N]: the sum of what the stages say."""
+    """The sum of what the stages say.
+
+    Args:
+        tokens: [B, K, N].
+        levels: Of each latent.
+        scales: [K], of the stages.
+        latents: D.
+
+    Returns:
+        Latents [B, D, N], float32.
+    """
     place = levels ** torch.arange(latents, device=tokens.device)
     level = tokens[:, :, None] // place[:, None] % levels  # [B, K, D, N]
     scale = torch.tensor(scales, device=tokens.device)[:, None, None]
@@ -270,14 +311,34 @@ class Attention(nn.Module):
 
 
 def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """[..., N, C] with the first and second quarter of the channels turned in their plane by each place's angles."""
+    """Rotary position embedding: the first and second quarter of the channels turned in their plane by each place's
+    angles.
+
+    Args:
+        x: [..., N, C].
+        cosine: [N, C / 4].
+        sine: [N, C / 4].
+
+    Returns:
+        [..., N, C].
+    """
     size = cosine.shape[-1]
     a, b, rest = x.split([size, size, x.shape[-1] - 2 * size], -1)
     return torch.cat([a * cosine - b * sine, b * cosine + a * sine, rest], -1)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, window: tuple[int, int]) -> Tensor:
-    """Attention [..., N, C] in which place i sees the places i - left to i + right, as flash-attn counts them."""
+    """Attention in which place i sees the places i - left to i + right, as flash-attn counts them.
+
+    Args:
+        q: [..., N, C].
+        k: [..., N, C].
+        v: [..., N, C].
+        window: left and right; below 0 for all.
+
+    Returns:
+        [..., N, C].
+    """
     length = q.shape[-2]
     left, right = (length if reach < 0 else reach for reach in window)
     places = torch.arange(length, device=q.device)

@@ -46,10 +46,17 @@ def read(path: Path) -> Any:
 
 
 def lay_out(make: Callable[[], "nn.Module"], *files: Path) -> "nn.Module":
-    """The model that `make` makes, on torch's meta device: names and shapes, and no memory.
+    """A model on torch's meta device: names and shapes, and no memory.
+
+    Args:
+        make: Makes it.
+        *files: Where its tensors are to come from.
+
+    Returns:
+        The model.
 
     Raises:
-        ValueError: it takes too long, or its tensors would have more bytes than `files`, where they are to come from.
+        ValueError: It takes too long, or its tensors would have more bytes than `files`.
     """
     import torch
 

@@ -160,7 +160,18 @@ class WavTokenizerFamily(ReleasedFamily):
 
 
 def load(path: Path, spec: str) -> Any:
-    """The model in a public checkpoint; raises MissingError where it holds none. Nothing in the file is executed."""
+    """The model in a public checkpoint. Nothing in the file is executed.
+
+    Args:
+        path: The checkpoint.
+        spec: What the codec is called, for messages.
+
+    Returns:
+        The model, with its weights.
+
+    Raises:
+        MissingError: The file holds none.
+    """
     from .wavtokenizer_model import Shape, WavTokenizer
 
     try:

@@ -45,13 +45,23 @@ class Shape:
 
     @property
     def hop(self) -> int:
+        """Samples of a frame."""
         return prod(self.strides)
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor]) -> "Shape":
-        """The shape of the model whose tensors (named as in `WavTokenizer`) these are.
+        """The shape that tensors have.
 
-        Raises KeyError, IndexError or ValueError where they are of no such model.
+        Args:
+            tensors: Named as in `WavTokenizer`.
+
+        Returns:
+            The shape.
+
+        Raises:
+            KeyError: They are of no such model.
+            IndexError: Likewise.
+            ValueError: Likewise.
         """
         layers = takewhile(lambda i: f"encoder.{i - 2}.shortcut.weight" in tensors, count(3, 3))
         strides = [tensors[f"encoder.{i}.weight"].shape[2] // 2 for i in layers]  # a kernel is twice the stride
@@ -115,6 +125,14 @@ class Backbone(nn.Module):
 
 
 def norm(width: int) -> nn.GroupNorm:
+    """Normalisation over groups of channels, as the model has it everywhere.
+
+    Args:
+        width: Channels.
+
+    Returns:
+        A module.
+    """
     return nn.GroupNorm(GROUPS, width, EPSILON)
 
 

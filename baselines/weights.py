@@ -243,7 +243,19 @@ def file_name(weights: Path) -> str:
 
 
 def locate(weights: Path, names: Iterable[str], spec: str) -> list[Path]:
-    """The files `names` in the folder `weights`; raises MissingError where one is not there."""
+    """Find files in a folder.
+
+    Args:
+        weights: The folder.
+        names: Of the files.
+        spec: What the codec is called, for messages.
+
+    Returns:
+        Their paths, in order.
+
+    Raises:
+        MissingError: One is not there.
+    """
     paths = [weights / name for name in names]
     for path in paths:
         if not path.is_file():
@@ -252,6 +264,14 @@ def locate(weights: Path, names: Iterable[str], spec: str) -> list[Path]:
 
 
 def details(paths: Iterable[Path], *packages: str) -> dict[str, object]:
-    """What a codec's details say where `paths` are its weights and `packages` run it, beside torch."""
+    """What a codec's details say of its weights.
+
+    Args:
+        paths: Of the weights.
+        *packages: Which run it, beside torch.
+
+    Returns:
+        sha256 by file, and versions by package.
+    """
     digests = {path.name: sha256(path) for path in paths}
     return {"weights_sha256": digests, **{package: version(package) for package in (*packages, "torch")}}

@@ -36,10 +36,20 @@ def build_against_paper(
     settings: Settings = DEFAULTS,
     codecs: Sequence[str] | None = None,
 ) -> list[Table]:
-    """A table for each dataset in `runs` that is one of the paper's sets, or a part of one: a line for each number that
-    a source states of a system and metric that were measured there.
+    """What was measured beside what the paper's sources publish.
 
-    Raises UsageError where no dataset is the paper's, or none of the codecs is a system of the paper.
+    Args:
+        runs: What to read.
+        metrics: Which metrics; by default all.
+        settings: Of the intervals.
+        codecs: Which codecs; by default all.
+
+    Returns:
+        A table for each dataset that is one of the paper's sets, or a part of one: a line for each number that a source
+        states of a system and metric that were measured there.
+
+    Raises:
+        UsageError: No dataset is the paper's, or none of the codecs is a system of the paper.
     """
     rows, described = join(runs)
     rows = rows.assign(codec=rows["codec"].replace(paper_names(runs)))
@@ -70,8 +80,16 @@ def build_against_paper(
 
 
 def comparable(place: Place, codec: str, metric: str) -> Iterator[Published]:
-    """What the sources publish of a run's `codec` and `metric` on the set in `place`; this project's own measurements
-    are not among it."""
+    """What the sources publish; this project's own measurements are not among it.
+
+    Args:
+        place: Where the dataset stands among the paper's sets.
+        codec: Of the run, by a name of the paper.
+        metric: Of the run.
+
+    Yields:
+        Numbers, the most trusted source first.
+    """
     system = system_of(codec)
     columns = names()["metrics"]
     for number in published():

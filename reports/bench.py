@@ -13,7 +13,14 @@ from .cells import MISSING, Cell, Column, Table
 
 
 def build_bench_tables(benches: Sequence[Bench]) -> list[Table]:
-    """The tables of each bench that have anything in them."""
+    """Tables of what codecs cost.
+
+    Args:
+        benches: What to read.
+
+    Returns:
+        The tables of each that have anything in them.
+    """
     tables: list[Table] = []
     for bench in benches:
         reader = Reader(bench)

@@ -37,13 +37,31 @@ COSTS: tuple[tuple[Column, int, Callable[[Reader, str], Found]], ...] = (
 
 
 def read_all(paths: Sequence[Path]) -> tuple[list[Run], list[Bench]]:
-    """The runs and the benches in `paths`; raises UsageError where one is neither."""
+    """Read directories of either kind.
+
+    Args:
+        paths: Of runs and benches.
+
+    Returns:
+        The runs, and the benches.
+
+    Raises:
+        UsageError: One is neither.
+    """
     benches = [path for path in paths if is_bench(path)]
     return [read_run(path) for path in paths if path not in benches], [read_bench(path) for path in benches]
 
 
 def beside(tables: Sequence[Table], benches: Sequence[Bench]) -> list[Table]:
-    """`tables` of codecs with the columns of what they cost, where `benches` have any."""
+    """Add what codecs cost to tables about them.
+
+    Args:
+        tables: Of codecs.
+        benches: What to read.
+
+    Returns:
+        The tables, with columns for what the benches have.
+    """
     if not benches:
         return list(tables)
     readers = [Reader(bench) for bench in benches]
@@ -102,8 +120,18 @@ PLOTS: tuple[tuple[str, tuple[str, str], Callable[[Reader, str], Found]], ...] =
 def bench_plots(
     runs: Sequence[Run], benches: Sequence[Bench], settings: Settings = DEFAULTS, size: str = "one"
 ) -> Iterator[tuple[str, "Figure"]]:
-    """(file name without suffix, figure): quality over latency and over compute, for each dataset and metric with a
-    better end, of the codecs that both a run and a bench have."""
+    """Quality over latency and over compute.
+
+    Args:
+        runs: What says how good codecs are.
+        benches: What says what they cost.
+        settings: Of the intervals.
+        size: A key of SIZES.
+
+    Yields:
+        File name without suffix, and figure: for each dataset and metric with a better end, of the codecs that both a
+        run and a bench have.
+    """
     if not runs or not benches:
         return
     readers = [Reader(bench) for bench in benches]

@@ -39,8 +39,18 @@ class Evidence:
 def evidence(
     metric: str, first: str, second: str, ratio: float | None, benches: Sequence[Bench]
 ) -> Evidence | None:  # fmt: skip
-    """What the first of `benches` that has both systems says of "`first` is better than `second` by `metric`", by
-    `ratio` times where that was published; None where none has. Parameters are counted without a bench, too."""
+    """What benches say of "`first` is better than `second` by `metric`". Parameters are counted without a bench, too.
+
+    Args:
+        metric: A quantity of a bench, or `parameters`.
+        first: A system of the paper.
+        second: Another.
+        ratio: How many times better, where that was published.
+        benches: What to read; the first that has both systems answers.
+
+    Returns:
+        The answer; None where none has both.
+    """
     for bench in benches:
         reader = Reader(bench)
         mine, other = _codec(first, reader), _codec(second, reader)

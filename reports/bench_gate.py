@@ -41,11 +41,16 @@ class SpeedGate(Gate):
 
 
 def write_baseline(bench: Bench, reference: str, path: Path) -> None:
-    """Write the ratios of `bench` to the codec `reference` as a baseline.
+    """Write a bench's ratios to one of its codecs as a baseline.
+
+    Args:
+        bench: What to read.
+        reference: The codec that is compared with.
+        path: The file.
 
     Raises:
-        UsageError: the bench does not have that codec.
-        GateError: it is not whole, or has too few rounds.
+        UsageError: The bench does not have that codec.
+        GateError: It is not whole, or has too few rounds.
     """
     about = {
         "format": FORMAT,
@@ -58,11 +63,19 @@ def write_baseline(bench: Bench, reference: str, path: Path) -> None:
 
 
 def check(bench: Bench, path: Path, rules: Rules) -> Verdict:
-    """Hold `bench` to the baseline in `path`.
+    """Hold a bench to a baseline.
+
+    Args:
+        bench: What was measured now.
+        path: The baseline.
+        rules: With a margin for `rtf`.
+
+    Returns:
+        What passed and what failed.
 
     Raises:
-        UsageError: the baseline cannot be read, or was measured otherwise; `rules` have no margin for `rtf`.
-        GateError: a codec of the baseline was not timed, or in too few rounds: that is not a pass.
+        UsageError: The baseline cannot be read, or was measured otherwise; there is no margin for `rtf`.
+        GateError: A codec of the baseline was not timed, or in too few rounds: that is not a pass.
     """
     if "rtf" not in rules.margins:
         raise UsageError("the gates have no margin for `rtf`: add one to hold speed to a baseline")

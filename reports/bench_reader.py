@@ -45,7 +45,19 @@ class Reader:
     def rounds(
         self, codec: str, stage: str, quantity: str, where: str = "", batch: int = 1, kind: str = "measured"
     ) -> Any:
-        """Values by round; an empty series where there are none."""
+        """Values by round.
+
+        Args:
+            codec: As the bench names it.
+            stage: Which way through the codec.
+            quantity: A key of QUANTITIES.
+            where: The setting.
+            batch: Utterances at once.
+            kind: How the numbers came about.
+
+        Returns:
+            A Series by round; empty where there are none.
+        """
         group = self._groups.get((codec, stage, quantity, where, batch, kind))
         if group is None:
             return pd.Series(dtype="float64")
@@ -54,7 +66,19 @@ class Reader:
     def find(
         self, codec: str, stage: str, quantity: str, where: str = "", batch: int = 1, kind: str = "measured"
     ) -> Found:
-        """The number, or the median over rounds."""
+        """The number, or the median over rounds.
+
+        Args:
+            codec: As the bench names it.
+            stage: Which way through the codec.
+            quantity: A key of QUANTITIES.
+            where: The setting.
+            batch: Utterances at once.
+            kind: How the number came about.
+
+        Returns:
+            The number with its interval, or the reason why there is none.
+        """
         group = self._groups.get((codec, stage, quantity, where, batch, kind))
         if group is None:
             return Found(None, reason=NOT_MEASURED)
@@ -65,7 +89,17 @@ class Reader:
         return Found(middle, interval if len(values) > 1 else UNKNOWN)
 
     def ratio(self, codec: str, to: str, *about: Any, **more: Any) -> Found:
-        """How many times as much as `to`, paired by round."""
+        """How many times as much one codec takes as another, paired by round.
+
+        Args:
+            codec: As the bench names it.
+            to: The other.
+            *about: As for `rounds`, from `stage` on.
+            **more: Likewise.
+
+        Returns:
+            The median ratio with its interval.
+        """
         first, second = (self.rounds(name, *about, **more) for name in (codec, to))
         both = first.index.intersection(second.index)
         if both.empty or codec == to:
@@ -92,7 +126,16 @@ def inverse(found: Found) -> Found:
 
 
 def cell(found: Found, decimals: int, scale: float = 1.0) -> Cell:
-    """A number times `scale`, with its interval."""
+    """A number in a table.
+
+    Args:
+        found: What a bench has.
+        decimals: Digits after the point.
+        scale: What the number is multiplied by.
+
+    Returns:
+        The number with its interval.
+    """
     if found.value is None:
         return Cell("whole" if found.reason == WHOLE else MISSING)
     interval = Interval(found.interval.low * scale, found.interval.high * scale)

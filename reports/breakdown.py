@@ -25,10 +25,21 @@ def build_breakdown(
     settings: Settings = DEFAULTS,
     codecs: Sequence[str] | None = None,
 ) -> list[Table]:
-    """A table for each dataset in `runs`: for each codec a line for every value of the column `by`, then the macro
-    average, which is the mean of the lines above it: every language counts alike, however many utterances it has.
+    """Means by language, speaker or another column.
 
-    Raises UsageError as `join` does, where the rows have no such column, and for metrics and codecs that no run has.
+    Args:
+        runs: What to read.
+        by: A column of the rows.
+        metrics: Which metrics; by default all.
+        settings: Of the intervals.
+        codecs: Which codecs; by default all.
+
+    Returns:
+        A table for each dataset: for each codec a line for every value of the column, then the macro average, which is
+        the mean of the lines above it: every language counts alike, however many utterances it has.
+
+    Raises:
+        UsageError: As `join`, where the rows have no such column, and for metrics and codecs that no run has.
     """
     rows, described = join(runs, apart=by != "condition")
     rows = rows[rows["utterance"] != CORPUS]

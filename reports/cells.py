@@ -29,7 +29,16 @@ class Cell:
 
 
 def interval_cell(value: float, interval: "Interval", form: str) -> Cell:
-    """`value` with its interval where that is known, both written by the format specification `form`."""
+    """A number with its interval, where that is known.
+
+    Args:
+        value: The number.
+        interval: Its bounds.
+        form: The format specification of both, such as `.3f`.
+
+    Returns:
+        The cell.
+    """
     if not interval.known:
         return Cell(format(value, form), value)
     bounds = f"[{interval.low:{form}}, {interval.high:{form}}]"
@@ -52,6 +61,7 @@ class Column:
 
     @property
     def head(self) -> str:
+        """What stands above the column."""
         return f"{self.label} {self.arrow}".strip()
 
 

@@ -93,8 +93,17 @@ def claims() -> tuple[Claim, ...]:
 def build_claims(
     runs: Sequence[Run], settings: Settings = DEFAULTS, benches: Sequence[Bench] = ()
 ) -> list[Table]:  # fmt: skip
-    """A table for each dataset in `runs` that is one of the paper's sets or a part of one, with a line for each claim
-    about that set; one of what `benches` answer; and a last one of the claims about sets that no run has."""
+    """The paper's claims, answered from rows.
+
+    Args:
+        runs: What was measured of quality.
+        settings: How differences are judged.
+        benches: What was measured of cost.
+
+    Returns:
+        A table for each dataset that is one of the paper's sets or a part of one, with a line for each claim about that
+        set; one of what the benches answer; and a last one of the claims about sets that no run has.
+    """
     tables: list[Table] = []
     answered: set[str] = set()
     rows, described = join(runs) if runs else (pd.DataFrame({"dataset": [], "codec": []}), {})
@@ -129,8 +138,15 @@ def build_claims(
 
 
 def collapse(tables: Sequence[Table]) -> list[Table]:
-    """`tables` for a terminal: claims that nobody measured are counted beneath, by what they lack; tables of nothing
-    else are one line."""
+    """Tables of claims for a terminal: claims that nobody measured are counted beneath, by what they lack; tables of
+    nothing else are one line.
+
+    Args:
+        tables: As `build_claims` makes them.
+
+    Returns:
+        Shorter ones.
+    """
     found = []
     for table in tables:
         measured = tuple(row for row in table.rows if row[1].text != UNMEASURED)
@@ -188,7 +204,16 @@ def _what_lacks(claim: Claim, codecs: dict[str, str | None], pairs: set[tuple[st
 
 
 def verdict(claim: Claim, comparison: Comparison, direction: str) -> str:
-    """What `comparison`, of claim.first with claim.second, says of `claim`."""
+    """What a comparison says of a claim.
+
+    Args:
+        claim: About two systems.
+        comparison: Of the first with the second.
+        direction: "up" or "down", the better end of the metric.
+
+    Returns:
+        SUPPORTED, CONTRADICTED or UNDECIDED.
+    """
     test = comparison.test
     if isnan(test.p):
         return UNDECIDED

@@ -33,8 +33,20 @@ def build_comparisons(
     metrics: Sequence[str] | None = None,
     settings: Settings = DEFAULTS,
 ) -> list[Table]:
-    """A table for each dataset in `runs` with a line for every two codecs and each metric that
-    ranks codecs."""
+    """Paired tests between codecs.
+
+    Args:
+        runs: What to read.
+        codecs: Which codecs; by default all.
+        metrics: Which metrics; by default all that rank codecs.
+        settings: How differences are judged and corrected.
+
+    Returns:
+        A table for each dataset with a line for every two codecs and each metric.
+
+    Raises:
+        UsageError: As `join`, and for codecs and metrics that no run has.
+    """
     rows, described = join(runs)
     rows = rows[rows["utterance"] != CORPUS]
     directed = [m for m in dict.fromkeys(rows["metric"]) if m in described and ranks(m, described[m])]

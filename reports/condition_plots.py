@@ -47,8 +47,19 @@ def sweeps(conditions: Sequence[str]) -> dict[str, dict[float, str]]:
 def condition_plots(
     dataset: str, rows: pd.DataFrame, described: Mapping[str, Any], settings: Settings, width: float
 ) -> Iterator[tuple[str, "Figure"]]:
-    """(file name without suffix, figure) of one `dataset`, whose rows keep their conditions: for each metric with a
-    better end a curve for every level that was varied, and one figure of all conditions."""
+    """Figures of what conditions do to codecs.
+
+    Args:
+        dataset: Its name.
+        rows: Of that dataset, with their conditions.
+        described: What is said of each metric.
+        settings: Of the intervals.
+        width: Inches.
+
+    Yields:
+        File name without suffix, and figure: for each metric with a better end a curve for every level that was varied,
+        and one figure of all conditions.
+    """
     conditions = list(rows["condition"].drop_duplicates())
     if conditions == [CLEAN]:
         return
@@ -70,7 +81,19 @@ def over_level(
     rows: pd.DataFrame, name: str, levels: Mapping[float, str], about: Mapping[str, Any], settings: Settings,
     width: float,
 ) -> "Figure":  # fmt: skip
-    """A line with its interval for each codec, over the levels of the sweep `name`."""
+    """A line with its interval for each codec, over the levels of a sweep.
+
+    Args:
+        rows: Of one dataset and metric.
+        name: Of the sweep.
+        levels: Level -> condition.
+        about: What is said of the metric.
+        settings: Of the intervals.
+        width: Inches.
+
+    Returns:
+        The figure.
+    """
     figure, axes = new_figure(width, HEIGHT)
     summary = summarize(rows, settings).set_index(["codec", "condition"])
     codecs = list(rows["codec"].drop_duplicates())
@@ -104,7 +127,17 @@ def over_level(
 
 
 def over_conditions(rows: pd.DataFrame, about: Mapping[str, Any], settings: Settings, width: float) -> "Figure":
-    """A row for each condition, in it the mean of each codec with its interval."""
+    """A row for each condition, in it the mean of each codec with its interval.
+
+    Args:
+        rows: Of one dataset and metric.
+        about: What is said of the metric.
+        settings: Of the intervals.
+        width: Inches.
+
+    Returns:
+        The figure.
+    """
     conditions = list(rows["condition"].drop_duplicates())
     codecs = list(rows["codec"].drop_duplicates())
     figure, axes = new_figure(width, 0.8 + 0.2 * len(conditions) + 0.16 * len(codecs))

@@ -11,12 +11,21 @@ from .table import Cell, Column, Table, join
 
 
 def build_drift(runs: Sequence[Run], first: str, second: str, settings: Settings = DEFAULTS) -> list[Table]:
-    """A table for each dataset in `runs`: for each codec the means of the metrics `first` and `second` over the
-    utterances that have both, the mean of second - first with its interval, the largest difference of an utterance and
-    the share of utterances that differ by more than a unit of the last digit shown; and whether the order of the codecs
-    is the same by both.
+    """Two variants of a metric beside each other.
 
-    Raises UsageError as `join` does, and where no codec has both metrics.
+    Args:
+        runs: What to read.
+        first: A metric.
+        second: Another.
+        settings: Of the intervals.
+
+    Returns:
+        A table for each dataset: for each codec the means of both over the utterances that have both, the mean of
+        second - first with its interval, the largest difference of an utterance and the share of utterances that differ
+        by more than a unit of the last digit shown; and whether the order of the codecs is the same by both.
+
+    Raises:
+        UsageError: As `join`, and where no codec has both metrics.
     """
     rows, described = join(runs)
     rows = rows[rows["utterance"] != CORPUS]

@@ -72,7 +72,16 @@ def claims() -> tuple[Stated, ...]:
 
 
 def stated(codec: str, dataset: str, metric: str) -> list[Stated]:
-    """What sources state of a run's `codec` and `metric` on `dataset`, each different value once, the lowest first."""
+    """What sources state, each different value once.
+
+    Args:
+        codec: As the run names it.
+        dataset: Likewise.
+        metric: Likewise.
+
+    Returns:
+        Numbers with their sources, the lowest first.
+    """
     about = field()
     places = {key for key, one in about["sets"].items() if dataset in one["datasets"]}
     same = {(name, kbps) for name, rates in about["codecs"].items() for kbps, rows in rates.items() if codec in rows}
@@ -89,7 +98,16 @@ def build_against_field(
     settings: Settings = DEFAULTS,
     codecs: Sequence[str] | None = None,
 ) -> list[Table]:
-    """A table for each dataset of `runs` of which the field publishes: a line for each codec and metric.
+    """What was measured beside what the field publishes.
+
+    Args:
+        runs: What to read.
+        metrics: Which metrics; by default all.
+        settings: Of the intervals.
+        codecs: Which codecs; by default all.
+
+    Returns:
+        A table for each dataset of which the field publishes: a line for each codec and metric.
 
     Raises:
         UsageError: No source states a number for these codecs, metrics and data.
@@ -136,8 +154,15 @@ def build_against_field(
 
 
 def build_sanity(runs: Sequence[Run], settings: Settings = DEFAULTS) -> list[Table]:
-    """A table for each dataset of `runs`: whether the original and Mimi give what the field agrees on, and so whether
-    the pipeline measures what others measure.
+    """Whether the original and Mimi give what the field agrees on, and so whether the pipeline measures what others
+    measure.
+
+    Args:
+        runs: What to read.
+        settings: Of the intervals.
+
+    Returns:
+        A table for each dataset.
 
     Raises:
         UsageError: No run has one of the two with one of those metrics.

@@ -51,7 +51,15 @@ def looks(codecs: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 
 def new_figure(width: float, height: float) -> tuple["Figure", "Axes"]:
-    """A figure that no window system knows of, in inches."""
+    """A figure that no window system knows of.
+
+    Args:
+        width: Inches.
+        height: Inches.
+
+    Returns:
+        The figure, and its axes.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -61,5 +69,13 @@ def new_figure(width: float, height: float) -> tuple["Figure", "Axes"]:
 
 
 def axis_label(about: Mapping[str, Any]) -> str:
+    """What stands beside an axis: the metric's label, its better end and its unit.
+
+    Args:
+        about: What is said of the metric.
+
+    Returns:
+        Text for matplotlib.
+    """
     unit = f" ({about['unit']})" if about.get("unit") else ""
     return escape.plot(f"{about['label']} {ARROWS[about['direction']]}{unit}".strip())

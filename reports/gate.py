@@ -59,7 +59,14 @@ class Margin:
     percent: bool = False
 
     def of(self, mean: float) -> float:
-        """In the metric's unit, for a baseline with this `mean`."""
+        """In the metric's unit, for a baseline with this `mean`.
+
+        Args:
+            mean: Of the baseline, in the metric's unit.
+
+        Returns:
+            The margin in that unit, 0 or more.
+        """
         return abs(mean) * self.amount / 100 if self.percent else self.amount
 
 
@@ -87,11 +94,13 @@ class Baseline:
 
     @property
     def dataset(self) -> Mapping[str, Any]:
+        """What the run said of its data."""
         found: Mapping[str, Any] = self.about["dataset"]
         return found
 
     @property
     def metrics(self) -> Mapping[str, Mapping[str, Any]]:
+        """What the run said of each metric."""
         found: Mapping[str, Mapping[str, Any]] = self.about["metrics"]
         return found
 
@@ -138,15 +147,27 @@ class Verdict:
 
     @property
     def failed(self) -> tuple[Gate, ...]:
+        """The gates that failed."""
         return tuple(gate for gate in self.gates if gate.outcome == "failed")
 
     @property
     def passed(self) -> bool:
+        """Whether none failed."""
         return not self.failed
 
 
 def read_rules(path: Path | None = None) -> Rules:
-    """The rules in `path`, or configs/gates.yaml; raises UsageError that names what is wrong in it."""
+    """Margins and how strictly they are held.
+
+    Args:
+        path: A YAML file; None for configs/gates.yaml.
+
+    Returns:
+        The rules.
+
+    Raises:
+        UsageError: The file cannot be read; the message names what is wrong in it.
+    """
     source = files("evalkit.configs").joinpath("gates.yaml") if path is None else path
     name = "gates.yaml" if path is None else str(path)
     try:
@@ -189,7 +210,15 @@ def _finite(value: object) -> float:
 
 
 def write_baseline(run: Run, path: Path) -> None:
-    """Write the rows of `run` that have values as a baseline; raises GateError where the run is not whole."""
+    """Write the rows of a run that have values as a baseline.
+
+    Args:
+        run: A whole one.
+        path: The file.
+
+    Raises:
+        GateError: The run is not whole.
+    """
     if run.provenance["state"] != "finished":
         raise GateError(f"{run.path}: {run.provenance['state']}; a baseline needs a run that finished")
     rows = by_condition(run.rows, "codec").dropna(subset="value")
@@ -213,7 +242,17 @@ def write_baseline(run: Run, path: Path) -> None:
 
 
 def read_baseline(path: Path) -> Baseline:
-    """The baseline in `path`; raises UsageError where there is none that can be read."""
+    """Read a baseline.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What was measured then.
+
+    Raises:
+        UsageError: There is none that can be read.
+    """
     try:
         about = json.loads(read_bytes(path))
         if about["format"] > FORMAT:
@@ -239,10 +278,20 @@ def read_baseline(path: Path) -> Baseline:
 
 
 def check(run: Run, baseline: Baseline, rules: Rules, codec: str | None = None) -> Verdict:
-    """Hold `run` to `baseline`. `codec` names the run's codec that takes the place of the baseline's only one.
+    """Hold a run to a baseline.
 
-    Raises UsageError where the two do not compare: another dataset, revision or metric version; GateError where
-    nothing, or not enough, was measured.
+    Args:
+        run: What was measured now.
+        baseline: What was measured then.
+        rules: Margins, level and correction.
+        codec: The run's codec that takes the place of the baseline's only one.
+
+    Returns:
+        A gate for each codec and metric of the baseline.
+
+    Raises:
+        UsageError: The two do not compare: another dataset, revision, audio or metric version.
+        GateError: Nothing, or not enough, was measured.
     """
     _check_comparable(run, baseline)
     rows, notes = by_condition(run.rows, "codec"), [f"Baseline: {baseline.origin}."]

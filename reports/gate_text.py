@@ -22,6 +22,7 @@ def text(verdict: Verdict) -> str:
 
 
 def headline(verdict: Verdict) -> str:
+    """The sum, in one sentence."""
     gated = [gate for gate in verdict.gates if gate.outcome != "not gated"]
     return f"Gate {'passed' if verdict.passed else 'failed'}: {len(verdict.failed)} of {len(gated)} failed."
 

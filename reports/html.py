@@ -12,7 +12,17 @@ from .escape import html
 
 
 def document(title: str, body: Iterable[str], styles: Sequence[str], scripts: Sequence[str]) -> str:
-    """A whole page in one file: `styles` and `scripts` are names of files beside this one, which it contains."""
+    """A whole page in one file.
+
+    Args:
+        title: Of the page.
+        body: Pieces of HTML.
+        styles: Names of files beside this one, which the page contains.
+        scripts: Likewise.
+
+    Returns:
+        HTML.
+    """
     return "\n".join(
         [
             "<!doctype html>",
@@ -28,13 +38,29 @@ def document(title: str, body: Iterable[str], styles: Sequence[str], scripts: Se
 
 
 def data(name: str, content: Any) -> str:
-    """`content` for scripts, as the JSON in the element `name`."""
+    """Data for scripts, as JSON in an element.
+
+    Args:
+        name: The element's id.
+        content: JSON values.
+
+    Returns:
+        HTML.
+    """
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return f'<script type="application/json" id="{name}">{_in_script(text)}</script>'
 
 
 def packed(name: str, content: Any) -> str:
-    """As `data`, for much of it: compressed, in base64."""
+    """As `data`, for much of it: compressed, in base64.
+
+    Args:
+        name: The element's id.
+        content: JSON values.
+
+    Returns:
+        HTML.
+    """
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     packed = base64.b64encode(gzip.compress(text.encode("utf-8", "replace"), mtime=0)).decode("ascii")
     return f'<script type="application/octet-stream" id="{name}">{packed}</script>'
@@ -57,7 +83,15 @@ def table(content: Table) -> str:
 
 
 def head(label: str, words: bool) -> str:
-    """The head of a column that sorts."""
+    """The head of a column that sorts.
+
+    Args:
+        label: What it says.
+        words: Whether the column holds words, not numbers.
+
+    Returns:
+        HTML.
+    """
     kind = ' class="words"' if words else ""
     return f'<th{kind} scope="col"><button type="button">{html(label)}</button></th>'
 

@@ -15,7 +15,14 @@ def audio_of(run: "Run") -> dict[str, str]:
 
 
 def check_runs(runs: Sequence["Run"]) -> None:
-    """Raise UsageError where two runs call different data by one name."""
+    """Hold runs to what they call by one name.
+
+    Args:
+        runs: What is to be compared.
+
+    Raises:
+        UsageError: Two runs call different data by one name.
+    """
     known: dict[str, tuple[dict[str, str], Run]] = {}
     for run in runs:
         dataset, audio = run.provenance.dataset, audio_of(run)
@@ -35,7 +42,16 @@ def check_runs(runs: Sequence["Run"]) -> None:
 
 
 def check_audio(before: Mapping[str, str], now: Mapping[str, str], where: str) -> None:
-    """Raise UsageError where an utterance has other samples in `now` than in `before`; `where` names the two."""
+    """Hold utterances to their samples.
+
+    Args:
+        before: sha256 of the samples, by utterance.
+        now: Likewise.
+        where: What names the two, for the message.
+
+    Raises:
+        UsageError: An utterance has other samples than before.
+    """
     changed = [utterance for utterance in before.keys() & now.keys() if before[utterance] != now[utterance]]
     if changed:
         raise UsageError(

@@ -99,7 +99,15 @@ def build_leaderboard(
 
 
 def write_site(board: Leaderboard, folder: Path) -> None:
-    """Write the site into `folder`; raises UsageError where that cannot be done."""
+    """Write a site.
+
+    Args:
+        board: Its files.
+        folder: Where to; made if need be.
+
+    Raises:
+        UsageError: It cannot be written.
+    """
     for name, text in board.files.items():
         path = folder / name
         try:
@@ -112,8 +120,17 @@ def write_site(board: Leaderboard, folder: Path) -> None:
 def leaderboard_data(
     runs: Sequence[Run], folders: Sequence[str], links: Mapping[str, Mapping[str, str]], settings: Settings
 ) -> dict[str, Any]:
-    """The numbers of the page, as leaderboard.json holds them: what there is, then a mean for each system, dataset,
-    language and metric, and for all languages together ("")."""
+    """The numbers of the page, as leaderboard.json holds them.
+
+    Args:
+        runs: What to read.
+        folders: How each run is called.
+        links: Addresses on the page, by folder and label.
+        settings: Of the intervals.
+
+    Returns:
+        What there is, then a mean for each system, dataset, language and metric, and for all languages together ("").
+    """
     rows, described = join(runs)
     trained = trained_on(runs)
     metrics = [m for m in described if m in set(rows["metric"]) and m != "bitrate"]

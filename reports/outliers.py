@@ -50,7 +50,17 @@ def _kind(metric: str) -> str:
 def notes(
     means: pd.DataFrame, directions: Mapping[str, str], labels: Mapping[str, str], trained: Collection[tuple[str, str]]
 ) -> Iterator[str]:
-    """A sentence for each codec that a metric flatters, unless it is known that it was `trained` on that metric."""
+    """A sentence for each codec that one metric alone ranks high.
+
+    Args:
+        means: A line for each codec, a column for each metric.
+        directions: "up" or "down", by metric.
+        labels: By metric.
+        trained: (codec, metric) of which that is known, and which need no sentence.
+
+    Yields:
+        Sentences.
+    """
     for codec, metric, rank, others in flattered(means, directions):
         if (codec, metric) not in trained:
             span = f"{others[0]}" if others[0] == others[-1] else f"{others[0]} to {others[-1]}"

@@ -60,8 +60,24 @@ def build_page(
     budget: int = BUDGET,
     benches: Sequence[Bench] = (),
 ) -> str:
-    """The page's HTML. `metric` decides which utterances are the worst; by default the first with a better end. What
-    `benches` say of the codecs stands beside, and in tables and plots of its own."""
+    """The report: one file with tables, figures and players.
+
+    Args:
+        runs: What to read.
+        title: Of the page.
+        metric: Which decides which utterances are the worst; by default the first with a better end.
+        settings: How differences are judged.
+        worst: How many of each codec's worst utterances to play.
+        chance: How many more at random.
+        budget: Bytes of audio, in all.
+        benches: What was measured of cost: it stands beside, and in tables and plots of its own.
+
+    Returns:
+        HTML.
+
+    Raises:
+        UsageError: As `join`, and where no run has the metric.
+    """
     rows, described = join(runs)
     metric = metric or next((name for name, about in described.items() if about["direction"] != "none"), None)
     if metric is None or metric not in described:

@@ -64,7 +64,17 @@ def save_plots(
 def save_figures(
     figures: Iterable[tuple[str, "Figure"]], folder: Path, suffix: str = "svg", title: bool = False
 ) -> list[Path]:
-    """Write `figures`, (file name without suffix, figure), as `save_plots` does."""
+    """Write figures.
+
+    Args:
+        figures: File name without suffix, and figure.
+        folder: Where to; made if need be.
+        suffix: svg, pdf or png.
+        title: Whether figures get their file names as titles.
+
+    Returns:
+        The files.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, figure in figures:
@@ -77,8 +87,17 @@ def save_figures(
 
 
 def all_plots(runs: Sequence[Run], settings: Settings = DEFAULTS, size: str = "one") -> Iterator[tuple[str, "Figure"]]:
-    """(file name without suffix, figure) for each dataset and metric with a better end: of clean audio, then of the
-    conditions."""
+    """Every figure of some runs.
+
+    Args:
+        runs: What to read.
+        settings: Of the intervals.
+        size: A key of SIZES.
+
+    Yields:
+        File name without suffix, and figure, for each dataset and metric with a better end: of clean audio, then of the
+        conditions.
+    """
     rows, described = join(runs, apart=False)
     width = SIZES[size]
     for dataset, whole in rows.groupby("dataset", sort=False):
@@ -114,8 +133,19 @@ def rate_quality(
     width: float = SIZES["one"],
     over: tuple[str, str] = ("bitrate", "kbit/s"),
 ) -> "Figure":
-    """Mean with its interval over kbit/s, or whatever else `over` names with its unit; codecs for which `rated` has no
-    number are left out, those that share one stand apart."""
+    """Mean with its interval over the bitrate.
+
+    Args:
+        rows: Of one dataset and metric.
+        rated: kbit/s by codec; those without a number are left out, those that share one stand apart.
+        about: What is said of the metric.
+        settings: Of the intervals.
+        width: Inches.
+        over: What `rated` holds, and its unit.
+
+    Returns:
+        The figure.
+    """
     figure, axes = new_figure(width, HEIGHT)
     summary = summarize(rows, settings).set_index("codec")
     shown = [codec for codec in rated if codec in summary.index and not np.isnan(rated[codec])]
@@ -216,7 +246,18 @@ def _shared(one: Any, other: Any) -> float:
 def by_language(
     rows: pd.DataFrame, rated: dict[str, float], about: dict[str, Any], settings: Settings, width: float = SIZES["one"]
 ) -> "Figure":
-    """A group of bars for each language, a bar for each codec, with intervals where there are enough utterances."""
+    """A group of bars for each language, a bar for each codec, with intervals where there are enough utterances.
+
+    Args:
+        rows: Of one dataset and metric.
+        rated: The codecs, in their order.
+        about: What is said of the metric.
+        settings: Of the intervals.
+        width: Inches.
+
+    Returns:
+        The figure.
+    """
     codecs = [codec for codec in rated if codec in set(rows["codec"])]
     languages = sorted(rows["language"].dropna().unique())
     summary = summarize(rows.assign(dataset=rows["language"]), settings).set_index(["codec", "dataset"])
@@ -260,7 +301,17 @@ def by_language(
 def distributions(
     rows: pd.DataFrame, rated: dict[str, float], about: dict[str, Any], width: float = SIZES["one"]
 ) -> "Figure":
-    """Every utterance as a dot, with the quartiles as a box, for each codec."""
+    """Every utterance as a dot, with the quartiles as a box, for each codec.
+
+    Args:
+        rows: Of one dataset and metric.
+        rated: The codecs, in their order.
+        about: What is said of the metric.
+        width: Inches.
+
+    Returns:
+        The figure.
+    """
     codecs = [codec for codec in rated if codec in set(rows["codec"])]
     figure, axes = new_figure(width, 0.6 + 0.24 * len(codecs))
     look = looks(codecs)
@@ -286,7 +337,16 @@ def distributions(
 
 
 def spectrogram(audio: Audio, columns: int = 240, bands: int = 64) -> bytes:
-    """A PNG of the mel spectrogram of `audio` up to 8 kHz, `columns` wide and `bands` high, over a range of 70 dB."""
+    """A mel spectrogram up to 8 kHz, over a range of 70 dB.
+
+    Args:
+        audio: Of any rate.
+        columns: Pixels across.
+        bands: Pixels up.
+
+    Returns:
+        A PNG.
+    """
     from matplotlib.image import imsave
 
     wav, n_fft = audio.at(SCORE_RATE).wav, 1024
@@ -301,7 +361,16 @@ def spectrogram(audio: Audio, columns: int = 240, bands: int = 64) -> bytes:
 
 
 def render(figure: "Figure", suffix: str, transparent: bool = False) -> bytes:
-    """`figure` as a file's content, without a date in it; `transparent` leaves the paper to whoever shows it."""
+    """A figure as a file's content, without a date in it.
+
+    Args:
+        figure: The figure.
+        suffix: svg, pdf or png.
+        transparent: Whether to leave the paper to whoever shows it.
+
+    Returns:
+        The content.
+    """
     import matplotlib
 
     out = io.BytesIO()

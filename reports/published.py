@@ -82,8 +82,16 @@ def paper_names(runs: "Sequence[Run]") -> dict[str, str]:
 
 
 def place_of(dataset: str, loaded: bool = True) -> Place | None:
-    """The paper's set that `dataset` is, or is a part of. Files that were given one by one are not `loaded`: they may
-    be any part of the set whose name they have."""
+    """Where a dataset stands among the paper's sets.
+
+    Args:
+        dataset: As the run names it.
+        loaded: Whether a loader gave it. Files that were given one by one may be any part of the set whose name they
+            have.
+
+    Returns:
+        The set that it is, or is a part of; None where it is neither.
+    """
     for key, about in names()["sets"].items():
         caution = about.get("subsets", {}).get(dataset)
         if dataset in about["datasets"] and not loaded:

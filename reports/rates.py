@@ -46,11 +46,17 @@ NOTES = (
 
 
 def build_ledger(runs: Sequence[Run]) -> list[Table]:
-    """A table for each dataset in `runs`.
+    """Bits of codes by every way of counting.
+
+    Args:
+        runs: What to read.
+
+    Returns:
+        A table for each dataset.
 
     Raises:
-        UsageError: no run has codes.
-        MissingError: the arithmetic coder is not installed.
+        UsageError: No run has codes.
+        MissingError: The arithmetic coder is not installed.
     """
     found = [one for run in runs for one in ledgers(read_codes(run.path))]
     if not found:
@@ -84,7 +90,18 @@ def _line(ledger: Ledger) -> tuple[Cell, ...]:
 
 def codebook_use(runs: Sequence[Run], size: str = "one") -> "Figure":
     """Entries of each codebook by how often they come, most frequent first, on logarithmic axes: a line for each
-    codebook, a panel for each codec. A flat line is an even use; where it ends, the rest is never used."""
+    codebook, a panel for each codec. A flat line is an even use; where it ends, the rest is never used.
+
+    Args:
+        runs: What to read.
+        size: A key of SIZES.
+
+    Returns:
+        The figure.
+
+    Raises:
+        UsageError: No run has codes with codebooks.
+    """
     codes: dict[str, list[Codes]] = {}
     for run in runs:
         for one in read_codes(run.path):

@@ -72,8 +72,16 @@ HIGHLIGHTS = ("best", "second")
 
 
 def highlight(table: Table, what: Collection[str]) -> Table:
-    """`table` with the best of each metric in bold and the second underlined (in Markdown: in italics), as far as they
-    are among `what`. Values that print alike share a mark; one that must not rank (†) gets none."""
+    """Mark the best of each metric and the second (in Markdown: in italics). Values that print alike share a mark; one
+    that must not rank (†) gets none.
+
+    Args:
+        table: Of codecs.
+        what: Of `best` and `second`.
+
+    Returns:
+        The table with its marks.
+    """
     seconds = [_second(table, position) for position in range(len(table.columns))]
     rows = tuple(
         tuple(

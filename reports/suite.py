@@ -12,7 +12,19 @@ from .table import Table, build_tables
 
 
 def build_suite_tables(runs: Sequence[Run], suite: Suite, settings: Settings = DEFAULTS) -> list[Table]:
-    """A table for each dataset in `runs`, of those codecs and metrics of `suite` that were measured."""
+    """The tables of a suite.
+
+    Args:
+        runs: What to read.
+        suite: Which names codecs and metrics.
+        settings: How differences are judged.
+
+    Returns:
+        A table for each dataset, of those of the suite's codecs and metrics that were measured.
+
+    Raises:
+        UsageError: None was.
+    """
     measured = [name for run in runs for name in run.rows["codec"].unique()]
     wanted = [codec.partition("=")[0] for codec in suite.codecs]  # rows are called by the label, where there is one
     known = [name for codec in wanted for name in (codec, f"{codec} (rendered)")]

@@ -40,12 +40,19 @@ TRAINED = "†"
 
 
 def join(runs: Sequence[Run], apart: bool = True) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The rows of all `runs`, and what the runs say of their metrics, in the order in which they were asked for. Rows
-    under a condition count as a dataset of their own, `NAME (CONDITION)`, where they are to stand `apart`: only what
-    was done alike is compared.
+    """The rows of runs as one table. Numbers that are not comparable are never joined.
 
-    Raises UsageError where runs disagree about a metric's version or a dataset's revision, where a codec comes twice
-    on one dataset, or where there are no rows: numbers that are not comparable are never joined.
+    Args:
+        runs: What to read.
+        apart: Whether rows under a condition count as a dataset of their own, `NAME (CONDITION)`: only what was done
+            alike is compared.
+
+    Returns:
+        The rows; and what the runs say of their metrics, in the order in which they were asked for.
+
+    Raises:
+        UsageError: Runs disagree about a metric's version, a dataset's revision or its audio, a codec comes twice on
+            one dataset, or there are no rows.
     """
     described = _described(runs)
     check_runs(runs)
@@ -59,7 +66,15 @@ def join(runs: Sequence[Run], apart: bool = True) -> tuple[pd.DataFrame, dict[st
 
 
 def ranks(name: str, about: Mapping[str, Any]) -> bool:
-    """Whether codecs are ranked by the metric `name`, of which a run says `about`; older runs do not say."""
+    """Whether codecs are ranked by a metric; older runs do not say.
+
+    Args:
+        name: Of the metric.
+        about: What a run says of it.
+
+    Returns:
+        False where it has no better end, or says that it does not rank.
+    """
     return about["direction"] != "none" and bool(about.get("ranks", _base(name) != "si-sdr"))
 
 
@@ -91,9 +106,19 @@ def build_tables(
     settings: Settings = DEFAULTS,
     codecs: Sequence[str] | None = None,
 ) -> list[Table]:
-    """A table for each dataset in `runs`; `metrics` chooses and orders the columns, `codecs` the rows.
+    """Means of codecs, with their intervals and what cannot be told from the best.
 
-    Raises UsageError as `join` does, and where `metrics` or `codecs` name one that no run has.
+    Args:
+        runs: What to read.
+        metrics: Which columns, in this order; by default all.
+        settings: How differences are judged.
+        codecs: Which rows, in this order; by default all.
+
+    Returns:
+        A table for each dataset.
+
+    Raises:
+        UsageError: As `join`, and for metrics and codecs that no run has.
     """
     rows, described = join(runs)
     if codecs is not None:
@@ -216,7 +241,15 @@ def _statistics_notes(
 
 
 def too_few(comparisons: Sequence[Comparison], settings: Settings) -> Iterator[str]:
-    """A note where pairs are so few that no difference between them could be significant."""
+    """A note where pairs are so few that no difference between them could be significant.
+
+    Args:
+        comparisons: Those that were tested together.
+        settings: How they were corrected.
+
+    Yields:
+        A sentence, or none.
+    """
     small = [c.test.units for c in comparisons if not c.decidable]
     if small:
         units = f"{settings.cluster}s" if settings.cluster else "utterances"
@@ -228,7 +261,15 @@ def too_few(comparisons: Sequence[Comparison], settings: Settings) -> Iterator[s
 
 
 def on_ranks(comparisons: Sequence[Comparison], described: Mapping[str, Any]) -> Iterator[str]:
-    """A note where a difference had to be found in the ranks as well."""
+    """A note where a difference had to be found in the ranks as well.
+
+    Args:
+        comparisons: Those that were tested together.
+        described: What is said of each metric.
+
+    Yields:
+        A sentence, or none.
+    """
     metrics = [m for m in dict.fromkeys(c.request.metric for c in comparisons) if m in skewed(described)]
     if metrics:
         labels = ", ".join(str(described[m]["label"]) for m in metrics)

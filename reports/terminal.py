@@ -26,7 +26,15 @@ def rich_table(table: Table) -> "RenderableType":
 
 
 def fitting(table: Table, width: int) -> list[Table]:
-    """`table` as tables of at most `width` characters, as far as its longest name allows."""
+    """A table as tables that fit, as far as its longest name allows.
+
+    Args:
+        table: Any.
+        width: Characters.
+
+    Returns:
+        One or more.
+    """
     if needs(table) <= width or not table.rows:
         return [table]
     if 1 < table.keys < len(table.columns):
@@ -59,8 +67,16 @@ def groups(table: Table) -> list[Table]:
 
 
 def split(table: Table, width: int) -> list[list[int]]:
-    """Positions of the columns of tables that fit `width`, the keys in each: as many tables as it takes, and all of
-    them about as wide. A column that does not fit beside the keys stands alone with them."""
+    """Which columns stand together in tables that fit: as many tables as it takes, and all of them about as wide. A
+    column that does not fit beside the keys stands alone with them.
+
+    Args:
+        table: Any.
+        width: Characters.
+
+    Returns:
+        Positions of the columns of each table, the keys in each.
+    """
     keys = list(range(table.keys))
 
     def parts(width: int) -> list[list[int]]:
@@ -83,8 +99,16 @@ def split(table: Table, width: int) -> list[list[int]]:
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """`text` in lines of at most `width` characters, broken at spaces only: what has none is a name, a path or a part
-    of a command, and stays whole. An arrow stays with the word before it."""
+    """Text in lines, broken at spaces only: what has none is a name, a path or a part of a command, and stays whole. An
+    arrow stays with the word before it.
+
+    Args:
+        text: Any.
+        width: Characters.
+
+    Returns:
+        The lines.
+    """
     from rich.cells import cell_len
 
     lines: list[str] = []
@@ -188,7 +212,15 @@ def _side_by_side(cells: "Sequence[Sequence[Text]]", columns: Sequence[Column], 
 
 
 def shares(table: Table, width: int) -> list[int]:
-    """The width of each column: what it wants where that fits, else prose gets what the others leave."""
+    """The width of each column: what it wants where that fits, else prose gets what the others leave.
+
+    Args:
+        table: Any.
+        width: Characters.
+
+    Returns:
+        Characters.
+    """
     widths = _widths(table.columns, table.rows)
     left = width - GAP * (len(widths) - 1) - sum(low for low, _ in widths)
     found = [low for low, _ in widths]

@@ -45,10 +45,18 @@ class Contender:
 
 
 def contenders(specs: Sequence[str], weights: Sequence[str] = (), random: bool = False) -> tuple[Contender, ...]:
-    """What `--codec`, `--weights` and `--random-weights` name. `random` is for every codec that has weights of which
-    none are here, `:random` behind a name for that codec whatever is here.
+    """What the options of a bench name.
 
-    Raises UsageError as `choose` and `assign` do, and where a codec comes twice.
+    Args:
+        specs: `NAME[@RATE]`, with `:random` behind it for random weights whatever is here.
+        weights: As for `assign`.
+        random: Whether every codec whose weights are not here gets random ones.
+
+    Returns:
+        One for each of `specs`.
+
+    Raises:
+        UsageError: As `choose` and `assign` do, and where a codec comes twice.
     """
     choices = assign([choose(spec.removesuffix(RANDOM)) for spec in specs], weights, "--weights")
     found = []

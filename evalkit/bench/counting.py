@@ -60,10 +60,17 @@ class Counts:
 
 
 def count(codec: Codec, seconds: float = SECONDS) -> Counts:
-    """Count both ways through `codec`.
+    """Count both ways through a codec.
+
+    Args:
+        codec: One that shows its network (`Inspectable`).
+        seconds: Of audio that it is run on, in whole frames.
+
+    Returns:
+        GMAC a second of audio, and the tensors that are used, each way.
 
     Raises:
-        CountError: it shows no network, the network does not run on the meta device, or the two counts differ.
+        CountError: It shows no network, the network does not run on the meta device, or the two counts differ.
     """
     if not isinstance(codec, Inspectable) or not codec.sample_rate or not codec.frame_rate:
         raise CountError("it has no network that can be counted")
@@ -180,7 +187,19 @@ def hooked(module: nn.Module) -> Iterator[Hooks]:
 
 
 def layer_macs(layer: nn.Module, given: Tensor, made: Any) -> int:
-    """Multiply-accumulates of one layer, from its shapes; 0 for those that multiply nothing."""
+    """Multiply-accumulates of one layer, from its shapes.
+
+    Args:
+        layer: A convolution, a linear or an LSTM layer; others multiply nothing.
+        given: What went in.
+        made: What came out.
+
+    Returns:
+        0 or more.
+
+    Raises:
+        CountError: An LSTM of a kind that is not counted.
+    """
     if isinstance(layer, nn.Conv1d | nn.Conv2d):
         return made.numel() * layer.in_channels // layer.groups * prod(layer.kernel_size)
     if isinstance(layer, nn.ConvTranspose1d):

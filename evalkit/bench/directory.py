@@ -155,7 +155,14 @@ class BenchWriter:
 
 
 def to_frame(rows: Iterable[Measurement]) -> pd.DataFrame:
-    """Rows as a table, with each quantity's unit beside it."""
+    """Rows as a table.
+
+    Args:
+        rows: Numbers, with or without a reason.
+
+    Returns:
+        A line for each, with its quantity's unit beside it.
+    """
     records = [asdict(row) | {"unit": QUANTITIES[row.quantity].unit} for row in rows]
     columns = [*Measurement.__dataclass_fields__, "unit"]
     types = {"value": "float64", "batch": "int64", "round": "Int64"}
@@ -170,7 +177,17 @@ def is_bench(path: Path) -> bool:
 
 
 def read_bench(path: Path) -> Bench:
-    """The bench in `path`; raises UsageError where there is none that can be read."""
+    """Read a bench.
+
+    Args:
+        path: Its directory.
+
+    Returns:
+        Its rows and provenance.
+
+    Raises:
+        UsageError: There is none that can be read.
+    """
     if not is_bench(path):
         raise UsageError(f"{path} is not a bench directory: it has no {ABOUT}")
     try:

@@ -10,7 +10,15 @@ POWERCAP = Path("/sys/class/powercap")
 
 
 def meter(device: str, powercap: Path = POWERCAP) -> tuple[Meter | None, str]:
-    """What reads the joules used so far, and which counter it is; or None and the reason."""
+    """What counts the energy that is used.
+
+    Args:
+        device: A device of torch: `cuda…` is asked through NVML, a processor through RAPL.
+        powercap: Where Linux shows the RAPL counters.
+
+    Returns:
+        A function that gives the joules so far, and the counter's name; or None and the reason.
+    """
     if device.startswith("cuda"):
         return _gpu(device)
     zones = [Zone(path) for path in sorted(powercap.glob("intel-rapl:[0-9]*")) if path.name.count(":") == 1]

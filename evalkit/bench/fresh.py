@@ -35,7 +35,20 @@ class Fresh:
 
 
 def fresh(contender: Contender, device: str, threads: int, seconds: float) -> Fresh:
-    """Measure `contender` in a new process; raises CodecError with what the process said where it failed."""
+    """Measure a codec in a new process.
+
+    Args:
+        contender: The codec and its weights.
+        device: A device of torch.
+        threads: Of torch.
+        seconds: Of audio to encode and decode.
+
+    Returns:
+        Times in s, memory in MB.
+
+    Raises:
+        CodecError: It failed; the message is what the process said last.
+    """
     weights = contender.choice.weights
     asked = {
         "spec": contender.spec, "weights": [str(weights)] if weights else [], "device": device, "threads": threads,

@@ -62,7 +62,14 @@ class Latency:
     decoder: Mapping[str, Reach]
 
     def algorithmic(self, level: str) -> float | None:
-        """Milliseconds from a sample to the moment when all that its decoded counterpart depends on has come in."""
+        """Milliseconds from a sample to the moment when all that its decoded counterpart depends on has come in.
+
+        Args:
+            level: A key of LEVELS.
+
+        Returns:
+            Milliseconds; None where either way looks at the whole utterance, or was not measured.
+        """
         encoder, decoder = self.encoder[level].ahead, self.decoder[level].ahead
         if encoder is None or decoder is None:
             return None
@@ -74,10 +81,18 @@ class NoFrames(Exception):
 
 
 def measure(codec: Codec, encoder: bool = True, seconds: float = SECONDS) -> Latency:
-    """The latency of `codec`; without `encoder` of its decoder alone.
+    """The algorithmic latency of a codec.
+
+    Args:
+        codec: One with frames.
+        encoder: Whether the encoder is measured as well as the decoder.
+        seconds: Of audio, at first; it grows up to LONGEST.
+
+    Returns:
+        Lookahead and reach in samples, by level.
 
     Raises:
-        NoFrames: the codec has none.
+        NoFrames: The codec has none.
     """
     if codec.sample_rate is None or codec.frame_rate is None:
         raise NoFrames("it has no frames")
@@ -89,7 +104,17 @@ def measure(codec: Codec, encoder: bool = True, seconds: float = SECONDS) -> Lat
 
 
 def frame_length(codec: Codec) -> int:
-    """Samples of a frame: how much more audio gives how many more frames."""
+    """Samples of a frame: how much more audio gives how many more frames.
+
+    Args:
+        codec: One with frames.
+
+    Returns:
+        Samples at the codec's rate.
+
+    Raises:
+        NoFrames: The payload does not grow with the audio.
+    """
     assert codec.sample_rate is not None and codec.frame_rate is not None
     guess = round(codec.sample_rate / codec.frame_rate)
     few, many = (len(columns(codec.encode(np.zeros(n * guess, np.float32)))) for n in (4, 12))

@@ -22,7 +22,17 @@ def use_threads(count: int) -> None:
 
 
 def describe(device: str, threads: int, codecs: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """Provenance of a bench that starts now."""
+    """Provenance of a bench that starts now.
+
+    Args:
+        device: A device of torch.
+        threads: Of torch.
+        codecs: What is said of each.
+        **more: Further keys.
+
+    Returns:
+        JSON values.
+    """
     return (
         describe_machine()
         | {

@@ -15,7 +15,15 @@ from evalkit.stats.means import LEVEL, UNKNOWN, Interval
 
 
 def median(values: ArrayLike, level: float = LEVEL) -> tuple[float, Interval]:
-    """The median of `values` [n], and an interval that holds the true one with probability `level` or more."""
+    """A median and how sure it is, by the order statistics of the binomial distribution.
+
+    Args:
+        values: [n].
+        level: Probability, at least, with which the interval holds the true median.
+
+    Returns:
+        Both NaN without values; the interval is where there are too few.
+    """
     from scipy.stats import binom
 
     ordered = np.sort(np.asarray(values, np.float64))
@@ -31,7 +39,16 @@ def median(values: ArrayLike, level: float = LEVEL) -> tuple[float, Interval]:
 
 
 def ratio(first: ArrayLike, second: ArrayLike, level: float = LEVEL) -> tuple[float, Interval]:
-    """The median of `first` / `second`, paired by round, with its interval."""
+    """A median ratio, paired by round.
+
+    Args:
+        first: [n], above 0.
+        second: [n], above 0.
+        level: As in `median`.
+
+    Returns:
+        The median of `first` / `second`, and its interval.
+    """
     middle, interval = median(np.log(first) - np.log(second), level)
     if not interval.known:
         return float(np.exp(middle)), UNKNOWN
@@ -39,7 +56,16 @@ def ratio(first: ArrayLike, second: ArrayLike, level: float = LEVEL) -> tuple[fl
 
 
 def exceeds(first: ArrayLike, second: ArrayLike, limit: float) -> float:
-    """P-value of the sign test against "the median of `first` / `second` is at most `limit`"."""
+    """The sign test against "the median of `first` / `second` is at most `limit`".
+
+    Args:
+        first: [n], above 0.
+        second: [n], above 0.
+        limit: Above 0.
+
+    Returns:
+        The p-value, 0 to 1.
+    """
     from scipy.stats import binomtest
 
     logs = np.log(first) - np.log(second) - np.log(limit)

@@ -52,7 +52,19 @@ class BenchPlan:
 
 
 def execute(plan: BenchPlan, say: Say = lambda text: None) -> BenchWriter:
-    """Run `plan` and write its bench directory."""
+    """Run a plan and write its bench directory.
+
+    Args:
+        plan: What to do.
+        say: Is told what is under way.
+
+    Returns:
+        The writer, with all rows.
+
+    Raises:
+        UsageError: The plan names a part that there is not, or a directory that cannot be written.
+        MissingError: A codec is not here.
+    """
     check_device(plan.device)
     if unknown := [part for part in plan.parts if part not in PARTS]:
         raise UsageError(f"unknown part(s) of a bench: {', '.join(unknown)}. There are: {', '.join(PARTS)}.")

@@ -28,7 +28,16 @@ class Packets:
 
 
 def decoding(codec: StreamDecodable, codes: Codes, frame_ms: float) -> Packets:
-    """Decode `codes` frame by frame with a new stream; a frame lasts `frame_ms`."""
+    """Decode frame by frame with a new stream.
+
+    Args:
+        codec: One that streams.
+        codes: With indices [K, N].
+        frame_ms: What a frame lasts.
+
+    Returns:
+        Times in ms.
+    """
     assert codes.indices is not None
     push, indices = codec.stream_decoder(), codes.indices
     taken = [_timed(push, indices[:, n : n + 1])[0] for n in range(indices.shape[1])]
@@ -36,10 +45,19 @@ def decoding(codec: StreamDecodable, codes: Codes, frame_ms: float) -> Packets:
 
 
 def encoding(codec: StreamEncodable, wav: Wave, frame: int, frame_ms: float) -> Packets:
-    """Encode `wav`, whole frames of `frame` samples, frame by frame with a new stream.
+    """Encode frame by frame with a new stream.
+
+    Args:
+        codec: One that streams.
+        wav: [T] at its rate: whole frames.
+        frame: Samples of a frame.
+        frame_ms: What a frame lasts.
+
+    Returns:
+        Times in ms.
 
     Raises:
-        ValueError: no codes came.
+        ValueError: No codes came.
     """
     push = codec.stream_encoder()
     waited, first = 0.0, None

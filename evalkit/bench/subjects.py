@@ -39,23 +39,50 @@ class Subject:
 
     @property
     def rate(self) -> int:
+        """Hz at which it is measured."""
         return self.codec.sample_rate or ANY_RATE
 
     @property
     def seconds(self) -> float:
+        """Of the audio that it is measured on."""
         return len(self.wav) / self.rate
 
     def row(
         self, stage: Stage, quantity: str, value: float | None, kind: Kind = "measured", reason: str = "", **more: Any
     ) -> Measurement:
-        """A number of this codec, or the reason why there is none."""
+        """A number of this codec, or the reason why there is none.
+
+        Args:
+            stage: Which way through it.
+            quantity: A key of QUANTITIES.
+            value: In the quantity's unit; None where there is none.
+            kind: How the number came about.
+            reason: Why there is none.
+            **more: Further fields of Measurement.
+
+        Returns:
+            The row.
+        """
         reason = "" if value is not None else reason or "unknown"
         weights = self.contender.weights
         return Measurement(self.name, stage, quantity, value, kind, reason or None, weights=weights, **more)
 
 
 def prepare(contender: Contender, device: str, seconds: float, say: Say = lambda text: None) -> Subject:
-    """The codec, and whole frames of speech that it has coded once."""
+    """Open a codec and let it code speech once.
+
+    Args:
+        contender: The codec and its weights.
+        device: A device of torch.
+        seconds: Of speech, in whole frames.
+        say: Is told what is under way.
+
+    Returns:
+        What is measured; with `failure` where it failed on the speech.
+
+    Raises:
+        MissingError: The codec is not here.
+    """
     say(f"{contender.spec}: {'drawing weights' if contender.random else 'loading'}")
     codec = contender.build(device)
     rate = codec.sample_rate or ANY_RATE
@@ -77,7 +104,17 @@ def prepare(contender: Contender, device: str, seconds: float, say: Say = lambda
 
 
 def describe(device: str, threads: int, subjects: Sequence[Subject], **more: Any) -> dict[str, Any]:
-    """The provenance of a bench of `subjects`."""
+    """The provenance of a bench.
+
+    Args:
+        device: A device of torch.
+        threads: Of torch.
+        subjects: What is measured.
+        **more: Further keys.
+
+    Returns:
+        JSON values.
+    """
     codecs = {
         one.name: {
             "spec": one.contender.spec,
@@ -94,7 +131,12 @@ def describe(device: str, threads: int, subjects: Sequence[Subject], **more: Any
 
 
 def add_notes(writer: BenchWriter, subjects: Sequence[Subject]) -> None:
-    """What a reader of any bench has to know."""
+    """Note what a reader of any bench has to know.
+
+    Args:
+        writer: Of the bench.
+        subjects: What is measured.
+    """
     if busy := machine.busy(writer.provenance):
         writer.note(busy)
     if any(one.contender.random for one in subjects):
@@ -123,7 +165,15 @@ def count_rows(one: Subject) -> Iterator[Measurement]:
 
 
 def measure_latency(one: Subject, encoder: bool = True) -> latency.Latency | str:
-    """What was measured, or the reason why nothing was."""
+    """The latency of a codec, or the reason why there is none.
+
+    Args:
+        one: The codec.
+        encoder: Whether the encoder is measured as well.
+
+    Returns:
+        What was measured, or a sentence.
+    """
     if one.failure:
         return one.failure
     try:
@@ -135,7 +185,15 @@ def measure_latency(one: Subject, encoder: bool = True) -> latency.Latency | str
 
 
 def latency_rows(one: Subject, found: latency.Latency | str) -> Iterator[Measurement]:
-    """Lookahead and reach into the past each way, the frame, and the algorithmic latency, at every level."""
+    """Lookahead and reach into the past each way, the frame, and the algorithmic latency, at every level.
+
+    Args:
+        one: The codec.
+        found: What was measured of it, or the reason why nothing was.
+
+    Yields:
+        Rows in samples, and the latency in ms.
+    """
     if isinstance(found, str):
         for quantity in ("frame", "latency"):
             yield one.row("both", quantity, None, reason=found)

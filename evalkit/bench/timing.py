@@ -41,7 +41,16 @@ def cpu_seconds() -> float:
 
 
 def sample(job: Job, meter: Meter | None = None, calls: int = 1) -> Sample:
-    """Call `job` `calls` times; what one call took."""
+    """What a job takes.
+
+    Args:
+        job: What to call.
+        meter: Gives the joules so far; None where nothing does.
+        calls: How often; the sample is of one call.
+
+    Returns:
+        Wall and CPU seconds, and joules.
+    """
     before = meter() if meter else 0.0
     wall, cpu = time.perf_counter(), cpu_seconds()
     for _ in range(calls):
@@ -53,7 +62,17 @@ def sample(job: Job, meter: Meter | None = None, calls: int = 1) -> Sample:
 def rounds(
     jobs: Mapping[str, Job], count: int, meter: Meter | None = None, warm_up: int = WARM_UP
 ) -> Iterator[dict[str, Sample]]:
-    """`count` times what every job took, by name, with the calibration kernel's under CALIBRATION."""
+    """Time jobs side by side.
+
+    Args:
+        jobs: By name.
+        count: Rounds.
+        meter: Gives the joules so far.
+        warm_up: Calls of each job before the first round.
+
+    Yields:
+        For each round, a sample by the name of the job; the calibration kernel's under CALIBRATION.
+    """
     everything = {**jobs, CALIBRATION: calibration()}
     calls = dict.fromkeys(everything, 1)
     for _ in range(warm_up):

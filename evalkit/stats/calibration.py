@@ -54,7 +54,14 @@ def _every_two(values: Floats) -> Floats:
 
 
 def real(rows: pd.DataFrame) -> dict[str, Draw]:
-    """Differences of every two codecs in `rows` by each metric, centred, to draw from with replacement."""
+    """Differences of every two codecs by each metric, centred and scaled to a standard deviation of 1.
+
+    Args:
+        rows: As in rows.parquet.
+
+    Returns:
+        Kinds of differences by name; what is drawn from them is drawn with replacement.
+    """
     kinds: dict[str, Draw] = {}
     for metric, part in rows.groupby("metric", sort=False):
         values = part.pivot(index="utterance", columns="codec", values="value").dropna().to_numpy(np.float64)
@@ -105,7 +112,19 @@ class Simulation:
 
 
 def simulate(kind: str, draw: Draw, n: int, clustered: bool, families: int, seed: int = SEED) -> Simulation:
-    """The cell of `kind` at `n` units, from so many families."""
+    """One cell of the table.
+
+    Args:
+        kind: Its name.
+        draw: Gives differences [n, COMPARISONS] without a true mean.
+        n: Units.
+        clustered: Whether units are speakers with one to four utterances each.
+        families: How often a table is drawn.
+        seed: Of the draws.
+
+    Returns:
+        What came of it.
+    """
     rng = np.random.default_rng([seed, n, clustered, *kind.encode()])
     unit = np.repeat(np.arange(n), 1 + np.arange(n) % 4) if clustered else np.arange(n)
     clusters = [f"{u:04}" for u in unit] if clustered else None
@@ -161,7 +180,16 @@ def _significant(tests: Sequence[PairedTest]) -> int:
 
 def simulate_all(kinds: dict[str, Draw], sizes: Sequence[int], families: int) -> Iterator[Simulation]:
     """Every cell, plain and clustered. Of so many, some are two standard errors off by chance: what breaks a promise is
-    simulated again with CERTAIN times as many families, and that counts."""
+    simulated again with CERTAIN times as many families, and that counts.
+
+    Args:
+        kinds: Kinds of differences, by name.
+        sizes: Numbers of units.
+        families: For each cell.
+
+    Yields:
+        Cells, plain and then clustered.
+    """
     for clustered in (False, True):
         for kind, draw in kinds.items():
             for n in sizes:
@@ -176,7 +204,14 @@ HEAD = (
 
 
 def line(cell: Simulation) -> str:
-    """A line of the table beneath HEAD."""
+    """A line of the table beneath HEAD.
+
+    Args:
+        cell: What was simulated.
+
+    Returns:
+        Markdown.
+    """
     kind = cell.kind + (", clustered" if cell.clustered else "")
     return (
         f"| {kind} | {cell.n} | {cell.families} | {cell.winners:.3f} ({cell.winners_t:.3f}) "
@@ -186,7 +221,14 @@ def line(cell: Simulation) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table."""
+    """Print the table.
+
+    Args:
+        arguments: Of the command line.
+
+    Returns:
+        The exit code: 1 where a promise is broken.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--families", type=int, default=200, metavar="N", help="of each kind; default: %(default)s")
     parser.add_argument("--rows", type=Path, metavar="FILE.csv", help="rows of a run, for real differences")

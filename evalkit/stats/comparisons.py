@@ -41,6 +41,7 @@ class Comparison:
 
     @property
     def significant(self) -> bool:
+        """Whether the codecs differ, at `level`."""
         return not isnan(self.p_adjusted) and self.p_adjusted < 1 - self.level
 
 
@@ -50,11 +51,17 @@ def compare_codecs(
     settings: Settings,
     skewed: Collection[str] = (),
 ) -> list[Comparison]:
-    """What the `rows` of one dataset say to `requests`, in their order.
+    """Test codecs against each other. The test is of the mean difference; by skewed metrics the signed-rank test must
+    find the same difference as well. P-values are corrected over all requests that have enough units to test.
 
-    The test is of the mean difference; by the metrics in `skewed` the signed-rank test must find the same difference as
-    well. P-values are corrected over all requests that have enough units to test. A request whose codec or metric the
-    rows do not have gets n = 0.
+    Args:
+        rows: Of one dataset and condition, as in rows.parquet.
+        requests: What is asked.
+        settings: How differences are judged.
+        skewed: Names of metrics that are tested on ranks as well.
+
+    Returns:
+        An answer to each request, in their order; one whose codec or metric the rows do not have gets n = 0.
     """
     asked = list(requests)
     values, clusters = by_utterance(rows, settings.cluster)
@@ -84,7 +91,18 @@ def _p(test: PairedTest, on_ranks: bool) -> float:
 
 
 def all_pairs(codecs: Iterable[str], metrics: Iterable[str]) -> list[ComparisonRequest]:
-    """Every two codecs, by every metric."""
+    """Every two codecs, by every metric.
+
+    Args:
+        codecs: As the rows name them.
+        metrics: Likewise.
+
+    Returns:
+        The requests, by metric.
+
+    Raises:
+        UsageError: There are fewer than two codecs.
+    """
     names = list(codecs)
     if len(names) < 2:
         raise UsageError(f"a comparison takes two codecs, and there is {names[0] if names else 'none'}")

@@ -47,6 +47,7 @@ class Interval:
 
     @property
     def known(self) -> bool:
+        """Whether there were units enough for bounds."""
         return not isnan(self.low)
 
 
@@ -62,8 +63,15 @@ class Units:
 
     @classmethod
     def of(cls, values: ArrayLike, clusters: Sequence[str] | None = None) -> "Units":
-        """Those of `values` [n, m], where NaN means no value; `clusters` [n] names each row's unit, None makes each row
-        one."""
+        """The units of a table of values.
+
+        Args:
+            values: [n, m], NaN where there is no value.
+            clusters: [n], the unit of each row; None makes each row one.
+
+        Returns:
+            Sums and counts [u, m].
+        """
         table = np.asarray(values, np.float64)
         present = ~np.isnan(table)
         sums, counts = np.where(present, table, 0.0), present.astype(np.float64)
@@ -88,12 +96,18 @@ class Means:
 
     @classmethod
     def of(cls, units: Units) -> "Means":
-        """Jackknife estimates. With pseudo-values P_u, of which the mean without unit u lacks one:
+        """Jackknife estimates (Efron 1982, chapter 2), by pseudo-values P_u, one of which is left out at a time:
 
             P_u - mean = (u - 1) (s_u - mean c_u) / (sum(c) - c_u)
 
         which is s_u - mean for single utterances. The skewness is the bias-adjusted one, times u / (u - 3): in samples
         of a dozen the skewness comes out too small even so, and the factor is what makes intervals cover.
+
+        Args:
+            units: [u, m].
+
+        Returns:
+            Estimates [m]; all but the mean NaN below MIN_UNITS units.
         """
         sums, counts = units.sums, units.counts
         n = np.count_nonzero(counts, axis=0)
@@ -114,7 +128,14 @@ class Means:
         return cls(mean, error, skew, freedom, n)
 
     def limits(self, tail: float) -> tuple[Floats, Floats]:
-        """Lower and upper limits [m], each of which the true mean lies beyond with probability `tail`."""
+        """One-sided limits of the means (Hall 1992).
+
+        Args:
+            tail: Probability with which the true mean lies beyond each, 0 to 0.5.
+
+        Returns:
+            Lower and upper limits [m].
+        """
         from scipy.special import stdtrit
 
         quantile = -stdtrit(self.freedom, tail)
@@ -123,11 +144,25 @@ class Means:
         return low, high
 
     def intervals(self, level: float) -> list[Interval]:
-        """Two-sided intervals."""
+        """Two-sided intervals.
+
+        Args:
+            level: Probability with which each holds its true mean, 0 to 1.
+
+        Returns:
+            [m] of them.
+        """
         return [Interval(float(low), float(high)) for low, high in zip(*self.limits((1 - level) / 2), strict=True)]
 
     def p_above(self, threshold: float) -> Floats:
-        """P-values [m] against "the true mean is at most `threshold`"; the lower limit at tail p is the threshold."""
+        """One-sided tests; the lower limit at tail p is the threshold.
+
+        Args:
+            threshold: What the true mean is at most, by the null hypothesis; in the metric's unit.
+
+        Returns:
+            P-values [m], 0 to 1.
+        """
         from scipy.special import stdtr
 
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -143,14 +178,27 @@ class Means:
 
 
 def column_sums(table: Floats) -> Floats:
-    """Sums [m] of `table` [u, m], each to the last bit the same whatever other columns there are."""
+    """Sums of columns, each to the last bit the same whatever other columns there are.
+
+    Args:
+        table: [u, m].
+
+    Returns:
+        [m].
+    """
     return np.ascontiguousarray(table.T).sum(1)
 
 
 def mean_interval(values: ArrayLike, clusters: Sequence[str] | None = None, level: float = LEVEL) -> list[Interval]:
-    """Interval of the mean of each column of `values` [n, m], rows being utterances; NaN means no value.
+    """Interval of the mean of each column.
 
-    `clusters` [n] names each row's speaker.
+    Args:
+        values: [n, m], rows being utterances; NaN means no value.
+        clusters: [n], each row's speaker; None takes utterances.
+        level: Probability with which each interval holds its true mean, 0 to 1.
+
+    Returns:
+        [m] intervals, in the unit of the values.
     """
     return Means.of(Units.of(values, clusters)).intervals(level)
 

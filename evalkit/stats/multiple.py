@@ -14,7 +14,15 @@ _STATSMODELS = {"holm": "holm", "bh": "fdr_bh"}
 
 
 def adjust(p: Sequence[float], correction: Correction = "holm") -> list[float]:
-    """Adjusted p-values, comparable with the level wanted; a NaN stays NaN and does not count as a comparison."""
+    """Adjusted p-values, comparable with the level wanted, by statsmodels.
+
+    Args:
+        p: [m], 0 to 1; a NaN stays NaN and does not count as a comparison.
+        correction: One of CORRECTIONS.
+
+    Returns:
+        [m], 0 to 1, each at least as large as before.
+    """
     values = np.asarray(p, np.float64)
     known = ~np.isnan(values)
     if correction != "none" and known.any():
@@ -25,6 +33,14 @@ def adjust(p: Sequence[float], correction: Correction = "holm") -> list[float]:
 
 
 def multiplier(comparisons: int, correction: Correction) -> int:
-    """What the smallest of so many p-values is multiplied by where all are alike: what cannot be significant even
-    then cannot be at all."""
+    """What the smallest p-value is multiplied by where all are alike: what cannot be significant even then cannot be at
+    all.
+
+    Args:
+        comparisons: How many p-values there are.
+        correction: One of CORRECTIONS.
+
+    Returns:
+        The factor, 1 or more.
+    """
     return comparisons if correction == "holm" else 1

@@ -54,8 +54,19 @@ def compare(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> list[PairedTest]:
-    """A test for each column of `differences` [n, m]: values of one codec less those of another on the same utterances,
-    NaN where either has none; `clusters` [n] names each row's speaker."""
+    """Test each column of paired differences.
+
+    Args:
+        differences: [n, m], values of one codec less those of another on the same utterances; NaN where either has
+            none.
+        clusters: [n], each row's speaker; None takes utterances.
+        level: Of the intervals and of `detectable`, 0 to 1.
+        resamples: Patterns of signs, where not all are counted.
+        seed: Of the patterns.
+
+    Returns:
+        [m] tests.
+    """
     table = np.asarray(differences, np.float64)
     units = Units.of(table, clusters)
     means = Means.of(units)
@@ -79,8 +90,19 @@ def exceeds(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> tuple[float, float]:
-    """Whether the true mean of `values` [n] lies above `threshold`: the p-value against "it does not", and the
-    one-sided lower bound at `level`. Both NaN below MIN_UNITS; `clusters` as in `compare`."""
+    """Whether a true mean lies above a threshold.
+
+    Args:
+        values: [n], NaN where there is none.
+        threshold: In the unit of the values.
+        clusters: As in `compare`.
+        level: Of the bound, 0 to 1.
+        resamples: As in `compare`.
+        seed: As in `compare`.
+
+    Returns:
+        The p-value against "it does not", and the one-sided lower bound; both NaN below MIN_UNITS.
+    """
     p, bounds = exceed(np.asarray(values, np.float64)[:, None], threshold, clusters, level, resamples, seed)
     return float(p[0]), float(bounds[0])
 
@@ -93,7 +115,19 @@ def exceed(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> tuple[Floats, Floats]:
-    """`exceeds` for each column of `values` [n, m]: p-values and lower bounds, both [m]."""
+    """`exceeds` for each column.
+
+    Args:
+        values: [n, m], NaN where there is none.
+        threshold: In the unit of the values.
+        clusters: As in `compare`.
+        level: Of the bounds, 0 to 1.
+        resamples: As in `compare`.
+        seed: As in `compare`.
+
+    Returns:
+        P-values and lower bounds, both [m].
+    """
     units = Units.of(values, clusters)
     means = Means.of(units)
     flips = sign_flip_p(units.sums - threshold * units.counts, False, resamples, seed)

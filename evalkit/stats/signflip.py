@@ -32,21 +32,46 @@ _NUMBERS_AT_ONCE = 4_000_000
 
 
 def units_needed(comparisons: int, level: float, two_sided: bool = True) -> int:
-    """Units from which on a difference can be significant at `level` where its p-value is multiplied by `comparisons`.
-    With fewer it cannot, however large: of u units that all point the same way the test says p = 2 / 2^u, or half of
-    that one-sided."""
+    """Units from which on a difference can be significant where its p-value is multiplied. With fewer it cannot,
+    however large: of u units that all point the same way the test says p = 2 / 2^u, or half of that one-sided.
+
+    Args:
+        comparisons: What the p-value is multiplied by.
+        level: 1 - level is what it has to be below; 0 to 1.
+        two_sided: Whether differences of both signs count.
+
+    Returns:
+        MIN_UNITS or more.
+    """
     return max(MIN_UNITS, floor(log2((1 + two_sided) * comparisons / (1 - level))) + 1)
 
 
 def resamples_for(comparisons: int, level: float, at_least: int = RESAMPLES) -> int:
-    """Patterns enough where a correction multiplies p-values by up to `comparisons`: with ten times fewer, none could
-    come out below 1 - level."""
+    """Patterns enough for a correction: with ten times fewer, no p-value could come out below 1 - level.
+
+    Args:
+        comparisons: What the correction multiplies p-values by, at most.
+        level: 0 to 1.
+        at_least: Where fewer would do.
+
+    Returns:
+        How many patterns of signs to draw.
+    """
     return max(at_least, ceil(10 * comparisons / (1 - level)))
 
 
 def sign_flip_p(sums: Floats, two_sided: bool, resamples: int = RESAMPLES, seed: int = SEED) -> Floats:
-    """P-values [m] of the columns of `sums` [u, m], units less what the null hypothesis says that they sum to, against
-    "the mean is 0" or, one-sided, "is at most 0"."""
+    """P-values of the sign-flip test.
+
+    Args:
+        sums: [u, m], units less what the null hypothesis says that they sum to; 0 for a unit without a value.
+        two_sided: Whether to test against "the mean is 0"; else against "it is at most 0".
+        resamples: Patterns of signs, where there are more than can be counted.
+        seed: Of the patterns that are drawn; the same for all columns.
+
+    Returns:
+        [m], above 0 and at most 1.
+    """
     total, energy = column_sums(sums), column_sums(sums**2)
     observed = np.abs(total) if two_sided else total
     with np.errstate(divide="ignore", invalid="ignore"):

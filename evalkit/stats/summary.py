@@ -35,7 +35,15 @@ class Settings:
         return f"{self.level:.0%} {what}{by}"
 
     def describe_tests(self, comparisons: int, what: str = "comparisons") -> str:
-        """In words, for notes beneath tables with tests."""
+        """In words, for notes beneath tables with tests.
+
+        Args:
+            comparisons: How many p-values were corrected together.
+            what: What they are called.
+
+        Returns:
+            One clause.
+        """
         corrected = {"holm": "Holm", "bh": "Benjamini-Hochberg", "none": "not corrected"}[self.correction]
         by = f", clustered by {self.cluster}" if self.cluster else ""
         return f"paired sign-flip and t tests{by}; {corrected} over {comparisons} {what}"
@@ -50,6 +58,13 @@ def summarize(rows: pd.DataFrame, settings: Settings = DEFAULTS) -> pd.DataFrame
     n counts values, n_failed rows without one; the other columns are over the n values and null where n is 0. `std` is
     the sample standard deviation; `ci_low` and `ci_high` bound the mean as `settings` say, and are null below
     MIN_UNITS values. Rows about a whole dataset (utterance "*") have n = 1.
+
+    Args:
+        rows: As in rows.parquet.
+        settings: Which intervals, and of what.
+
+    Returns:
+        A DataFrame with SUMMARY_COLUMNS.
     """
     if rows.empty:
         return pd.DataFrame(columns=list(SUMMARY_COLUMNS))
@@ -67,10 +82,18 @@ def summarize(rows: pd.DataFrame, settings: Settings = DEFAULTS) -> pd.DataFrame
 
 
 def by_utterance(rows: pd.DataFrame, cluster: str | None = None) -> tuple[pd.DataFrame, Sequence[str] | None]:
-    """The values of `rows`, of one dataset and condition, with a line for each utterance and a column for each (codec,
-    metric), NaN where there is none; and each line's cluster.
+    """Rows as a table.
 
-    Raises UsageError where a cluster is asked for that the rows do not name, or where an utterance has two of them.
+    Args:
+        rows: Of one dataset and condition.
+        cluster: The column that names what was drawn together; None for utterances.
+
+    Returns:
+        The values, with a line for each utterance and a column for each (codec, metric), NaN where there is none; and
+        each line's cluster.
+
+    Raises:
+        UsageError: A cluster is asked for that the rows do not name, or an utterance has two of them.
     """
     values = rows.pivot(index="utterance", columns=["codec", "metric"], values="value")
     if cluster is None:

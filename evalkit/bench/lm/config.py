@@ -55,7 +55,15 @@ class LanguageModel:
 
     def scaled(self, width: int, layers: int) -> "LanguageModel":
         """A smaller model in which everything keeps its share: the vocabulary shrinks, too, or embeddings and logits,
-        which grow with it and the width, would outweigh layers, which grow with the square of the width."""
+        which grow with it and the width, would outweigh layers, which grow with the square of the width.
+
+        Args:
+            width: Of the smaller model.
+            layers: Likewise.
+
+        Returns:
+            A model called `NAME/WIDTHxLAYERS`.
+        """
         part = width / self.width
         return replace(
             self,
@@ -87,6 +95,7 @@ class TokenSpec:
 
     @property
     def codebooks(self) -> int:
+        """How many codebooks there are."""
         return len(self.codebook_sizes)
 
 
@@ -102,6 +111,7 @@ class Speech:
 
     @property
     def batch(self) -> int:
+        """Sequences at once: two with classifier-free guidance."""
         return 1 if self.guidance == 1 else 2
 
     def frames(self, spec: TokenSpec) -> int:

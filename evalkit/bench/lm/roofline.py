@@ -34,10 +34,12 @@ class Hardware:
 
     @property
     def bytes_rate(self) -> float:
+        """Bytes a second that are reached."""
         return self.bandwidth * self.reached_bandwidth
 
     @property
     def flops_rate(self) -> float:
+        """Operations a second that are reached."""
         return self.flops * self.reached_flops
 
 
@@ -75,7 +77,17 @@ class Estimate:
 
 
 def hardware(words: list[str]) -> list[Hardware]:
-    """The machines that `words` name, or begin the names of; HERE is measured."""
+    """Machines by name.
+
+    Args:
+        words: Names in HARDWARE, beginnings of names, or HERE, which is measured.
+
+    Returns:
+        In the order of `words`.
+
+    Raises:
+        UsageError: A word names none.
+    """
     found = []
     for word in words:
         named = [about for name, about in HARDWARE.items() if name == word or name.startswith(f"{word}-")]
@@ -109,7 +121,16 @@ def _fastest(job: Callable[[], object], times: int) -> float:
 
 
 def parameters(lm: LanguageModel, spec: TokenSpec, text_vocabulary: int = 100) -> dict[str, float]:
-    """Numbers of the model by part, with parallel heads."""
+    """Numbers of the model by part, with parallel heads.
+
+    Args:
+        lm: Its sizes.
+        spec: The codec's codebooks.
+        text_vocabulary: Text tokens.
+
+    Returns:
+        Counts by the name of the part.
+    """
     d, entries = lm.width, sum(lm.entries(size) for size in spec.codebook_sizes)
     return {
         "text encoder": lm.text_layers * (4 * d * d + 2 * d * lm.hidden * lm.text_kernel),
@@ -123,14 +144,35 @@ def parameters(lm: LanguageModel, spec: TokenSpec, text_vocabulary: int = 100) -
 
 
 def cached_bytes(lm: LanguageModel, speech: Speech, width: int) -> int:
-    """Keys and values that a frame adds to the cache, however many codebooks it has."""
+    """Keys and values that a frame adds to the cache, however many codebooks it has.
+
+    Args:
+        lm: Sizes of the model.
+        speech: How it is used.
+        width: Bytes of a number.
+
+    Returns:
+        Bytes.
+    """
     return speech.batch * lm.layers * 2 * lm.width * width
 
 
 def step(
     lm: LanguageModel, spec: TokenSpec, speech: Speech, cache: Cache, positions: float, width: int
 ) -> tuple[float, float]:
-    """Operations and bytes of a step with `positions` in the sequence, numbers of `width` bytes."""
+    """What one step takes.
+
+    Args:
+        lm: Sizes of the model.
+        spec: The codec's codebooks.
+        speech: What is said.
+        cache: What is kept of earlier steps.
+        positions: In the sequence so far.
+        width: Bytes of a number.
+
+    Returns:
+        Operations and bytes.
+    """
     d, layers, b = lm.width, lm.layers, speech.batch
     attention, cross = 4 * d * d, 2 * d * lm.cross_width
     feed, sizes = 2 * d * lm.hidden * lm.kernel, [lm.entries(size) for size in spec.codebook_sizes]
@@ -146,7 +188,15 @@ def step(
 
 
 def kernels(lm: LanguageModel, spec: TokenSpec) -> int:
-    """Of an eager step."""
+    """Kernels that an eager step starts.
+
+    Args:
+        lm: Sizes of the model.
+        spec: The codec's codebooks.
+
+    Returns:
+        How many.
+    """
     return 47 * lm.layers + 28 * spec.codebooks + 30
 
 
@@ -158,12 +208,34 @@ def _seconds(machine: Hardware, operations: float, moved: float, count: int) -> 
 def step_seconds(
     lm: LanguageModel, spec: TokenSpec, speech: Speech, machine: Hardware, cache: Cache, positions: float
 ) -> float:
-    """A step with parallel heads."""
+    """Time of a step with parallel heads.
+
+    Args:
+        lm: Sizes of the model.
+        spec: The codec's codebooks.
+        speech: What is said.
+        machine: Where.
+        cache: What is kept of earlier steps.
+        positions: In the sequence so far.
+
+    Returns:
+        Seconds.
+    """
     return _seconds(machine, *step(lm, spec, speech, cache, positions, machine.width), kernels(lm, spec))
 
 
 def local_seconds(lm: LanguageModel, spec: TokenSpec, speech: Speech, machine: Hardware) -> float:
-    """What the transformer over codebooks adds to a step: a pass for each codebook, one after another."""
+    """What the transformer over codebooks adds to a step: a pass for each codebook, one after another.
+
+    Args:
+        lm: Sizes of the model.
+        spec: The codec's codebooks.
+        speech: What is said.
+        machine: Where.
+
+    Returns:
+        Seconds.
+    """
     local = lm.local
     weights = local.layers * (4 * local.width**2 + 2 * local.width * local.hidden)
     weights += lm.entries(spec.codebook_sizes[0]) * local.width
@@ -174,7 +246,20 @@ def local_seconds(lm: LanguageModel, spec: TokenSpec, speech: Speech, machine: H
 def estimate(
     lm: LanguageModel, spec: TokenSpec, speech: Speech, machine: Hardware, cache: Cache, heads: Heads, first: int
 ) -> Estimate:
-    """One utterance, decoded in the end for the RTF, and as soon as `first` frames may be for the first audio."""
+    """Time of one utterance by arithmetic.
+
+    Args:
+        lm: Sizes of the model.
+        spec: The codec's frame rate, codebooks, lookahead and cost.
+        speech: What is said.
+        machine: Where.
+        cache: What is kept of earlier steps.
+        heads: How the codebooks of a frame are predicted.
+        first: Frames of the first chunk that is decoded.
+
+    Returns:
+        Real-time factor, and seconds until the first audio.
+    """
     frames, delay = speech.frames(spec), lm.delay if heads == "delay" else 0
     steps, prompt = frames + delay, speech.prompt(spec) - 1
     depth = local_seconds(lm, spec, speech, machine) if heads == "local" else 0.0

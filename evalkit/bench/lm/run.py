@@ -67,7 +67,19 @@ class LmCodec:
 
 
 def execute(plan: LmPlan, say: Say = lambda text: None) -> BenchWriter:
-    """Run `plan` and write its bench directory."""
+    """Run a plan and write its bench directory.
+
+    Args:
+        plan: What to do.
+        say: Is told what is under way.
+
+    Returns:
+        The writer, with all rows.
+
+    Raises:
+        UsageError: The plan makes no sense.
+        MissingError: A codec is not here.
+    """
     plan.check()
     check_device(plan.device)
     machine.use_threads(plan.threads)
@@ -154,7 +166,15 @@ def _analytic(
 
 
 def parts(own: float, waited: float) -> Iterator[tuple[str, float]]:
-    """Of the time to first audio: the LM for the frames of the first chunk, waiting for later ones, and the codec."""
+    """Shares of the time to first audio.
+
+    Args:
+        own: The LM, for the frames of the first chunk; 0 to 1.
+        waited: The LM, for the later frames that the decoder looks ahead at; 0 to 1.
+
+    Returns:
+        `lm`, `wait` and `codec` with their shares, whose sum is 1.
+    """
     return iter((("lm", own), ("wait", waited), ("codec", 1 - own - waited)))
 
 

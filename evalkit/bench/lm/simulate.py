@@ -31,6 +31,7 @@ class Generated:
 
     @property
     def total(self) -> float:
+        """Seconds of the whole utterance."""
         return self.prefill + sum(self.steps)
 
     def until(self, frame: int) -> float:
@@ -39,7 +40,17 @@ class Generated:
 
 
 def build(lm: LanguageModel, spec: TokenSpec, heads: Heads, device: str) -> Callable[[Speech, Cache], Generated]:
-    """A model for the codec: each call generates an utterance."""
+    """A model for the codec, with random weights.
+
+    Args:
+        lm: Its sizes.
+        spec: The codec's codebooks and frame rate.
+        heads: How the codebooks of a frame are predicted.
+        device: A device of torch.
+
+    Returns:
+        A function that generates an utterance and times it.
+    """
     import torch
 
     from evalkit.bench.lm.model import SpeechModel
@@ -85,13 +96,31 @@ class ChunkedDecoder:
         return sample(partial(self._codec.decode, given)).wall
 
     def first(self, codes: NDArray[np.int64], frames: int, ahead: int) -> float:
-        """Seconds to decode the first chunk, of `frames` frames, with `ahead` frames after it."""
+        """Time until the first chunk is decoded.
+
+        Args:
+            codes: [K, N].
+            frames: Of the chunk.
+            ahead: Frames that it needs after those.
+
+        Returns:
+            Seconds.
+        """
         if self._streams is None:
             return self.whole(codes[:, : frames + ahead])
         return sample(partial(self._streams.stream_decoder(), codes[:, :frames])).wall
 
     def stream(self, codes: NDArray[np.int64], frames: int, ahead: int) -> float | None:
-        """Seconds to decode all of `codes` in chunks of `frames` frames; None where a chunk depends on everything."""
+        """Time to decode everything in chunks.
+
+        Args:
+            codes: [K, N].
+            frames: Of a chunk.
+            ahead: Frames that a chunk needs after those.
+
+        Returns:
+            Seconds; None where a chunk depends on everything.
+        """
         count = codes.shape[1]
         if self._streams is not None:
             push = self._streams.stream_decoder()
