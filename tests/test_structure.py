@@ -3,6 +3,7 @@
 import ast
 import re
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -117,3 +118,22 @@ def test_no_two_classes_share_a_name() -> None:
                     places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
     shared = {name: where for name, where in places.items() if len(where) > 1}
     assert not shared, shared
+
+
+def test_the_tree_in_the_readme_is_the_tree() -> None:
+    """Every name in it is there, and every file of the folders that it shows file by file is in it."""
+    tree = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Where things are")[2].partition("\n\n")[2]
+    named: dict[str, set[str]] = {}
+    above = {4: "."}
+    for line in takewhile(lambda line: line.startswith("    "), tree.splitlines()):
+        depth = len(line) - len(line.lstrip())
+        names = re.split(r" {2,}", line.strip())[0].split()
+        for name in names:
+            place = Path(above[depth]) / name
+            assert (ROOT / place).is_dir() if name.endswith("/") else (ROOT / f"{place}.py").is_file(), line
+            named.setdefault(above[depth], set()).add(name)
+        above[depth + 2] = str(Path(above[depth]) / names[0])
+    for folder in ("nanocodec", "evalkit", "evalkit/pipeline"):
+        files = {path.stem for path in (ROOT / folder).glob("[!_]*.py")}
+        folders = {f"{path.parent.name}/" for path in (ROOT / folder).glob("*/__init__.py")}
+        assert named[folder] == files | folders, named[folder] ^ (files | folders)
