@@ -234,6 +234,7 @@ def write_baseline(run: Run, path: Path) -> None:
         "dataset": provenance.get("dataset", {}),
         "metrics": provenance.get("metrics", {}),
         "audio": audio_of(run),
+        "align": bool(run.provenance.align),
         "values": values,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -267,7 +268,7 @@ def read_baseline(path: Path) -> Baseline:
             columns=["codec", "metric", "utterance", "value"],
         )
         metrics = {metric: MetricInfo.from_json(one) for metric, one in about["metrics"].items()}
-        kept = {key: about[key] for key in _KEPT}
+        kept = {key: about[key] for key in _KEPT} | {"align": bool(about.get("align"))}
         kept |= {"metrics": metrics, "dataset": DatasetInfo.from_json(about["dataset"])}
         found = Baseline(rows, kept, "", about.get("audio", {}))
         return replace(found, origin=f"{path}, {len(rows)} values, git {str(about['git'])[:12]}, {about['started']}")
@@ -340,6 +341,11 @@ def _check_comparable(run: Run, baseline: Baseline) -> None:
                 f"baseline: evalkit gate {run.path} --update"
             )
     check_audio(baseline.audio, audio_of(run), "the baseline and the run")
+    if bool(run.provenance.align) != baseline.about["align"]:
+        was, now = ("was" if aligned else "was not" for aligned in (baseline.about["align"], run.provenance.align))
+        raise UsageError(
+            f"a constant lag {was} compensated (--align) in the baseline and {now} in the run: they do not compare"
+        )
     for metric, about in run.provenance["metrics"].items():
         before = baseline.metrics.get(metric)
         for what in ("version", "settings", "weights"):

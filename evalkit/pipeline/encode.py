@@ -200,15 +200,19 @@ class RenderedAudio(System):
         kbps: Callable[[Utterance], float | None],
         extra: Mapping[str, Mapping[str, str]] | None = None,
         listed: Collection[str] | None = None,
+        passed_over: Sequence[str] = (),
     ) -> None:
         """`find` raises AudioError where an utterance has no file; `listed` are the ids that are asked for at all,
-        None for all."""
+        None for all; `passed_over` are notes on files that no utterance asks for."""
         self.name = name
         self._info, self._find, self._kbps = info, find, kbps
-        self._extra, self._listed = extra or {}, listed
+        self._extra, self._listed, self._passed_over = extra or {}, listed, passed_over
 
     def info(self) -> CodecInfo:
         return self._info
+
+    def notes(self, count: int) -> Iterator[str]:
+        yield from self._passed_over
 
     def count(self, utterances: Sequence[Utterance]) -> int:
         return len(utterances) if self._listed is None else sum(one.id in self._listed for one in utterances)

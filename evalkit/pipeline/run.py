@@ -64,6 +64,8 @@ class Silence:
 def execute(plan: Plan, cache: Cache, progress: ProgressReporter | None = None) -> list[Row]:
     """Run `plan` and write its run directory; the rows are returned as well."""
     plan, notes = with_texts(plan)
+    if plan.align:
+        notes.append("A constant lag of decoded audio was compensated before scoring (--align).")
     plan.check()
     seed_everything(plan.seed)
     systems = open_systems(plan, cache)

@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evalkit.audio_files import audio_files
+from evalkit.audio_files import AudioFiles, audio_files
 from evalkit.cache import Cache
 from evalkit.codecs import Annotated, Codec, CodecInfo, Described, Weighted, Widening, is_release
 from evalkit.conditions.base import Condition
-from evalkit.datasets.base import Utterance
+from evalkit.datasets.base import Dataset, Utterance
 from evalkit.errors import AudioError, EvalkitError, MissingError, UsageError, describe
 from evalkit.files import nfc, shown
 from evalkit.pipeline.choice import CodecChoice, RenderedChoice
@@ -44,7 +44,7 @@ def _open(choice: CodecChoice | RenderedChoice, plan: "Plan", cache: Cache) -> l
     if isinstance(choice, RenderedChoice):
         return [_listed(choice)]
     if choice.rendered is not None:
-        return [_rendered(choice, choice.rendered)]
+        return [_rendered(choice, choice.rendered, plan.dataset)]
     try:
         with redirect_stdout(sys.stderr):  # standard output is for results
             codec = choice.build(plan.device if plan.workers.here else "cpu")
@@ -113,23 +113,29 @@ def _listed(choice: RenderedChoice) -> System:
     return RenderedAudio(choice.spec, info, find, lambda utterance: kbps(utterance.id), choice.extra, choice.files)
 
 
-def _rendered(choice: CodecChoice, folder: Path) -> System:
+def _rendered(choice: CodecChoice, folder: Path, dataset: Dataset) -> System:
     if not folder.is_dir():
         raise UsageError(f"--rendered {folder}: no such folder")
+    there = audio_files(folder)
+    notes = list(there.notes)
+    if surplus := sorted(there.files.keys() - {nfc(utterance.id) for utterance in dataset}):
+        notes.append(
+            f"{shown(folder)}: {len(surplus)} of {len(there.files)} files belong to no utterance of {dataset.name}, "
+            f"for instance {surplus[0]}."
+        )
     bitrate = choice.declared_bitrate
     info = CodecInfo(spec=choice.spec, rendered=str(folder), declared_bitrate=bitrate)
     kbps = None if bitrate is None else bitrate / 1000
-    return RenderedAudio(choice.rendered_name, info, files_in(folder), lambda utterance: kbps)
+    return RenderedAudio(choice.rendered_name, info, finder(there), lambda utterance: kbps, passed_over=notes)
 
 
-def files_in(folder: Path) -> Callable[[Utterance], Path]:
-    """Finds the audio file of an utterance in `folder`: the path below it, less the suffix, is the id."""
-    files = audio_files(folder).files
+def finder(there: AudioFiles) -> Callable[[Utterance], Path]:
+    """Finds the audio file of an utterance: the path below the folder, less the suffix, is the id."""
 
     def find(utterance: Utterance) -> Path:
-        paths = files.get(nfc(utterance.id), [])
+        paths = there.files.get(nfc(utterance.id), [])
         if not paths:
-            raise AudioError(f"{shown(folder)} has no audio file named {utterance.id}")
+            raise AudioError(f"{shown(there.folder)} has no audio file named {utterance.id}")
         if len(paths) > 1:
             raise AudioError(f"{shown(paths[0])} and {shown(paths[1])} have the same name: keep one of them")
         return paths[0]

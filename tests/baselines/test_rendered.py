@@ -7,13 +7,14 @@ import pandas as pd
 import pytest
 import soundfile
 
+from evalkit.audio_files import audio_files
 from evalkit.baselines import rendered
 from evalkit.cli import main
 from evalkit.datasets import load_dataset
 from evalkit.datasets.base import Utterance
 from evalkit.errors import AudioError, MissingError, UsageError
 from evalkit.pipeline.choice import assign, choose
-from evalkit.pipeline.systems import files_in
+from evalkit.pipeline.systems import finder
 from evalkit.results.run import read_run
 
 
@@ -51,8 +52,13 @@ def test_a_row_of_a_codec_that_nobody_can_run(folder: Path, tmp_path: Path, caps
 
 def test_a_bitrate_that_nobody_declared_is_null(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "run"
+    for name in ("surplus.wav", "notes.txt"):
+        (folder / name).touch()
     command = ["run", "--codec", "rendered", "--rendered", str(folder), "--metrics", "si-sdr", "--max-failed", "99"]
     assert main([*command, "--output", str(output)]) == 0
+    said = " ".join(read_run(output).provenance.notes)
+    assert "1 of 4 files belong to no utterance of builtin, for instance surplus" in said
+    assert "4 of 5 files were taken; left out: 1 without an audio suffix (.txt)" in said
     rows = read_run(output).rows
     assert set(rows["codec"]) == {"theirs (rendered)"} and rows["bitrate_kbps"].isna().all()
 
@@ -75,7 +81,7 @@ def test_files_are_found_by_id(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     for name in ("a/one.wav", "a/one.two.wav", "a/one.txt", "twice.wav", "twice.flac"):
         (tmp_path / name).touch()
-    find = files_in(tmp_path)
+    find = finder(audio_files(tmp_path))
     assert find(Utterance("a/one", tmp_path)) == tmp_path / "a" / "one.wav"
     assert find(Utterance("a/one.two", tmp_path)) == tmp_path / "a" / "one.two.wav"
     for utterance, message in (("two", "no audio file named two"), ("b/one", "no audio"), ("twice", "the same name")):

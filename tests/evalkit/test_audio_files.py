@@ -11,7 +11,7 @@ from evalkit.audio_files import audio_files
 from evalkit.datasets.base import Utterance
 from evalkit.errors import AudioError, UsageError
 from evalkit.files import locate
-from evalkit.pipeline.systems import files_in
+from evalkit.pipeline.systems import finder
 
 
 def touch(*paths: Path) -> None:
@@ -84,7 +84,7 @@ def test_a_file_is_located_whatever_form_its_accents_have(tmp_path: Path) -> Non
 
 def test_rendered_audio_is_found_by_id_and_never_outside_its_folder(tmp_path: Path) -> None:
     touch(tmp_path / "secret.wav", tmp_path / "theirs" / "en" / "été.wav", tmp_path / "theirs" / "a.caf")
-    find = files_in(tmp_path / "theirs")
+    find = finder(audio_files(tmp_path / "theirs"))
     accented = Utterance(unicodedata.normalize("NFD", "en/été"), tmp_path)
     assert find(Utterance("a", tmp_path)).name == "a.caf" and find(accented).is_file()
     for id in ("../secret", str(tmp_path / "secret"), "en/../../secret", "en/../a", "", "a\0b"):

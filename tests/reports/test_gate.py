@@ -226,6 +226,7 @@ def test_an_unfinished_run_is_neither_judged_nor_a_baseline(baseline: Path, tmp_
     [
         ({"dataset": {"name": "other", "revision": "r1"}}, "dataset with name 'set', the run of 'other'"),
         ({"dataset": {"name": "set", "revision": "r2"}}, "dataset with revision 'r1', the run of 'r2'"),
+        ({"align": True}, r"a constant lag was not compensated \(--align\) in the baseline and was in the run"),
         ({"metrics": METRICS | {"pesq-wb": METRICS["pesq-wb"] | {"version": "2"}}}, "pesq-wb has version '1'"),
         ({"metrics": METRICS | {"pesq-wb": METRICS["pesq-wb"] | {"weights": {"w": "b"}}}}, "pesq-wb has weights None"),
     ],

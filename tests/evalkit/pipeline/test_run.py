@@ -121,12 +121,11 @@ class Bad:
 
     sample_rate: int | None = RATE
     frame_rate: float | None = None
-    codebook_sizes: tuple[int, ...] = (16,)
     streaming = True
     details: dict[str, object] = {}  # noqa: RUF012
 
-    def __init__(self, name: str, codes: Any = None, wav: Any = None) -> None:
-        self.name, self._codes, self._wav = name, codes, wav
+    def __init__(self, name: str, codes: Any = None, wav: Any = None, sizes: tuple[int, ...] = (16,)) -> None:
+        self.name, self._codes, self._wav, self.codebook_sizes = name, codes, wav, sizes
 
     def encode(self, wav: Wave) -> Codes:
         return self._codes(wav) if self._codes else good(wav)
@@ -153,7 +152,8 @@ BAD = {
     "beyond": Bad("beyond", codes_of(np.full((1, 4), 16))),
     "below": Bad("below", codes_of(np.full((1, 4), -1))),
     "flat": Bad("flat", lambda wav: Codes(len(wav), np.zeros(1, np.int64), (16,))),
-    "negative-bits": Bad("negative-bits", lambda wav: Codes(len(wav), payload=(b"",), payload_bits=-8)),
+    "no-indices": Bad("no-indices", lambda wav: Codes(len(wav), payload=(b"a",), payload_bits=8)),
+    "negative-bits": Bad("negative-bits", lambda wav: Codes(len(wav), payload=(b"",), payload_bits=-8), sizes=()),
     "wrong-length": Bad("wrong-length", lambda wav: Codes(5, np.zeros((1, 4), np.int64), (16,))),
     "none": Bad("none", wav=lambda n: None),
     "float64": Bad("float64", wav=lambda n: np.zeros(n)),
@@ -177,7 +177,8 @@ def test_what_a_codec_does_wrong_costs_its_own_rows(folder: Path, tmp_path: Path
     for name, part in {
         "no-codes": "encode returned None; it must be evalkit.codecs.Codes",
         "beyond": "indices from 16 to 16 for codebook 1, which has 16 entries",
-        "negative-bits": "no indices, though the codec declares 1 codebook",
+        "no-indices": "no indices, though the codec declares 1 codebook",
+        "negative-bits": "payload_bits = -8",
         "float64": "decode returned a float64 array",
         "short": "samples for 16000",
         "leaves": "SystemExit: 0",
@@ -326,6 +327,7 @@ def test_audio_that_does_not_belong_to_its_reference_is_named(tmp_path: Path, sp
     again = evalkit.score(reference, [str(late)], metrics="estoi", output=tmp_path / "again")
     assert again.rows["pairing"].eq("20.0 ms late").all(), "what the cache knows of pairs"
     aligned = evalkit.score(reference, [str(late)], metrics="estoi", output=tmp_path / "aligned", align=True)
+    assert any("(--align)" in note for note in aligned.provenance.notes)
     assert aligned.provenance.align and aligned.rows["value"].min() > 0.99 > again.rows["value"].max()
 
 
