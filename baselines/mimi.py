@@ -1,8 +1,9 @@
 """Mimi (Défossez et al., 2024, arXiv 2410.00037) by transformers' MimiModel: 24 kHz, 12.5 frames/s, 1 to 32 codebooks.
 
 Each codebook has 2048 entries and costs 137.5 bit/s; eight, at 1.1 kbit/s, are what Moshi uses and the default here
-(transformers' own default is 32). One utterance at a time: in a padded batch upstream's last frames differ from those
-of a single run. Whole utterances only: upstream's streaming decode is not equal to its offline decode.
+(transformers' own default is 32). One utterance at a time unless a run asks for batches: in a padded batch upstream's
+last frames differ from those of a single run. Whole utterances only: upstream's streaming decode is not equal to its
+offline decode.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from evalkit.codecs import LEVEL, Codec, CodecInfo, Network
 from evalkit.errors import MissingError
 
 from . import pretrained
-from .network import RANDOM, NetworkCodec, draw
+from .network import RANDOM, BatchNetworkCodec, NetworkCodec, draw
 from .weights import Release, ReleasedFamily, details, locate
 
 if TYPE_CHECKING:
@@ -46,16 +47,24 @@ DIMENSION = 256
 """Of a codebook's entries."""
 
 
-class MimiCodec(NetworkCodec):
+class MimiCodec(BatchNetworkCodec):
     """The first codebooks of a MimiModel: N = ceil(T / 1920)."""
 
     lookahead = (0.0, 0.0)
+    batch_equal = False
+    """Each convolution pads at the end of the batch, so a shorter utterance's last frame sees the others' length."""
 
     def tokens(self, audio: "Tensor") -> "Tensor":
         return self._model.encode(audio[None, None], num_quantizers=len(self.codebook_sizes)).audio_codes[0]
 
     def audio(self, tokens: "Tensor") -> "Tensor":
         return self._model.decode(tokens[None]).audio_values[0, 0]
+
+    def tokens_of_batch(self, audio: "Tensor", lengths: "Tensor") -> "Tensor":
+        return self._model.encode(audio[:, None], num_quantizers=len(self.codebook_sizes)).audio_codes
+
+    def audio_of_batch(self, tokens: "Tensor", frames: "Tensor") -> "Tensor":
+        return self._model.decode(tokens).audio_values[:, 0]
 
     def network(self) -> Network:
         """The MimiModel, for batches of equal lengths."""

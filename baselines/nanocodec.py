@@ -21,7 +21,7 @@ from nanocodec import releases
 from nanocodec.config import CodecConfig, get_config, stage_dilations
 from nanocodec.errors import CheckpointError
 
-from .network import RANDOM, NetworkCodec
+from .network import RANDOM, BatchNetworkCodec
 from .weights import Release, details, file_name
 
 if TYPE_CHECKING:
@@ -45,8 +45,11 @@ SIZES = {"1.89k": 425_021_440, "lfsc": 619_253_760}
 """Bytes of the released files, where somebody states them."""
 
 
-class NanoCodecCodec(NetworkCodec):
+class NanoCodecCodec(BatchNetworkCodec):
     """A `nanocodec.NanoCodec`: 22.05 kHz, N = ceil(T / hop)."""
+
+    batch_equal = True
+    """Every layer pads an item at its own end, so neither others nor their length reach it."""
 
     @property
     def lookahead(self) -> tuple[float, float]:
@@ -60,6 +63,12 @@ class NanoCodecCodec(NetworkCodec):
 
     def audio(self, tokens: "Tensor") -> "Tensor":
         return self._model.decode(tokens[None])[0]
+
+    def tokens_of_batch(self, audio: "Tensor", lengths: "Tensor") -> "Tensor":
+        return self._model.encode(audio, lengths)[0]
+
+    def audio_of_batch(self, tokens: "Tensor", frames: "Tensor") -> "Tensor":
+        return self._model.decode(tokens, frames)
 
     def network(self) -> Network:
         """The model, for batches of equal lengths."""

@@ -1,7 +1,7 @@
 """What adapters of neural codecs share: the way of one utterance into a network of torch and back."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,8 +74,8 @@ class NetworkCodec(ABC):
         import torch
 
         with torch.inference_mode():
-            audio = self.audio(torch.from_numpy(codes.indices).to(self._device))[: codes.length].float().cpu().numpy()
-        return np.pad(audio, (0, codes.length - len(audio)))
+            audio = self.audio(torch.from_numpy(codes.indices).to(self._device))
+        return _of_length(audio, codes.length)
 
     def network(self) -> Network:
         """The model, which takes one utterance after another; subclasses whose model takes several say so."""
@@ -86,3 +86,55 @@ class NetworkCodec(ABC):
             lambda audio: torch.stack([self.tokens(one) for one in audio]),
             lambda tokens: torch.stack([self.audio(one) for one in tokens]),
         )
+
+
+class BatchNetworkCodec(NetworkCodec):
+    """One that takes utterances of several lengths at once, padded with zeros at their ends; needs a frame rate."""
+
+    batch_equal: bool
+
+    @abstractmethod
+    def tokens_of_batch(self, audio: "Tensor", lengths: "Tensor") -> "Tensor":
+        """Tokens [B, K, N] of audio [B, T] of `lengths` [B] samples, all on the model's device."""
+
+    @abstractmethod
+    def audio_of_batch(self, tokens: "Tensor", frames: "Tensor") -> "Tensor":
+        """Audio [B, N * hop] of tokens [B, K, N], int64, of `frames` [B] frames, all on the model's device."""
+
+    def encode_batch(self, wavs: Sequence[Wave]) -> list[Codes]:
+        """Indices [K, N] of each of `wavs` [T] at `sample_rate`."""
+        import torch
+
+        assert self.sample_rate and self.frame_rate
+        hop = round(self.sample_rate / self.frame_rate)
+        audio, lengths = _padded([torch.from_numpy(np.array(wav, np.float32)) for wav in wavs])
+        with torch.inference_mode():
+            tokens = self.tokens_of_batch(audio.to(self._device), lengths.to(self._device)).cpu().numpy()
+        return [
+            Codes(len(wav), one[:, : -(-len(wav) // hop)].astype(np.int64), self.codebook_sizes)
+            for wav, one in zip(wavs, tokens, strict=True)
+        ]
+
+    def decode_batch(self, codes: Sequence[Codes]) -> list[Wave]:
+        """Audio [length] at `sample_rate` of each of `codes`."""
+        import torch
+
+        tokens, frames = _padded([torch.from_numpy(one.indices) for one in codes])
+        with torch.inference_mode():
+            audio = self.audio_of_batch(tokens.to(self._device), frames.to(self._device))
+        return [_of_length(wav, one.length) for wav, one in zip(audio, codes, strict=True)]
+
+
+def _padded(tensors: "Sequence[Tensor]") -> "tuple[Tensor, Tensor]":
+    """Tensors [..., T] as one of [B, ..., longest T], with zeros after their ends, and their T [B]."""
+    import torch
+
+    lengths = [one.shape[-1] for one in tensors]
+    whole = [torch.nn.functional.pad(one, (0, max(lengths) - one.shape[-1])) for one in tensors]
+    return torch.stack(whole), torch.tensor(lengths)
+
+
+def _of_length(audio: "Tensor", length: int) -> Wave:
+    """The first `length` samples, with zeros where there are fewer."""
+    wav = audio[:length].float().cpu().numpy()
+    return np.pad(wav, (0, length - len(wav)))

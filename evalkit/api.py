@@ -68,7 +68,7 @@ class RunOptions:
     executor: str = "processes"
     """What scores: `processes` on this machine, `ray`, or another of the entry point group `evalkit.executors`."""
     batch: int = 1
-    """Recordings that a metric's model takes at once; more than one may change last digits."""
+    """Recordings that codecs which can and models of metrics take at once; more than one may change last digits."""
     timeout: float = TIMEOUT
     """Seconds for one codec on one utterance, and one metric on one pair; 0 for no limit."""
     cache: bool | PathLike = True

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from evalkit.audio import Wave, resample
-from evalkit.codecs import BATCH, LEVEL, PADDING, Codec, CodecInfo, Codes, Inspectable, decoded_shape
+from evalkit.codecs import BATCH, LEVEL, PADDING, Batched, Codec, CodecInfo, Codes, Inspectable, decoded_shape
 from evalkit.datasets import builtin
 from evalkit.datasets.checks import check_dataset
 from evalkit.metrics.contract import check_metric, example_pair
@@ -47,6 +47,7 @@ def check_codec(
       and full scale;
     - codes and audio are the same each time, whatever was coded in between, and outlive pickling;
     - the input is left as it was;
+    - batches, where it takes any, keep the same rules, and are equal to single runs where it says so;
     - its bitrate is the declared one, where one is given;
     - what comes out is in time with what went in, within 1 ms, where that is asked for;
     - what its family says of it is so, as far as it can be measured, where that is given.
@@ -65,6 +66,8 @@ def check_codec(
     check_lengths(codec, voice)
     check_levels(codec)
     check_repeatable(codec, voice[:rate])
+    if isinstance(codec, Batched):
+        check_batches(codec, voice)
     if bitrate is not None:
         check_bitrate(codec, bitrate, voice, tolerance)
     if waveform:
@@ -197,6 +200,31 @@ def check_repeatable(codec: Codec, wav: Wave) -> None:
     assert np.array_equal(codec.decode(pickle.loads(stored)), audio), (
         f"{name}: stored codes gave other audio; decode may use nothing but the codes"
     )
+
+
+def check_batches(codec: Codec, wav: Wave) -> None:
+    """Utterances of three lengths in one batch: each keeps the protocol and, where the codec says so, is what it is
+    alone, but for 1 in 1,000 tokens, and samples, of the same codes, within 1e-4."""
+    assert isinstance(codec, Batched)
+    name, rate = codec.name, codec.sample_rate or ANY_RATE
+    wavs = [wav[:rate], wav[rate // 2 :][: rate // 3], wav[rate // 4 :][: rate // 2 + 1]]
+    coded = codec.encode_batch([one.copy() for one in wavs])
+    alone = [codec.encode(one) for one in wavs]
+    decoded = codec.decode_batch(alone)
+    assert len(coded) == len(decoded) == len(wavs), f"{name}: a batch must come back as one for each"
+    for one, codes, expected, audio in zip(wavs, coded, alone, decoded, strict=True):
+        check_codes(codec, codes, len(one), "one of a batch")
+        length, _ = decoded_shape(codec, len(one), rate)
+        assert audio.dtype == np.float32 and audio.shape == (length,) and np.isfinite(audio).all(), (
+            f"{name}: of a batch of {len(one)} samples came {audio.dtype} of shape {audio.shape}"
+        )
+        if codec.batch_equal:
+            assert np.abs(audio - codec.decode(expected)).max() <= 1e-4, f"{name}: a batch is decoded to other audio"
+            if codes.indices is None or expected.indices is None:
+                assert same_codes(codes, expected), f"{name}: a batch is encoded to other codes"
+            else:
+                other = (codes.indices != expected.indices).mean()
+                assert other <= 1e-3, f"{name}: {other:.1%} of the tokens differ in a batch"
 
 
 def check_bitrate(codec: Codec, bitrate: float, wav: Wave, tolerance: float = 0.02) -> None:

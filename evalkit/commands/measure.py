@@ -273,7 +273,7 @@ def _add_common(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     command.add_argument(
         "--batch", type=positive, default=1, metavar="N",
-        help="recordings that a metric's model processes at once; default: %(default)s",
+        help="recordings that a metric's model, or a codec that can, processes at once; default: %(default)s",
     )  # fmt: skip
     command.add_argument(
         "--timeout", type=_seconds, default=600.0, metavar="S",

@@ -14,11 +14,11 @@ from pathlib import Path
 from evalkit import interrupt
 from evalkit.audio import RESAMPLER, Audio
 from evalkit.cache import Cache, content_key
-from evalkit.codecs import Annotated, Codec, CodecInfo, Codes, Fielded, decoded_shape
+from evalkit.codecs import Annotated, Batched, Codec, CodecInfo, Codes, Fielded, decoded_shape
 from evalkit.conditions.base import Clean, Condition
 from evalkit.datasets.base import Utterance
 from evalkit.errors import AudioError, CodecError, describe, text_of
-from evalkit.pipeline.coders import Coder
+from evalkit.pipeline.coders import BatchCoder, Coder
 from evalkit.pipeline.jobs import Source
 
 Failure = AudioError | CodecError
@@ -40,6 +40,16 @@ class Reconstruction:
     """Measured from the codes, or declared; None where nobody declared it."""
     extra: Mapping[str, str] = field(default_factory=dict)
     """Further columns for its rows."""
+
+
+UNEQUAL = "batch (unlike single runs)"
+"""Among the details of a codec whose batches are not equal to single runs: how many utterances a batch holds."""
+
+
+def batch_details(codec: Codec, size: int) -> Mapping[str, object]:
+    """The details of `codec` as it is used in batches of `size`."""
+    unequal = size > 1 and isinstance(codec, Batched) and not codec.batch_equal
+    return {**codec.details, UNEQUAL: size} if unequal else codec.details
 
 
 class System(ABC):
@@ -95,6 +105,9 @@ class RunningCodec(System):
         self.offset = self.condition.offset(codec)
         self.frame_rate = codec.frame_rate
         self._codec, self._coder, self._info = codec, coder, info
+        self._details = codec.details
+        if isinstance(coder, BatchCoder):
+            self._details = batch_details(codec, coder.ahead + 1)
         self._device, self._cache, self._seed = device, cache, seed
         self._narrow: list[int] = []
         """Sampling rates of the utterances that lack a part of the codec's band."""
@@ -116,6 +129,11 @@ class RunningCodec(System):
     def notes(self, count: int) -> Iterator[str]:
         if isinstance(self._codec, Annotated) and self._codec.note:
             yield f"{self.name}: {self._codec.note}."
+        if UNEQUAL in self._details:
+            size = self._details[UNEQUAL]
+            yield f"{self.name} was run in batches of up to {size}: its codes differ from those of single runs."
+        if isinstance(self._coder, BatchCoder) and (failed := self._coder.failures):
+            yield f"{self.name}: {len(failed)} batches failed and were coded one by one (the first: {failed[0]})."
         if self._extra:
             side, every = (sum(column) for column in zip(*self._extra, strict=True))
             sent = f"{self.name} sends side information, {side / len(self._extra):.0f} bits an utterance"
@@ -136,7 +154,7 @@ class RunningCodec(System):
             return _raiser(error)
         reference = given if self.condition.against == "input" else clean
         source = Source(reference, reference.identity())
-        output = replace(self._info, details=codec.details, codebook_sizes=codec.codebook_sizes).output()
+        output = replace(self._info, details=self._details, codebook_sizes=codec.codebook_sizes).output()
         pcm = source.pcm if given is reference else given.pcm_hash()
         drawn = {"seed": self._seed} if self._seed else {}
         key = content_key(codec=codec.name, **output, device=self._device, reference=pcm, resampler=RESAMPLER, **drawn)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from evalkit.audio_files import AudioFiles, audio_files
 from evalkit.cache import Cache
-from evalkit.codecs import Annotated, Codec, CodecInfo, Described, Weighted, Widening, is_release
+from evalkit.codecs import Annotated, Batched, Codec, CodecInfo, Described, Weighted, Widening, is_release
 from evalkit.conditions.base import Condition
 from evalkit.datasets.base import Dataset, Utterance
 from evalkit.errors import AudioError, EvalkitError, MissingError, UsageError, describe
 from evalkit.files import nfc, shown
 from evalkit.pipeline.choice import CodecChoice, RenderedChoice
-from evalkit.pipeline.encode import RenderedAudio, RunningCodec, System
+from evalkit.pipeline.coders import BatchCoder, LocalCoder
+from evalkit.pipeline.encode import RenderedAudio, RunningCodec, System, batch_details
 
 if TYPE_CHECKING:
     from evalkit.pipeline.plan import Plan
@@ -48,7 +49,7 @@ def _open(choice: CodecChoice | RenderedChoice, plan: "Plan", cache: Cache) -> l
     try:
         with redirect_stdout(sys.stderr):  # standard output is for results
             codec = choice.build(plan.device if plan.workers.here else "cpu")
-        info = _info(choice, codec)
+        info = _info(choice, codec, plan.batch if plan.workers.here else 1)
     except (EvalkitError, KeyboardInterrupt):
         raise
     except BaseException as error:  # somebody else's code: whatever it raises
@@ -64,6 +65,8 @@ def _open(choice: CodecChoice | RenderedChoice, plan: "Plan", cache: Cache) -> l
         except (Exception, SystemExit) as error:  # somebody else's code: whatever it raises
             raise UsageError(f"{choice.spec} cannot be used under {condition.name}: {describe(error)}") from error
         coder = plan.workers.coder(partial(_build, choice, bound, plan.seed), used, plan.device)
+        if plan.batch > 1 and isinstance(coder, LocalCoder) and isinstance(used, Batched):
+            coder = BatchCoder(used, plan.batch, plan.workers.timeout)
         systems.append(RunningCodec(name, used, coder, info, plan.device, cache, bound, plan.seed))
     return systems
 
@@ -73,7 +76,7 @@ def _build(choice: CodecChoice, condition: Condition, seed: int, device: str) ->
     return condition.wrap(choice.build(device), seed)
 
 
-def _info(choice: CodecChoice, codec: Codec) -> CodecInfo:
+def _info(choice: CodecChoice, codec: Codec, batch: int) -> CodecInfo:
     family = choice.family
     known = family.info(choice.rate) if isinstance(family, Described) else CodecInfo(code_license=family.license)
     return replace(
@@ -84,7 +87,7 @@ def _info(choice: CodecChoice, codec: Codec) -> CodecInfo:
         codebook_sizes=tuple(codec.codebook_sizes),
         output_rate=codec.output_rate if isinstance(codec, Widening) else None,
         causal=bool(codec.streaming),
-        details=dict(codec.details),
+        details=dict(batch_details(codec, batch)),
         trained_on_metrics=codec.trained_on_metrics if isinstance(codec, Annotated) else (),
         released=_released(choice, codec),
         weights=known.weights if choice.weights is None else str(choice.weights),

@@ -50,6 +50,18 @@ def test_codes_and_audio_are_those_of_transformers(model, folder, count: int) ->
     assert np.array_equal(codec.decode(codes), audio[: len(voice)].numpy())
 
 
+def test_the_last_frames_of_a_batch_are_not_those_of_single_runs_and_it_says_so(codec) -> None:
+    voice = testing.speech(2.0, 24_000)
+    wavs = [voice, voice[: 24_000 - 700]]
+    longest, shorter = codec.encode_batch(wavs)
+    alone = codec.encode(wavs[1])
+    assert not codec.batch_equal and np.array_equal(longest.indices, codec.encode(voice).indices)
+    assert np.array_equal(shorter.indices[:, :-1], alone.indices[:, :-1])
+    assert not np.array_equal(shorter.indices[:, -1], alone.indices[:, -1])
+    for one, audio in zip((longest, alone), codec.decode_batch([longest, alone]), strict=True):
+        assert audio.shape == (one.length,) and np.allclose(audio, codec.decode(one), atol=1e-4)
+
+
 def test_decoding_needs_no_future_frames(codec) -> None:
     codes = codec.encode(testing.speech(2.0, 24_000))
     start = type(codes)(10 * mimi.HOP, codes.indices[:, :10], codes.codebook_sizes)

@@ -43,6 +43,16 @@ def test_codes_are_those_of_the_model(codec) -> None:
     assert codes.bits / 2.0 == pytest.approx(nanocodec.FAMILY.rates["1.1k"])
 
 
+def test_batches_are_equal_to_single_runs(codec) -> None:
+    voice = testing.speech(3.0, 22_050)
+    wavs = [voice, voice[:1], voice[22_050 : 22_050 + 5 * 1764], voice[7000:30_001]]
+    coded = codec.encode_batch(wavs)
+    for wav, codes, audio in zip(wavs, coded, codec.decode_batch(coded), strict=True):
+        alone = codec.encode(wav)
+        assert codes.length == len(wav) == len(audio) and np.array_equal(codes.indices, alone.indices)
+        assert np.abs(audio - codec.decode(alone)).max() < 1e-5
+
+
 def test_the_built_in_codec_is_never_named_as_the_papers() -> None:
     if not nanocodec.FAMILY.availability("1.1k").ready:
         pytest.skip("no weights in the package")
