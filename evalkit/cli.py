@@ -29,6 +29,8 @@ exit codes:
 """
 
 BUG = 70
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+"""What the system says where a file cannot grow."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,8 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     # While codecs encode, metrics are scored on the same cores. Threads of torch that wait for each other must not spin
     # then: on busy cores that costs ten times the work itself. Read when torch is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    with streams.tolerant():
-        return _run(sys.argv[1:] if argv is None else argv)
+    try:
+        with streams.tolerant():
+            return _run(sys.argv[1:] if argv is None else argv)
+    except OSError as error:  # the last results did not fit
+        return _report_full(error)
 
 
 def _run(argv: Sequence[str]) -> int:
@@ -55,13 +60,14 @@ def _run(argv: Sequence[str]) -> int:
         print(f"evalkit: interrupted; finished work is kept. {where}".rstrip(), file=sys.stderr)
         return 128 + (error.args[0] if error.args else signal.SIGINT)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            print(
-                f"evalkit: {error}. Finished work is kept: free some space and run the same command again.",
-                file=sys.stderr,
-            )
-            return 3
+        if isinstance(error, OSError) and error.errno in FULL:
+            return _report_full(error)
         return _report_bug(error)
+
+
+def _report_full(error: OSError) -> int:
+    print(f"evalkit: {error}. Finished work is kept: free some space and run the same command again.", file=sys.stderr)
+    return 3
 
 
 def _report_bug(error: Exception) -> int:

@@ -4,7 +4,6 @@ libsndfile believes what a header announces, and raises what it likes; `read` do
 file is an AudioError that names it, found out before memory is taken for what the header promises.
 """
 
-import ctypes
 import io
 import os
 import re
@@ -20,6 +19,7 @@ from evalkit import interrupt
 from evalkit.audio import Audio, Wave
 from evalkit.errors import AudioError
 from evalkit.files import shown
+from evalkit.streams import flush_c
 from nanocodec.atomic import replacing
 from nanocodec.files import AUDIO_SUFFIXES
 
@@ -30,6 +30,8 @@ LOWEST_RATE, HIGHEST_RATE = 4000, 384_000
 """Hz. A header that claims another rate is taken for damaged: a second at 1 Hz would be resampled to hours."""
 BLOCK = 2**20
 """Samples that are read at once, of all channels together."""
+CHUNK = 2**20
+"""Bytes that are searched at once."""
 UNQUESTIONED = 2**24
 """Samples that any file may hold, of all channels together: 6 minutes at 48 kHz."""
 SAMPLES_A_BYTE = 128
@@ -44,10 +46,16 @@ OGG_PAGE = 2**16
 """Bytes that a page of an Ogg file takes at most, about."""
 MP3_SLOPPY = 1152
 """Samples of a frame: what the delay of an encoder may take from what an MP3 file claims."""
+MAGIC = 8
+"""Bytes by which a file of a format begins; no audio has them again."""
 _BYTES = re.compile(r"(?:data|SSND|Data Size|Riff size|riff|BODY)\s*: (\d+) \(should be (\d+)\)")
 """What libsndfile logs where WAV, AIFF, AU, RF64, W64 or SVX claim more bytes than there are: it reads on."""
 _CUT_SHORT = re.compile(r"Data length \d+ should be \d+|Seems to be a truncated file")
 """Likewise, of WVE and VOC."""
+_MP3_FRAME = re.compile(rb"\xff[\xe2-\xff]")
+"""How a frame of an MP3 file begins."""
+_MP3_TAG = re.compile(rb"APETAGEX|LYRICSBEGIN|TAG")
+"""How what may follow its audio begins."""
 _FRAMES = re.compile(r"^ *Frames *: (\d+)$", re.MULTILINE)
 """Likewise: how many samples an AVR or MPC2K file claims; how many an SDS file has, in whole packets."""
 
@@ -60,12 +68,17 @@ def read(path: Path | str) -> Audio:
 
     Raises:
         AudioError: names the file and the reason: it is missing, no regular file, cannot be opened, is not audio,
-            announces what it cannot hold, ends early, has no samples, or holds NaN or infinite samples.
+            announces what it cannot hold, ends early, goes on after its end, has no samples, or holds NaN or infinite
+            samples.
     """
     size = _size(path)
     if size == 0:
         raise AudioError(f"{shown(path)}: the file is empty")
-    return _decode(os.fsencode(path), shown(path), size)
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return _decode(file, shown(path), size)
+    except OSError as error:
+        raise AudioError(f"{shown(path)}: cannot be opened ({error.strerror or error})") from error
 
 
 def read_bytes(content: bytes, name: str) -> Audio:
@@ -77,9 +90,9 @@ def duration(path: Path) -> float:
     """Seconds of the audio in `path` as its header says; 0 where that cannot be read or believed."""
     try:
         size = _size(path)
-        with _silence(os.fsencode(path)), _Forward(os.fsencode(path)) as file:
-            _check_header(file, size)
-            return 0.0 if _length_unknown(file) else float(file.frames / file.samplerate)
+        with open(path, "rb", buffering=0) as file, _opened(file) as opened:
+            _check_header(opened, size)
+            return 0.0 if _length_unknown(opened) else float(opened.frames / opened.samplerate)
     except Exception:  # as in _decode
         return 0.0
     finally:
@@ -97,8 +110,11 @@ def write(path: Path, audio: Audio) -> None:
         soundfile.write(buffer, audio.wav, audio.sample_rate, format="WAV", subtype="FLOAT")
     finally:
         interrupt.check()
+    content = buffer.getbuffer()
+    peak = bytes(content[:256]).index(b"PEAK")
+    content[peak + 12 : peak + 16] = bytes(4)  # when it was written: the same audio is the same file
     with replacing(path) as partial:
-        partial.write_bytes(buffer.getbuffer())
+        partial.write_bytes(content)
 
 
 class _Forward(soundfile.SoundFile):
@@ -128,9 +144,13 @@ def _size(path: Path | str) -> int:
     return about.st_size
 
 
-def _decode(file: bytes | io.BytesIO, name: str, size: int) -> Audio:
+File = io.FileIO | io.BytesIO
+"""What is decoded: its position says how much of it was."""
+
+
+def _decode(file: File, name: str, size: int) -> Audio:
     try:
-        with _silence(file), _Forward(file) as opened:
+        with _opened(file) as opened:
             _check_header(opened, size)
             mono = _read_mono(opened, size)
             rate = int(opened.samplerate)
@@ -138,7 +158,10 @@ def _decode(file: bytes | io.BytesIO, name: str, size: int) -> Audio:
     except AudioError as error:
         raise AudioError(f"{name}: {error}") from error
     except Exception as error:  # a decoder in C on somebody's bytes: whatever it raises
-        raise AudioError(f"{name}: not audio that can be read ({_reason(error)})") from error
+        reason = (
+            "a .raw file says neither rate nor format: convert it to WAV" if name.endswith(".raw") else _said(error)
+        )
+        raise AudioError(f"{name}: not audio that can be read ({reason})") from error
     finally:
         interrupt.check()
     if len(mono) == 0:
@@ -148,23 +171,48 @@ def _decode(file: bytes | io.BytesIO, name: str, size: int) -> Audio:
     return Audio(mono, rate)
 
 
-def _check_end(opened: soundfile.SoundFile, file: bytes | io.BytesIO, size: int, samples: int) -> None:
-    """Raise AudioError where `file`, of `size` bytes, does not end where it says: libsndfile takes no notice."""
+@contextmanager
+def _opened(file: File) -> Iterator[_Forward]:
+    with _silence(_part(file)):
+        file.seek(0)
+        with _Forward(file if isinstance(file, io.BytesIO) else file.fileno(), closefd=False) as opened:
+            yield opened
+
+
+def _check_end(opened: soundfile.SoundFile, file: File, size: int, samples: int) -> None:
+    """Raise AudioError where `file`, of `size` bytes, does not end where it says, or goes on where its decoder stopped:
+    libsndfile takes no notice."""
+    there = file.tell()
     if opened.format == "OGG" and not _ends(_part(file, max(0, size - OGG_PAGE), OGG_PAGE)):
         raise AudioError("its last page is not the end of its stream: it is cut short")
-    if opened.format == "MP3" and _counts_frames(file):
-        _check_count(samples + MP3_SLOPPY, opened.frames)
     if opened.format == "NIST" and (said := re.search(rb"sample_count -i (\d+)", _part(file))):
         _check_count(samples, int(said[1]))
+    if opened.format == "MP3":
+        if _counts_frames(file):
+            _check_count(samples + MP3_SLOPPY, opened.frames)
+        rest = _part(file, there)
+        goes_on = bool(_MP3_FRAME.search(rest)) and not _MP3_TAG.search(rest)
+    else:  # a file of MATLAB has the same head for each of its matrices
+        goes_on = not opened.format.startswith("MAT") and _contains(file, _part(file, 0, MAGIC), MAGIC)
+    if goes_on:
+        raise AudioError("it holds several recordings, of which the first alone would be read: convert it to WAV")
 
 
-def _part(file: bytes | io.BytesIO, start: int = 0, length: int = 1024) -> bytes:
+def _part(file: File, start: int = 0, length: int = 1024) -> bytes:
     """`length` bytes of `file` from `start` on, or as many as there are."""
-    if isinstance(file, io.BytesIO):
-        return bytes(file.getbuffer()[start : start + length])
-    with open(file, "rb") as opened:
-        opened.seek(start)
-        return opened.read(length)
+    file.seek(start)
+    return file.read(length) or b""
+
+
+def _contains(file: File, wanted: bytes, start: int) -> bool:
+    """Whether `file` has `wanted` at `start` or later."""
+    before = b""
+    file.seek(start)
+    while block := file.read(CHUNK):
+        if wanted in before + block:
+            return True
+        before = block[1 - len(wanted) :]
+    return False
 
 
 def _ends(tail: bytes) -> bool:
@@ -176,7 +224,7 @@ def _ends(tail: bytes) -> bool:
     return bool(page[5] & 4) and len(lengths) == page[26] and len(page) >= 27 + len(lengths) + sum(lengths)
 
 
-def _counts_frames(file: bytes | io.BytesIO) -> bool:
+def _counts_frames(file: File) -> bool:
     """Whether the first frame of an MP3 file says how many there are, as LAME writes it; else its length is a guess."""
     head = _part(file)
     if head.startswith(b"ID3"):
@@ -186,27 +234,24 @@ def _counts_frames(file: bytes | io.BytesIO) -> bool:
 
 
 @contextmanager
-def _silence(file: bytes | io.BytesIO) -> Iterator[None]:
+def _silence(head: bytes) -> Iterator[None]:
     """Keeps standard output free of what libsndfile prints there about damaged packets of an SDS file."""
-    if not _part(file).startswith(b"\xf0\x7e"):
+    if not head.startswith(b"\xf0\x7e"):
         yield
         return
-    flush = ctypes.CDLL(None).fflush
-    flush(None)
+    flush_c()
     with open(os.devnull, "wb") as nowhere, os.fdopen(os.dup(1), "wb") as output:
         os.dup2(nowhere.fileno(), 1)
         try:
             yield
         finally:
-            flush(None)
+            flush_c()
             os.dup2(output.fileno(), 1)
 
 
-def _reason(error: Exception) -> str:
+def _said(error: Exception) -> str:
     if isinstance(error, soundfile.LibsndfileError):
         return str(error.error_string)
-    if isinstance(error, TypeError) and "samplerate" in str(error):
-        return "a .raw file says neither rate nor format: convert it to WAV"
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 

@@ -1,50 +1,99 @@
 """Standard output and error that take any text and that nobody needs to read to the end."""
 
+import ctypes
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from io import TextIOWrapper
-from typing import Any
+from typing import Any, TextIO
 
 
 @contextmanager
 def tolerant() -> Iterator[None]:
     """While this lasts, what a stream's encoding does not have is printed as `?`, and a reader that goes away, as in
-    `evalkit list codecs | head`, ends nothing: the command goes on to its own end and exit code."""
+    `evalkit list codecs | head`, ends nothing: the command goes on to its own end and exit code. Standard output is for
+    results alone: what libraries in C print there goes to standard error.
+
+    Raises:
+        OSError: The results cannot be written, for want of space for instance.
+    """
+    for number in range(3):
+        _occupy(number)
     with ExitStack() as stack:
-        for stream, redirect in ((sys.stdout, redirect_stdout), (sys.stderr, redirect_stderr)):
+        output = stack.enter_context(_results_alone())
+        for stream, redirect, needed in ((output, redirect_stdout, True), (sys.stderr, redirect_stderr, False)):
             if stream is None:  # closed before the start
                 continue
             if isinstance(stream, TextIOWrapper):
                 stream.reconfigure(errors="replace")
-            tolerated: Any = _Tolerant(stream)
+            tolerated: Any = _Tolerant(stream, needed)
             stack.enter_context(redirect(tolerated))
             stack.callback(tolerated.flush)
         yield
 
 
-class _Tolerant:
-    """`stream`, whose reader may go away."""
+def flush_c() -> None:
+    """Write out what libraries in C have printed so far."""
+    if os.name == "posix":
+        ctypes.CDLL(None).fflush(None)
 
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
+
+def _occupy(number: int) -> None:
+    """Where nothing is open as the descriptor `number`, nothing else shall be: code in C prints there."""
+    try:
+        os.fstat(number)
+    except OSError:
+        os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free
+
+
+@contextmanager
+def _results_alone() -> Iterator[TextIO | None]:
+    """Standard output by another descriptor, while its own leads to standard error."""
+    ours = sys.stdout
+    if not isinstance(ours, TextIOWrapper) or ours is not sys.__stdout__ or ours.closed or ours.fileno() != 1:
+        yield ours  # closed, or redirected by somebody
+        return
+    ours.flush()
+    flush_c()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    at_once = ours.line_buffering or ours.write_through
+    try:
+        with open(kept, "w", buffering=1 if at_once else -1, encoding=ours.encoding, closefd=False) as results:
+            yield results
+    finally:
+        flush_c()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+class _Tolerant:
+    """`stream`, whose reader may go away; where it is not `needed`, nor is room for what is written."""
+
+    def __init__(self, stream: Any, needed: bool) -> None:
+        self._stream, self._needed = stream, needed
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        try:
+        with self._tolerance():
             self._stream.write(text)
-        except BrokenPipeError:
-            self._discard()
         return len(text)
 
     def flush(self) -> None:
-        try:
+        with self._tolerance():
             self._stream.flush()
-        except BrokenPipeError:
+
+    @contextmanager
+    def _tolerance(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
             self._discard()
+            if self._needed and not isinstance(error, BrokenPipeError):
+                raise
 
     def _discard(self) -> None:
         """Send what is still in the buffer, and all that follows, nowhere: Python writes it when it ends."""

@@ -16,6 +16,15 @@ METRICS = {"pesq-wb": {"label": "PESQ-WB", "direction": "up", "version": "1", "d
 PATCHED = "import sys, time; from evalkit import cli; from evalkit.commands import listing\n"
 """`evalkit list` with another action, for what no argument brings about."""
 BUG = f"{PATCHED}listing.show_list = lambda args: 1 / 0\nsys.exit(cli.main(['list', 'codecs']))"
+NOISY = f"""{PATCHED}import ctypes, os
+def talk(args):
+    ctypes.CDLL(None).printf(b"from a library in C\\n")
+    os.write(1, b"to the descriptor\\n")
+    print("a result")
+    return 0
+listing.show_list = talk
+sys.exit(cli.main(['list', 'codecs']))"""
+"""A codec that prints past Python."""
 SLOW = f"""{PATCHED}def wait(args):
     print("ready", flush=True)
     time.sleep(60)
@@ -36,6 +45,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def evalkit(*arguments: str, cwd: Path, **more: object) -> "subprocess.CompletedProcess[str]":
     environment = os.environ | {"HF_HUB_CACHE": str(cwd / "hub"), "HF_HUB_OFFLINE": "1", "PYTHONIOENCODING": "utf-8"}
+    environment.pop("PYTHONUNBUFFERED", None)  # what is written late fails late
     command = [sys.executable, *(("-c",) if "\n" in arguments[0] else ("-m", "evalkit")), *arguments]
     more = {"stdout": subprocess.PIPE} | more
     return subprocess.run(command, stderr=subprocess.PIPE, text=True, cwd=cwd, env=environment, timeout=300, **more)  # type: ignore[call-overload,no-any-return]
@@ -63,8 +73,15 @@ def test_each_end_has_its_code(code: int, arguments: tuple[str, ...], said: str,
 
 def test_a_disk_that_is_full_is_3(runs: Path) -> None:
     with open("/dev/full", "w") as full:
-        done = evalkit("list", "codecs", cwd=runs, stdout=full)
-    assert done.returncode == 3 and "No space left" in done.stderr and "Traceback" not in done.stderr
+        for arguments in (("list", "codecs"), ("--version",)):  # more than a buffer holds, and less
+            done = evalkit(*arguments, cwd=runs, stdout=full)
+            assert done.returncode == 3 and "No space left" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_standard_output_is_for_results_alone(runs: Path) -> None:
+    done = evalkit(NOISY, cwd=runs)
+    assert (done.returncode, done.stdout) == (0, "a result\n")
+    assert sorted(done.stderr.splitlines()) == ["from a library in C", "to the descriptor"]
 
 
 def test_a_reader_that_goes_away_ends_nothing(runs: Path) -> None:
@@ -79,7 +96,7 @@ def test_a_reader_that_goes_away_ends_nothing(runs: Path) -> None:
 def test_signals(number: int, code: int, tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", SLOW], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # jobs in the background ignore some
     ) as process:  # fmt: skip
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
         process.send_signal(number)

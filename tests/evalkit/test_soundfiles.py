@@ -1,5 +1,6 @@
 """The boundary to libsndfile: what is read, and what becomes a reason, not a traceback, a hang or gigabytes."""
 
+import io
 import os
 import pickle
 import resource
@@ -209,6 +210,41 @@ def test_whatever_says_where_it_ends_is_not_read_in_part(name: str, tone: np.nda
             read_bytes(path.read_bytes(), "a")
 
 
+JOINED = sorted(set(soundfile.available_formats()) - {"RAW", "SD2", "MAT4", "MAT5"})
+
+
+@pytest.mark.parametrize("name", [*JOINED, "OGG OPUS"])
+def test_a_second_recording_is_not_passed_over_in_silence(name: str, tone: np.ndarray, tmp_path: Path) -> None:
+    """`cat a.ogg b.ogg`: players play both, libsndfile reads one, or takes the second head for samples."""
+    how = {"subtype": "OPUS"} if name.endswith("OPUS") else {}
+    rate = 8000 if name in ("WVE", "SDS") else RATE
+    content = b"".join(
+        put(tmp_path / "part", wav, rate, format=name.split()[0], **how).read_bytes() for wav in (tone, tone[::2])
+    )
+    (tmp_path / "joined").write_bytes(content)
+    with pytest.raises(AudioError):
+        read(tmp_path / "joined")
+    with pytest.raises(AudioError):
+        read_bytes(content, "joined")
+
+
+def test_a_stream_of_mp3_is_read_to_its_end_or_not_at_all(tone: np.ndarray, tmp_path: Path) -> None:
+    """Where nothing says its length, and the second part is like the first, or at another rate."""
+    first, second = (
+        put(tmp_path / f"{rate}.mp3", np.tile(tone, 2), rate)
+        .read_bytes()
+        .replace(b"Xing", bytes(4))
+        .replace(b"Info", bytes(4))
+        for rate in (RATE, 24_000)
+    )
+    assert len(read_bytes(first + first, "twice").wav) == 2 * len(read_bytes(first, "once").wav)
+    with pytest.raises(AudioError, match="holds several recordings"):
+        read_bytes(first + second, "both")
+    tagged = b"APETAGEX" + bytes(8000)
+    whole = (tmp_path / "16000.mp3").read_bytes()
+    assert np.array_equal(read_bytes(whole + tagged, "tagged").wav, read_bytes(whole, "whole").wav)
+
+
 def test_an_mp3_file_that_does_not_say_its_length_is_read(tone: np.ndarray, tmp_path: Path) -> None:
     """A part of a stream: its first frame counts nothing."""
     whole = put(tmp_path / "a.mp3", np.tile(tone, 4)).read_bytes()
@@ -326,6 +362,15 @@ def test_samples_cannot_be_changed_in_place(tone: np.ndarray) -> None:
             one.wav *= 2
     tone[0] = 0  # its owner's array stays its owner's
     assert pickle.loads(pickle.dumps(kept)).pcm_hash() == kept.pcm_hash()
+
+
+def test_the_same_audio_is_the_same_file_at_any_time(tone: np.ndarray, tmp_path: Path) -> None:
+    write(tmp_path / "a.wav", Audio(tone, RATE))
+    ours, theirs = (tmp_path / "a.wav").read_bytes(), io.BytesIO()
+    soundfile.write(theirs, tone, RATE, format="WAV", subtype="FLOAT")
+    stamp = theirs.getvalue().index(b"PEAK") + 12
+    assert theirs.getvalue()[stamp : stamp + 4] != bytes(4) == ours[stamp : stamp + 4]
+    assert ours[:stamp] + ours[stamp + 4 :] == theirs.getvalue()[:stamp] + theirs.getvalue()[stamp + 4 :]
 
 
 def test_a_failed_write_leaves_what_was_there(
