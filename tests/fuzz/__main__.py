@@ -13,12 +13,14 @@ import time
 import traceback
 from collections import Counter
 from concurrent.futures import TimeoutError
+from functools import cache
 from pathlib import Path
 from random import Random
 
 from pebble import ProcessExpired, ProcessPool
 
 from evalkit import plugins
+from evalkit.environment import machine
 from evalkit.metrics.load import load_metric
 
 KINDS = {"audio": 24, "manifests": 20, "run_directories": 24, "caches": 8, "plugins": 14, "weights": 10}
@@ -27,6 +29,9 @@ SLOW = 30.0
 """Seconds of a processor that are too many for one try."""
 LIMIT = 300.0
 """Seconds after which a try is given up: something hangs."""
+
+
+machine.package_versions, machine.git_revision = cache(machine.package_versions), cache(machine.git_revision)
 
 
 def kind_of(seed: int) -> str:
@@ -79,6 +84,7 @@ def main() -> int:
     faults = 0
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         os.environ.update(FUZZ_FOLDER=folder, OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", HF_HUB_CACHE=f"{folder}/hub")
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{folder}/inductor"  # else in TMPDIR, where each try looks
         os.environ["FUZZ_QUICK"] = "yes" * args.quick
         with ProcessPool(max_workers=args.jobs, max_tasks=150) as pool:
             pending = []
