@@ -86,7 +86,7 @@ def main() -> int:
         os.environ.update(FUZZ_FOLDER=folder, OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", HF_HUB_CACHE=f"{folder}/hub")
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{folder}/inductor"  # else in TMPDIR, where each try looks
         os.environ["FUZZ_QUICK"] = "yes" * args.quick
-        with ProcessPool(max_workers=args.jobs, max_tasks=150) as pool:
+        with ProcessPool(max_workers=args.jobs, max_tasks=500) as pool:
             pending = []
             for seed in range(first, first + args.tries):
                 kind = args.kind or kind_of(seed)
@@ -97,6 +97,8 @@ def main() -> int:
                 if time.monotonic() - started > args.seconds and not future.running() and future.cancel():
                     continue
                 tried[kind] += 1
+                if tried.total() % 100 == 0:
+                    print(f"{tried.total()} tries, {time.monotonic() - started:.0f} s", flush=True)
                 try:
                     found = future.result()
                 except TimeoutError:

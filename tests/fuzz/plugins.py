@@ -153,7 +153,7 @@ def _fault(rng: Random, values: tuple[str, ...], side: tuple[str, ...]) -> str:
 
 
 def _codec(rng: Random, folder: Path) -> None:
-    alone = rng.random() < 0.15 and not os.environ.get(
+    alone = rng.random() < 0.08 and not os.environ.get(
         "FUZZ_QUICK"
     )  # in a process of its own: what would harm this one
     side = REAL if alone else SIDE
@@ -189,7 +189,7 @@ def _codec(rng: Random, folder: Path) -> None:
 
 
 def _metric(rng: Random, folder: Path) -> None:
-    alone = rng.random() < 0.2 and not os.environ.get("FUZZ_QUICK")
+    alone = rng.random() < 0.12 and not os.environ.get("FUZZ_QUICK")
     parts = {
         "top": "",
         "name": "'m'",
