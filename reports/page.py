@@ -4,7 +4,7 @@ the rows, failures and provenance. It needs no network, no server and no other f
 import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from math import isinf, isnan
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,8 @@ BUDGET = 24_000_000
 """Bytes of audio and spectrograms in a page; what exceeds it is left out, and the page says so."""
 VALUES = 2_000_000
 """Values that the table of rows holds, about 3 bytes each; a page with more does without it."""
+KINDS = 500
+"""Failures, of one codec, metric and reason each, that a page lists."""
 TABS = {
     "results": "Results",
     "listen": "Listen",
@@ -297,12 +299,18 @@ def _rows(rows: pd.DataFrame, described: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _failures(rows: pd.DataFrame, described: Mapping[str, Any]) -> list[str]:
-    """What has no value, and why, for each codec and metric; nothing is left out."""
+    """What has no value, and why, for each codec and metric: reasons that differ in the file's name alone are one."""
     failed = rows[rows["value"].isna()]
+    reasons = [
+        str(reason).replace(f"/{name}.", "/*.")
+        for reason, name in failed[["reason", "utterance"]].itertuples(index=False)
+    ]
+    failed = failed.assign(reason=reasons)
     heads = ("codec", "metric", "reason", "n", "utterances")
     columns = tuple(Column(name, name, words=name != "n") for name in heads)
     lines = []
-    for (codec, metric, reason), part in failed.groupby(["codec", "metric", "reason"], sort=False, dropna=False):
+    groups = failed.groupby(["codec", "metric", "reason"], sort=False, dropna=False)
+    for (codec, metric, reason), part in islice(groups, KINDS):
         names = ["the whole dataset" if name == CORPUS else str(name) for name in part["utterance"]]
         some = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         label = described[metric]["label"] if metric in described else str(metric)
@@ -315,6 +323,7 @@ def _failures(rows: pd.DataFrame, described: Mapping[str, Any]) -> list[str]:
         f"<p>{len(failed):,} of {len(rows):,} rows have no value. No failure becomes a number: "
         "means are over the rest.</p>",
         html.table(Table("", columns, tuple(lines))),
+        *([f"<p>{groups.ngroups - KINDS:,} more reasons are in rows.parquet.</p>"] if groups.ngroups > KINDS else []),
     ]
 
 

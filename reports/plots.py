@@ -6,6 +6,7 @@ its label (`figure.get_label()`).
 """
 
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from math import ceil, floor, log10
 from pathlib import Path
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 
 MANY = 2000
 """Dots beyond which a vector drawing holds them as an image."""
+
+_PATH = re.compile(rb' d="[^"]*"')
+_DIGITS = re.compile(rb"(\.\d\d)\d+")
+"""What of a coordinate in a path nobody sees: beyond a hundredth of a point. Outlines of letters are half a drawing."""
 
 _UNSIGNED: Any = {"Software": None}
 """PNG metadata without the version of matplotlib, which would make equal pictures differ."""
@@ -379,4 +384,4 @@ def render(figure: "Figure", suffix: str, transparent: bool = False) -> bytes:
         figure.savefig(
             out, format=suffix, dpi=200, metadata=dateless, transparent=transparent,
         )  # fmt: skip
-    return out.getvalue()
+    return _PATH.sub(lambda path: _DIGITS.sub(rb"\1", path[0]), out.getvalue()) if suffix == "svg" else out.getvalue()

@@ -18,6 +18,7 @@ import soundfile
 
 from evalkit.cli import main
 from evalkit.errors import UsageError
+from evalkit.reports import page as page_module
 from evalkit.reports.listening import choose
 from evalkit.reports.page import build_page
 from evalkit.reports.pairing import build_pairing
@@ -203,7 +204,24 @@ def test_many_rows_make_a_small_page(run: Run) -> None:
         {"metrics": metrics, "dataset": {"name": "set"}, "state": "finished"}
     ))  # fmt: skip
     page = build_page([big], settings=Settings(interval="none"))
-    assert len(page) < 1_200_000
+    assert len(page) < 1_000_000
+
+
+def test_many_failures_make_a_short_list(run: Run, plotless: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reasons that name the file are one; of all others some are told, and how many there are."""
+    rows = run.rows
+    named = "/data/" + rows["utterance"] + ".wav: the file is empty"
+    rows = rows.assign(value=np.nan, reason=named.where(rows["metric"] == "mel", "reason " + rows["utterance"]))
+    failed = Run(run.path, rows, run.provenance)
+    page = build_page([failed], worst=1, chance=0)
+    section = page[page.index('id="failures"') : page.index('id="provenance"')]
+    codecs, utterances = (rows[rows["metric"] == "mel"][key].nunique() for key in ("codec", "utterance"))
+    assert section.count("/data/*.wav: the file is empty") == 2 * codecs  # as text, and to sort by
+    assert section.count(">reason u") >= utterances and "more reasons" not in section
+    monkeypatch.setattr(page_module, "KINDS", 5)
+    page = build_page([failed], worst=1, chance=0)
+    section = page[page.index('id="failures"') : page.index('id="provenance"')]
+    assert section.count("<tr>") == 6 and "more reasons are in rows.parquet" in section
 
 
 # --- in a browser ------------------------------------------------------------------------------------------------
