@@ -27,6 +27,7 @@ class AudioIdentity:
 
     @property
     def seconds(self) -> float:
+        """Duration."""
         return self.samples / self.sample_rate
 
 
@@ -48,6 +49,7 @@ class Audio:
 
     @property
     def seconds(self) -> float:
+        """Duration."""
         return len(self.wav) / self.sample_rate
 
     def copy(self) -> "Audio":

@@ -81,6 +81,7 @@ def _report_bug(error: Exception) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of `evalkit`, with every command."""
     top = argparse.ArgumentParser(
         prog="evalkit",
         description="Measure neural speech codecs: encode, decode, score, compare.",

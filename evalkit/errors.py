@@ -1,7 +1,7 @@
 """What can go wrong on a user's side, each with its exit code.
 
 Exit codes: 0 done; 1 a gate failed; 2 usage; 3 environment (weights, data or an extra is missing);
-4 more utterances failed than were allowed.
+4 more utterances failed than were allowed, or a gate could not be decided.
 """
 
 
@@ -35,6 +35,12 @@ class CodecError(EvalkitError):
 
 class FailFastError(EvalkitError):
     """Somebody else's code failed, and the run was to stop there."""
+
+    exit_code = 4
+
+
+class GateError(EvalkitError):
+    """There was too little to compare: that is neither passed nor failed."""
 
     exit_code = 4
 

@@ -51,10 +51,12 @@ class Evaluation(Run):
 
     def gate(self, baseline: str | Path, config: str | Path | None = None, codec: str | None = None) -> "Verdict":
         """Hold this run to a baseline, as `evalkit gate` does; its `passed` says whether it is good enough."""
-        from evalkit.reports import gate
+        from evalkit.reports.gate import check
+        from evalkit.reports.gate_baseline import read_baseline
+        from evalkit.reports.gate_rules import read_rules
 
-        rules = gate.read_rules(None if config is None else Path(config).expanduser())
-        return gate.check(self, gate.read_baseline(Path(baseline).expanduser()), rules, codec)
+        rules = read_rules(None if config is None else Path(config).expanduser())
+        return check(self, read_baseline(Path(baseline).expanduser()), rules, codec)
 
     def _repr_html_(self) -> str:
         return self.table()._repr_html_()

@@ -14,11 +14,12 @@ import numpy as np
 
 from evalkit.bench.directory import Bench
 from evalkit.bench.ratios import exceeds, median
-from evalkit.errors import UsageError
+from evalkit.errors import GateError, UsageError
 from evalkit.stats import MIN_UNITS, adjust
 
 from .bench_reader import WAYS, Reader
-from .gate import Gate, GateError, Rules, Verdict
+from .gate import Gate, Verdict
+from .gate_rules import Rules
 
 FORMAT = 1
 SAME = ("device", "threads", "seconds")

@@ -1,108 +1,36 @@
 """The gate: is this run worse than the baseline, by more than a margin, with confidence?
 
-A baseline is a JSON file with a codec's rows, utterance by utterance, and what they rest on: dataset, revision, metric
-versions. A gate compares the same utterances pair by pair. With d = how much worse the run is (baseline less run where
-higher is better), the null hypothesis is mean(d) <= margin; it falls where the one-sided tests of d - margin (sign-flip
-and t, evalkit/stats), corrected over all gates, reject it. So a small but certain loss within the margin passes, and so
-does a large one that chance may explain; the report names both.
+A baseline (gate_baseline.py) has a codec's rows, utterance by utterance, and what they rest on: dataset, revision,
+metric versions. Margins come from gates.yaml (gate_rules.py). A gate compares the same utterances pair by pair. With
+d = how much worse the run is (baseline less run where higher is better), the null hypothesis is mean(d) <= margin; it
+falls where the one-sided tests of d - margin (sign-flip and t, evalkit/stats), corrected over all gates, reject it. So
+a small but certain loss within the margin passes, and so does a large one that chance may explain; the report names
+both.
 
 What was not measured is not passed: a codec, a metric or utterances that the baseline has and the run lacks end in
 GateError; and so do utterances too few for as many gates, since such a gate could not fail whatever the run was like.
 """
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from importlib.resources import files
-from math import isfinite, isnan, nan
-from pathlib import Path
+from dataclasses import dataclass, replace
+from math import isnan, nan
 from typing import Any, Literal
 
 import pandas as pd
-import yaml
 
-from evalkit.errors import EvalkitError, UsageError
-from evalkit.files import read_bytes
-from evalkit.results.provenance import DatasetInfo, MetricInfo
+from evalkit.errors import GateError, UsageError
 from evalkit.results.rows import CORPUS, by_condition
 from evalkit.results.run import Run
-from evalkit.schema import read_yaml
-from evalkit.stats import CORRECTIONS, LEVEL, adjust, exceeds, resamples_for, units_needed
-from evalkit.stats.multiple import Correction
-from nanocodec.atomic import replacing
+from evalkit.stats import adjust, exceeds, resamples_for, units_needed
 
+from .gate_baseline import Baseline
+from .gate_rules import Rules
 from .identity import audio_of, check_audio
-
-FORMAT = 1
-"""Of baseline files; readers refuse a newer one."""
-
-_KEPT = ("evalkit", "git", "started", "resampler", "codecs")
-"""What a baseline keeps of its run's provenance, beside dataset and metrics."""
 
 WORST = 5
 """Utterances that a report names for each gate."""
 
 Outcome = Literal["passed", "failed", "not gated"]
-
-
-class GateError(EvalkitError):
-    """There was too little to compare: that is neither passed nor failed."""
-
-    exit_code = 4
-
-
-@dataclass(frozen=True)
-class Margin:
-    """How much worse a mean may be: `amount` in the metric's unit, or in % of the baseline's mean."""
-
-    amount: float
-    percent: bool = False
-
-    def of(self, mean: float) -> float:
-        """In the metric's unit, for a baseline with this `mean`.
-
-        Args:
-            mean: Of the baseline, in the metric's unit.
-
-        Returns:
-            The margin in that unit, 0 or more.
-        """
-        return abs(mean) * self.amount / 100 if self.percent else self.amount
-
-
-@dataclass(frozen=True)
-class Rules:
-    """A gates.yaml that was read."""
-
-    margins: Mapping[str, Margin]
-    confidence: float = LEVEL
-    correction: Correction = "holm"
-    cluster: str | None = None
-    max_failed: int = 0
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """What a run is held to."""
-
-    rows: pd.DataFrame
-    about: Mapping[str, Any]
-    """Where the rows come from, as in a run's provenance."""
-    origin: str
-    audio: Mapping[str, str] = field(default_factory=dict)
-    """sha256 of the samples of each reference; empty in baselines of earlier versions."""
-
-    @property
-    def dataset(self) -> Mapping[str, Any]:
-        """What the run said of its data."""
-        found: Mapping[str, Any] = self.about["dataset"]
-        return found
-
-    @property
-    def metrics(self) -> Mapping[str, Mapping[str, Any]]:
-        """What the run said of each metric."""
-        found: Mapping[str, Mapping[str, Any]] = self.about["metrics"]
-        return found
 
 
 @dataclass(frozen=True)
@@ -154,128 +82,6 @@ class Verdict:
     def passed(self) -> bool:
         """Whether none failed."""
         return not self.failed
-
-
-def read_rules(path: Path | None = None) -> Rules:
-    """Margins and how strictly they are held.
-
-    Args:
-        path: A YAML file; None for configs/gates.yaml.
-
-    Returns:
-        The rules.
-
-    Raises:
-        UsageError: The file cannot be read; the message names what is wrong in it.
-    """
-    source = files("evalkit.configs").joinpath("gates.yaml") if path is None else path
-    name = "gates.yaml" if path is None else str(path)
-    try:
-        about = read_yaml((source.read_bytes() if path is None else read_bytes(path)).decode())
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise UsageError(f"{name} cannot be read as YAML: {error}") from error
-    known = {"confidence", "correction", "cluster", "max_failed", "metrics"}
-    if not isinstance(about, dict) or not isinstance(about.get("metrics"), dict) or not about["metrics"]:
-        raise UsageError(f"{name} needs a mapping `metrics` with a margin for each metric to gate")
-    if unknown := sorted(map(str, set(about) - known)):
-        raise UsageError(f"{name} has the unknown key(s) {', '.join(unknown)}. Known: {', '.join(sorted(known))}.")
-    margins = {str(metric): _margin(name, metric, entry) for metric, entry in about.pop("metrics").items()}
-    rules = Rules(margins, **about)
-    if not (isinstance(rules.confidence, float) and 0.5 <= rules.confidence < 1):
-        raise UsageError(f"{name}: confidence must be a number from 0.5 to below 1, not {rules.confidence!r}")
-    if rules.correction not in CORRECTIONS:
-        raise UsageError(f"{name}: correction must be one of {', '.join(CORRECTIONS)}, not {rules.correction!r}")
-    if not isinstance(rules.max_failed, int) or rules.max_failed < 0:
-        raise UsageError(f"{name}: max_failed must be a number of utterances, not {rules.max_failed!r}")
-    return rules
-
-
-def _margin(name: str, metric: object, entry: object) -> Margin:
-    given = entry.get("margin") if isinstance(entry, dict) and set(entry) == {"margin"} else None
-    text = str(given).strip()
-    try:
-        margin = Margin(float(text.removesuffix("%")), text.endswith("%"))
-    except ValueError:
-        margin = Margin(-1)
-    if not 0 <= margin.amount < float("inf"):
-        raise UsageError(f"{name}: {metric} needs `margin: 0.05` or `margin: 2%`, not {entry!r}")
-    return margin
-
-
-def _finite(value: object) -> float:
-    number = float(value)  # type: ignore[arg-type]
-    if not isfinite(number):
-        raise ValueError(f"a value is {number}")
-    return number
-
-
-def write_baseline(run: Run, path: Path) -> None:
-    """Write the rows of a run that have values as a baseline.
-
-    Args:
-        run: A whole one.
-        path: The file.
-
-    Raises:
-        GateError: The run is not whole.
-    """
-    if run.provenance["state"] != "finished":
-        raise GateError(f"{run.path}: {run.provenance['state']}; a baseline needs a run that finished")
-    rows = by_condition(run.rows, "codec").dropna(subset="value")
-    if rows.empty:
-        raise GateError(f"{run.path} measured nothing: it makes no baseline")
-    values: dict[str, dict[str, dict[str, float]]] = {}
-    for codec, metric, utterance, value in rows[["codec", "metric", "utterance", "value"]].itertuples(index=False):
-        values.setdefault(codec, {}).setdefault(metric, {})[utterance] = value
-    provenance = run.provenance.to_json()
-    about = {
-        "format": FORMAT,
-        **{key: provenance.get(key) for key in _KEPT},
-        "dataset": provenance.get("dataset", {}),
-        "metrics": provenance.get("metrics", {}),
-        "audio": audio_of(run),
-        "align": bool(run.provenance.align),
-        "values": values,
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def read_baseline(path: Path) -> Baseline:
-    """Read a baseline.
-
-    Args:
-        path: The file.
-
-    Returns:
-        What was measured then.
-
-    Raises:
-        UsageError: There is none that can be read.
-    """
-    try:
-        about = json.loads(read_bytes(path))
-        if about["format"] > FORMAT:
-            raise UsageError(f"{path} was written by a newer evalkit ({about.get('evalkit')}): update evalkit")
-        rows = pd.DataFrame(
-            [
-                (codec, metric, utterance, _finite(value))
-                for codec, metrics in about["values"].items()
-                for metric, utterances in metrics.items()
-                for utterance, value in utterances.items()
-            ],
-            columns=["codec", "metric", "utterance", "value"],
-        )
-        metrics = {metric: MetricInfo.from_json(one) for metric, one in about["metrics"].items()}
-        kept = {key: about[key] for key in _KEPT} | {"align": bool(about.get("align"))}
-        kept |= {"metrics": metrics, "dataset": DatasetInfo.from_json(about["dataset"])}
-        found = Baseline(rows, kept, "", about.get("audio", {}))
-        return replace(found, origin=f"{path}, {len(rows)} values, git {str(about['git'])[:12]}, {about['started']}")
-    except FileNotFoundError as error:
-        raise UsageError(f"there is no baseline {path}: write one with `evalkit gate RUN --update`") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise UsageError(f"{path} cannot be read as a baseline: {str(error)[:200] or type(error).__name__}") from error
 
 
 def check(run: Run, baseline: Baseline, rules: Rules, codec: str | None = None) -> Verdict:

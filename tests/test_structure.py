@@ -2,15 +2,22 @@
 
 import ast
 import re
+from collections.abc import Iterator
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+DEFINED = (ast.FunctionDef, ast.AsyncFunctionDef)
 FOLDERS = {"evalkit": "evalkit", "baselines": "evalkit.baselines", "reports": "evalkit.reports"}
 LONGEST = 10
 """Files that one chain of imports may run through."""
 PICTURES = re.compile(r"\b(Course|Trip|Shelf|Passage|judge|Trainee|hear|heard)\b")
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def modules() -> dict[str, Path]:
@@ -47,7 +54,7 @@ def imports(name: str, lazy: bool) -> set[str]:
                 found.update(each if each in MODULES else base for each in names)
             visit(child)
 
-    visit(ast.parse(path.read_text(encoding="utf-8")))
+    visit(parsed(path))
     return {each for each in found if each in MODULES and each != name}
 
 
@@ -79,7 +86,7 @@ def test_chains_of_imports_stay_short() -> None:
 
 def test_nanocodec_knows_nothing_of_evalkit() -> None:
     for path in (ROOT / "nanocodec").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not any(name.split(".")[0] == "evalkit" for name in names), path
@@ -113,7 +120,7 @@ def test_no_two_classes_share_a_name() -> None:
                 path.stem.endswith("_model") or path.parent.name == "networks"
             ):  # layers, named as their authors name them
                 continue
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for node in ast.walk(parsed(path)):
                 if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                     places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
     shared = {name: where for name, where in places.items() if len(where) > 1}
@@ -137,3 +144,39 @@ def test_the_tree_in_the_readme_is_the_tree() -> None:
         files = {path.stem for path in (ROOT / folder).glob("[!_]*.py")}
         folders = {f"{path.parent.name}/" for path in (ROOT / folder).glob("*/__init__.py")}
         assert named[folder] == files | folders, named[folder] ^ (files | folders)
+
+
+def test_everything_public_says_what_it_is() -> None:
+    """Public functions, classes and methods have docstrings, but for methods that a base or a protocol describes."""
+    files = [path for folder in ("nanocodec", *FOLDERS) for path in (ROOT / folder).rglob("*.py")]
+    trees = {path: parsed(path) for path in files if "examples" not in path.parts}
+    found = [node for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    classes = {node.name: node for node in found}
+
+    def bases(node: ast.ClassDef) -> list[str]:
+        return [ast.unparse(base).partition("[")[0].rpartition(".")[2] for base in node.bases]
+
+    def methods(node: ast.ClassDef) -> set[str]:
+        above = (classes[base] for base in bases(node) if base in classes and classes[base] is not node)
+        return {child.name for child in node.body if isinstance(child, DEFINED)}.union(*map(methods, above))
+
+    described = {"forward"}.union(*(methods(node) for node in found if {"Protocol", "ABC"} & {*bases(node)}))
+
+    def assigned(node: ast.AST) -> bool:
+        return any(
+            isinstance(child, ast.Assign) and "__doc__" in ast.unparse(child) for child in ast.iter_child_nodes(node)
+        )
+
+    def silent(node: ast.Module | ast.ClassDef, place: str) -> Iterator[str]:
+        above = bases(node) if isinstance(node, ast.ClassDef) else []
+        known = described.union(*(methods(classes[base]) for base in above if base in classes))
+        for child in node.body:
+            if isinstance(child, (*DEFINED, ast.ClassDef)) and not child.name.startswith("_"):
+                inherits = isinstance(node, ast.ClassDef) and child.name in known
+                if not ast.get_docstring(child) and not inherits and not assigned(child):
+                    yield f"{place}: {child.name}"
+                if isinstance(child, ast.ClassDef):
+                    yield from silent(child, f"{place}: {child.name}")
+
+    missing = [each for path, tree in trees.items() for each in silent(tree, str(path.relative_to(ROOT)))]
+    assert not missing, "\n".join(missing)

@@ -98,6 +98,7 @@ def _add_lm(command: argparse.ArgumentParser) -> None:
 
 
 def bench(args: argparse.Namespace) -> int:
+    """`evalkit bench`: measure what codecs cost."""
     from evalkit.bench.contenders import contenders
     from evalkit.bench.directory import read_bench
     from evalkit.commands.printing import print_tables

@@ -20,6 +20,7 @@ def add(commands: Any) -> None:
 
 
 def completion(args: argparse.Namespace) -> int:
+    """`evalkit completion`: print the completion of a shell."""
     import shtab
 
     print(shtab.complete(args.top, shell=args.shell))

@@ -24,6 +24,7 @@ def add(commands: Any) -> None:
 
 
 def doctor(args: argparse.Namespace) -> int:
+    """`evalkit doctor`: say what is on this machine and what is missing."""
     from evalkit.environment.doctor import examine
     from evalkit.environment.needs import commands, total
 

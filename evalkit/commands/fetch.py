@@ -36,6 +36,7 @@ def add(commands: Any) -> None:
 
 
 def fetch(args: argparse.Namespace) -> int:
+    """`evalkit fetch`: download weights and data."""
     from evalkit.commands.progress import Progress
     from evalkit.datasets.languages import codes
     from evalkit.environment import downloads

@@ -23,6 +23,7 @@ def add(commands: Any) -> None:
 
 
 def show_list(args: argparse.Namespace) -> int:
+    """`evalkit list`: show codecs, metrics, datasets and others."""
     from evalkit.environment.listing import LISTINGS, list_runs
 
     if args.folder and args.what != "runs":

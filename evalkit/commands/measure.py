@@ -106,6 +106,7 @@ def _add_run(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """`evalkit run`: encode, decode and score."""
     from evalkit import api
     from evalkit.commands.progress import Progress
     from evalkit.datasets import load_dataset
@@ -181,6 +182,7 @@ def _add_score(commands: Any) -> None:
 
 
 def score(args: argparse.Namespace) -> int:
+    """`evalkit score`: score audio that was decoded elsewhere, or a finished run by more metrics."""
     from evalkit import api
     from evalkit.commands.progress import Progress
 
@@ -230,6 +232,7 @@ def _add_merge(commands: Any) -> None:
 
 
 def merge(args: argparse.Namespace) -> int:
+    """`evalkit merge`: join the shards of a run."""
     from evalkit.pipeline.merge import merge
     from evalkit.results.run import read_run
 
@@ -238,6 +241,7 @@ def merge(args: argparse.Namespace) -> int:
 
 
 def manage_cache(args: argparse.Namespace) -> int:
+    """`evalkit cache`: show or clear the cache."""
     from evalkit.cache import Cache, clear
     from evalkit.environment.folders import cache_folder
 

@@ -29,6 +29,7 @@ def add(commands: Any) -> None:
 
 
 def new(args: argparse.Namespace) -> int:
+    """`evalkit new`: write a codec to start from."""
     for path in write_codec(args.name, Path(args.output).expanduser()):
         print_lines([str(path)])
     return 0

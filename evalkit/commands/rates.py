@@ -39,6 +39,7 @@ def add(commands: Any) -> None:
 
 
 def rates(args: argparse.Namespace) -> int:
+    """`evalkit rates`: count the bits of codes."""
     from evalkit.errors import UsageError
     from evalkit.reports.plots import render
     from evalkit.reports.rates import build_ledger, codebook_use
@@ -57,6 +58,7 @@ def rates(args: argparse.Namespace) -> int:
 
 
 def bd_rate(args: argparse.Namespace) -> int:
+    """`evalkit bd-rate`: compare families of codecs by Bjontegaard's delta rate."""
     from evalkit.reports.bd_rate import build_bd_rates
     from evalkit.results.run import read_run
 

@@ -107,6 +107,7 @@ def _add_table(commands: Any) -> None:
 
 
 def table(args: argparse.Namespace) -> int:
+    """`evalkit table`: print means with their intervals."""
     from evalkit.pipeline.suites import load_suite
     from evalkit.reports.against import build_against_paper
     from evalkit.reports.bench import build_bench_tables
@@ -159,6 +160,7 @@ def _add_compare(commands: Any) -> None:
 
 
 def compare(args: argparse.Namespace) -> int:
+    """`evalkit compare`: print paired tests between codecs."""
     from evalkit.reports.compare import build_comparisons
     from evalkit.results.run import read_run
 
@@ -179,6 +181,7 @@ def _add_drift(commands: Any) -> None:
 
 
 def drift(args: argparse.Namespace) -> int:
+    """`evalkit drift`: compare two variants of a metric."""
     from evalkit.reports.drift import build_drift
     from evalkit.results.run import read_run
 
@@ -195,6 +198,7 @@ def _add_claims(commands: Any) -> None:
 
 
 def claims(args: argparse.Namespace) -> int:
+    """`evalkit claims`: check the paper's claims."""
     from evalkit.reports.bench_beside import read_all
     from evalkit.reports.claims import build_claims, collapse
 
@@ -225,6 +229,7 @@ def _add_report(commands: Any) -> None:
 
 
 def report(args: argparse.Namespace) -> int:
+    """`evalkit report`: write the HTML report."""
     from evalkit.reports.bench_beside import read_all
     from evalkit.reports.page import build_page
 
@@ -260,6 +265,7 @@ def _add_leaderboard(commands: Any) -> None:
 
 
 def leaderboard(args: argparse.Namespace) -> int:
+    """`evalkit leaderboard`: write runs as a static site."""
     from evalkit.reports.leaderboard import build_leaderboard, write_site
     from evalkit.reports.page import build_page
     from evalkit.results.run import Run, read_run
@@ -299,6 +305,7 @@ def _add_plot(commands: Any) -> None:
 
 
 def plot(args: argparse.Namespace) -> int:
+    """`evalkit plot`: write figures."""
     from evalkit.reports.bench_beside import bench_plots, read_all
     from evalkit.reports.plots import all_plots, save_figures
 
@@ -331,9 +338,11 @@ def _add_gate(commands: Any) -> None:
 
 
 def gate(args: argparse.Namespace) -> int:
+    """`evalkit gate`: hold a run or a bench to a baseline; returns 1 where it fails."""
     from evalkit.bench.directory import is_bench, read_bench
-    from evalkit.reports import bench_gate, gate
+    from evalkit.reports import bench_gate, gate, gate_baseline
     from evalkit.reports import gate_text as report
+    from evalkit.reports.gate_rules import read_rules
     from evalkit.results.run import read_run
 
     bench = read_bench(args.run) if is_bench(args.run) else None
@@ -345,14 +354,14 @@ def gate(args: argparse.Namespace) -> int:
         raise UsageError("--codec is for runs: a bench is compared with its baseline codec by codec")
     if args.update:
         if bench is None:
-            gate.write_baseline(read_run(args.run), args.baseline)
+            gate_baseline.write_baseline(read_run(args.run), args.baseline)
         else:
             bench_gate.write_baseline(bench, args.reference, args.baseline)
         print(f"Baseline: {args.baseline}", file=sys.stderr)
         return 0
-    rules = gate.read_rules(args.config)
+    rules = read_rules(args.config)
     if bench is None:
-        verdict = gate.check(read_run(args.run), gate.read_baseline(args.baseline), rules, args.codec)
+        verdict = gate.check(read_run(args.run), gate_baseline.read_baseline(args.baseline), rules, args.codec)
     else:
         verdict = bench_gate.check(bench, args.baseline, rules)
     print(report.text(verdict))

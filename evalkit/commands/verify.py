@@ -31,6 +31,7 @@ def add(commands: Any) -> None:
 
 
 def verify(args: argparse.Namespace) -> int:
+    """`evalkit verify`: check that weights are the released ones."""
     from evalkit.environment import verify as verifying
     from evalkit.errors import UsageError
 

@@ -13,6 +13,7 @@ class Availability:
 
     @property
     def ready(self) -> bool:
+        """Whether nothing is missing."""
         return self.code == "ready"
 
 

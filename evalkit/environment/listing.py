@@ -50,6 +50,7 @@ def list_codecs() -> Listing:
 
 
 def list_metrics() -> Listing:
+    """Every metric, and whether it can run here."""
     suites = metric_suites()
     rows = []
     for name in plugins.names("metric"):
@@ -78,6 +79,7 @@ def _brief(metric: Metric) -> str:
 
 
 def list_datasets() -> Listing:
+    """Every dataset, and whether it is here."""
     rows: list[list[Any]] = []
     for name in plugins.names("dataset"):
         usage, license = name, ""

@@ -129,6 +129,7 @@ class MmsCer(ErrorRate):
 
     @property
     def dtype(self) -> str:
+        """Of the network's weights and arithmetic, by torch's name."""
         return dict(self.settings).get("dtype", "float32")
 
     @property

@@ -56,6 +56,7 @@ class Plan:
 
     @property
     def utterances(self) -> Sequence[Utterance]:
+        """Those of this run: of the shard, or all."""
         everything = self.dataset.utterances
         return everything if self.shard is None else self.shard.take(everything, [u.id for u in everything])
 

@@ -61,6 +61,7 @@ class Row:
             raise ValueError(f"a row has either a value or a reason: {self}")
 
     def as_dict(self) -> dict[str, Any]:
+        """A record of rows.parquet."""
         return {name: getattr(self, name) for name in COLUMNS} | dict(self.extra)
 
 
@@ -76,6 +77,7 @@ class Coded:
     condition: str = CLEAN
 
     def as_dict(self) -> dict[str, Any]:
+        """A record of codes.parquet."""
         codes = self.codes
         return {
             "codec": self.codec,
@@ -180,17 +182,20 @@ def failed_utterances(rows: Iterable[Row]) -> dict[str, dict[str, str]]:
 
 
 def typed(records: list[dict[str, Any]]) -> pd.DataFrame:
+    """Records of rows as a DataFrame with the columns and types of rows.parquet."""
     columns = list(dict.fromkeys([*COLUMNS, *(name for record in records for name in record)]))
     types = {name: "float64" if name in NUMBERS else "string" for name in columns}
     return pd.DataFrame.from_records(records, columns=columns).astype(types)
 
 
 def codes_table(coded: Iterable[Coded]) -> pa.Table:
+    """Codes as codes.parquet holds them, in an order of their own."""
     ordered = sorted(coded, key=lambda one: (one.codec, one.dataset, one.condition, one.utterance))
     return pa.Table.from_pylist([one.as_dict() for one in ordered], schema=CODES_SCHEMA)
 
 
 def coded_from(record: dict[str, Any]) -> Coded:
+    """The codes in a record of codes.parquet, as far as it keeps them."""
     sizes, flat = tuple(record["codebook_sizes"]), record["indices"]
     length, extra = record["length"], record.get("extra_bits") or 0
     if (width := record.get("latents")) is not None:
@@ -204,6 +209,15 @@ def coded_from(record: dict[str, Any]) -> Coded:
 
 
 def references_table(dataset: str, references: Mapping[str, AudioIdentity]) -> pa.Table:
+    """What names the references, as utterances.parquet holds it.
+
+    Args:
+        dataset: Its name.
+        references: By utterance.
+
+    Returns:
+        The table, sorted by utterance.
+    """
     rows = [
         {
             "dataset": dataset,

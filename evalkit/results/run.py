@@ -69,6 +69,7 @@ class Run:
 
 
 def is_run(path: Path) -> bool:
+    """Whether `path` is a run directory, finished or not."""
     return (path / "run.json").is_file()
 
 

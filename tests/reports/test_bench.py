@@ -9,13 +9,12 @@ import pytest
 
 from evalkit.bench.directory import MACHINE, WHOLE, BenchWriter, Measurement, read_bench, setting
 from evalkit.cli import main
-from evalkit.errors import UsageError
+from evalkit.errors import GateError, UsageError
 from evalkit.reports.bench import build_bench_tables
 from evalkit.reports.bench_beside import bench_plots, beside, read_all
 from evalkit.reports.bench_reader import Reader
 from evalkit.reports.cells import Table
 from evalkit.reports.claims import CONTRADICTED, SUPPORTED, build_claims
-from evalkit.reports.gate import GateError
 from evalkit.reports.table import build_tables
 from evalkit.results.run import read_run
 
@@ -213,7 +212,7 @@ def test_a_gate_that_cannot_be_decided_is_not_passed(bench: Path, tmp_path: Path
 
 def test_errors_name_what_is_missing(bench: Path) -> None:
     from evalkit.reports import bench_gate
-    from evalkit.reports.gate import read_rules
+    from evalkit.reports.gate_rules import read_rules
 
     with pytest.raises(UsageError, match=r"It has: lfsc@1\.89k, nanocodec@1\.78k"):
         bench_gate.write_baseline(read_bench(bench), "mimi@1.1k", bench / "x.json")

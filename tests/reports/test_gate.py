@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from evalkit.cli import main
-from evalkit.errors import UsageError
+from evalkit.errors import GateError, UsageError
 from evalkit.metrics.load import load_metric
 from evalkit.reports import gate_text as report
-from evalkit.reports.gate import GateError, Margin, Rules, Verdict, check, read_baseline, read_rules, write_baseline
+from evalkit.reports.gate import Verdict, check
+from evalkit.reports.gate_baseline import read_baseline, write_baseline
+from evalkit.reports.gate_rules import Margin, Rules, read_rules
 from evalkit.results.rows import CORPUS, Row
 from evalkit.results.run import Run, read_run
 from evalkit.results.run_directory import RunWriter
