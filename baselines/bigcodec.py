@@ -116,8 +116,10 @@ def load(path: Path, spec: str) -> Any:
 
 def plain(checkpoint: Mapping[str, Mapping[str, "Tensor"]]) -> Iterator[tuple[str, "Tensor"]]:
     """The tensors under this project's names, with weight normalisation folded."""
+    from nanocodec.layers import fold_tensors
+
     for part, beginnings in PARTS.items():
-        for name, tensor in checkpoints.fold(checkpoint[part]):
+        for name, tensor in fold_tensors(checkpoint[part]).items():
             if name.endswith(FILTERS):
                 continue
             theirs = next(one for one in beginnings if name.startswith(one))

@@ -181,7 +181,9 @@ def load(path: Path, model: str, spec: str) -> Any:
 
 def plain(state: Mapping[str, "Tensor"]) -> Iterator[tuple[str, "Tensor"]]:
     """The tensors under this project's names, with weight normalisation folded."""
-    for name, tensor in checkpoints.fold(state):
+    from nanocodec.layers import fold_tensors
+
+    for name, tensor in fold_tensors(state).items():
         yield name.replace("dac.encoder.block.", "dac.encoder.").replace("dac.decoder.model.", "dac.decoder."), tensor
 
 

@@ -113,6 +113,8 @@ def load(config: Path, shards: Sequence[Path], spec: str) -> Any:
     """
     import torch
 
+    from nanocodec.layers import fold_tensors
+
     from .moss_model import Moss, Shape
 
     try:
@@ -128,7 +130,7 @@ def load(config: Path, shards: Sequence[Path], spec: str) -> Any:
     try:
         with torch.device("meta"):
             model = Moss(shape)
-        model.load_state_dict(dict(checkpoints.fold(state)), strict=True, assign=True)
+        model.load_state_dict(fold_tensors(state), strict=True, assign=True)
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         where = shards[0].parent
         raise MissingError(f"{spec}: the tensors in {where} are not those of {config} ({error})") from error

@@ -132,10 +132,12 @@ def plain(state: Mapping[str, "Tensor"], quantizers: int) -> Iterator[tuple[str,
     """
     import torch
 
+    from nanocodec.layers import fold_tensors
+
     stem = "quantizer.vq.layers.{}._codebook.embed"
     books = [stem.format(number) for number in range(quantizers)]
     yield "books", torch.stack([state[name].float() for name in books])
-    for name, tensor in checkpoints.fold(state):
+    for name, tensor in fold_tensors(state).items():
         if name not in books and not UNUSED.fullmatch(name):
             yield re.sub(r"\.(conv\.conv|convtr\.convtr)\.", ".", name.replace("coder.model.", "coder.", 1)), tensor
 

@@ -316,14 +316,15 @@ def fold_weight_norm(module: nn.Module) -> nn.Module:
     return module
 
 
-def fold_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Fold the weight normalisation in a state dict: magnitude * direction / norm, per index of the first dimension.
+def fold_tensors(tensors: Mapping[str, Tensor], dim: int = 0) -> dict[str, Tensor]:
+    """Fold the weight normalisation in a state dict: magnitude * direction / norm, per index of one dimension.
 
     Accepts both of torch's spellings: `parametrizations.weight.original0` and `1`, and `weight_g` and `weight_v`.
     A pair of which half is missing, or whose shapes or types make no weight, stays, for a strict load to name.
 
     Args:
-        tensors: a convolutional network's tensors by name.
+        tensors: a network's tensors by name.
+        dim: the dimension that has a magnitude of its own.
 
     Returns:
         The same with one `weight` for each pair; floating-point tensors as fp32.
@@ -334,12 +335,14 @@ def fold_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for g_name in [name for name in plain if name.endswith("." + g_ending)]:
             stem = g_name.removesuffix(g_ending)
             magnitude, direction = plain[g_name], plain.get(stem + v_ending)
-            if direction is None or direction.dim() != 3 or magnitude.shape != (len(direction), 1, 1):
+            if direction is None or magnitude.dim() != direction.dim() or not dim < direction.dim():
+                continue
+            if any(size != (direction.shape[at] if at == dim else 1) for at, size in enumerate(magnitude.shape)):
                 continue
             if not direction.is_floating_point() or not magnitude.is_floating_point():
                 continue
             del plain[g_name], plain[stem + v_ending]
-            plain[stem + "weight"] = torch._weight_norm(direction, magnitude, 0)
+            plain[stem + "weight"] = torch._weight_norm(direction, magnitude, dim)
     return plain
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 from torch.nn import functional as F
 
 from nanocodec.layers import (
@@ -78,6 +79,14 @@ def test_tensors_fold_as_the_module_does() -> None:
         made = fold_tensors(spelling)
         assert made.keys() == folded.keys()
         assert all(torch.equal(made[name], folded[name]) for name in folded)
+
+
+@pytest.mark.parametrize(("layer", "dim"), [(nn.Conv1d(4, 6, 3), 2), (nn.Linear(4, 6), 0), (nn.Conv2d(2, 3, 5), 1)])
+def test_any_dimension_of_a_weight_may_have_the_magnitude(layer: nn.Module, dim: int) -> None:
+    normed = nn.Sequential(nn.utils.parametrizations.weight_norm(layer, dim=dim))
+    tensors = normed.state_dict()
+    tensors["0.parametrizations.weight.original0"] *= 1.5
+    torch.testing.assert_close(fold_tensors(tensors, dim)["0.weight"], normed[0].weight, atol=0, rtol=1e-6)
 
 
 def test_what_is_no_pair_stays_as_it_is() -> None:

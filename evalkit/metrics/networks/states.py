@@ -65,24 +65,6 @@ def below(state: Mapping[str, Tensor], prefix: str) -> State:
     return {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
 
 
-def without_weight_norm(state: Mapping[str, Tensor], dim: int) -> State:
-    """`state` with each pair of weight normalisation, magnitude g and direction v, replaced by the weight g v / |v|.
-
-    Args:
-        state: Names end in `weight_g` and `weight_v`, or `parametrizations.weight.original0` and `…1` in newer files.
-        dim: The dimension that has a magnitude of its own.
-    """
-    state = renamed(
-        state,
-        [(r"parametrizations\.weight\.original0$", "weight_g"), (r"parametrizations\.weight\.original1$", "weight_v")],
-    )
-    found = {name: value for name, value in state.items() if not name.endswith(("weight_g", "weight_v"))}
-    for name in [name for name in state if name.endswith("weight_g")]:
-        direction = state[name[:-1] + "v"]
-        found[name[: -len("_g")]] = torch._weight_norm(direction, state[name], dim)
-    return found
-
-
 def count(state: Mapping[str, Tensor], pattern: str) -> int:
     """How many numbers N `pattern`, with `(\\d+)` for N, finds at the start of names: layers, or blocks."""
     return len({found[1] for name in state if (found := re.match(pattern, name))})

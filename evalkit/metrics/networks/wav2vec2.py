@@ -9,7 +9,8 @@ from collections.abc import Mapping
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from evalkit.metrics.networks.states import Group, State, count, filled, renamed, without_weight_norm
+from evalkit.metrics.networks.states import Group, State, count, filled, renamed
+from nanocodec.layers import fold_tensors
 
 KERNELS = (10, 3, 3, 3, 3, 2, 2)
 STRIDES = (5, 2, 2, 2, 2, 2, 2)
@@ -76,7 +77,7 @@ class Wav2Vec2(nn.Module):
         Raises:
             MissingError: They are the weights of something else.
         """
-        state = without_weight_norm(renamed(state, rules), dim=2)
+        state = fold_tensors(renamed(state, rules), dim=2)
         state = {name: value for name, value in state.items() if name not in ("mask_emb", "masked_spec_embed")}
         return filled(cls(**_shape(state)), state, "wav2vec 2.0")
 

@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evalkit.environment import extras
-from evalkit.metrics.networks.states import Group, State, below, count, filled, renamed, without_weight_norm
+from evalkit.metrics.networks.states import Group, State, below, count, filled, renamed
 from evalkit.metrics.networks.wav2vec2 import FAIRSEQ
+from nanocodec.layers import fold_tensors
 
 S3PRL = (
     (r"^(feature_extractor\.conv_layers\.\d+)\.2\.1\.", r"\1.layer_norm."),
@@ -63,7 +64,7 @@ class WavlmSpeaker(nn.Module):
             MissingError: They are the weights of something else.
         """
         transformers = extras.load_transformers()
-        wavlm_state = without_weight_norm(renamed(below(state, "feature_extract.model."), S3PRL), dim=2)
+        wavlm_state = fold_tensors(renamed(below(state, "feature_extract.model."), S3PRL), dim=2)
         wavlm = transformers.WavLMModel(transformers.WavLMConfig(**_wavlm_shape(wavlm_state)))
         nn.utils.parametrize.remove_parametrizations(wavlm.encoder.pos_conv_embed.conv, "weight")
         filled(wavlm, wavlm_state, "WavLM in s3prl's layout")
