@@ -82,6 +82,8 @@ class DacCodec(NetworkCodec):
     Upstream's decoder makes 8 samples less than N * hop where a stride is odd (16 and 24 kHz): they are zeros here.
     """
 
+    residual = True
+
     @property
     def lookahead(self) -> tuple[float, float]:
         """By the strides."""

@@ -65,6 +65,8 @@ class DualCodecCodec(NetworkCodec):
     """A `DualCodec` and its speech model. N is that of the speech model's frames: up to 85 ms at the end come back as
     silence."""
 
+    residual = True
+
     def __init__(self, mean: Any, deviation: Any, extractor: Any, *common: Any) -> None:
         super().__init__(*common)
         self._mean, self._deviation = mean.to(self._device), deviation.to(self._device)

@@ -40,6 +40,7 @@ DIMENSION = 128
 class EncodecCodec(NetworkCodec):
     """The first codebooks of an EncodecModel: N = ceil(T / 320)."""
 
+    residual = True
     lookahead = (0.0, 0.0)
 
     def tokens(self, audio: "Tensor") -> "Tensor":

@@ -44,6 +44,8 @@ class HiggsCodec(NetworkCodec):
     """The first codebooks of a `Higgs`, N = floor((T + 841) / 960) but at least 1: up to 118 samples at the end come
     back as silence."""
 
+    residual = True
+
     def tokens(self, audio: "Tensor") -> "Tensor":
         from torch.nn.functional import pad
 

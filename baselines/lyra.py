@@ -50,6 +50,8 @@ SQUARED_DIFFERENCE = 99
 class LyraCodec(NetworkCodec):
     """A `Lyra`: N = ceil(T / 320). Audio is clipped at full scale, as upstream's is by its 16 bits."""
 
+    residual = True
+
     def tokens(self, audio: "Tensor") -> "Tensor":
         from torch.nn.functional import pad
 

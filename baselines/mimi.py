@@ -50,6 +50,7 @@ DIMENSION = 256
 class MimiCodec(BatchNetworkCodec):
     """The first codebooks of a MimiModel: N = ceil(T / 1920)."""
 
+    residual = True
     lookahead = (0.0, 0.0)
     batch_equal = False
     """Each convolution pads at the end of the batch, so a shorter utterance's last frame sees the others' length."""

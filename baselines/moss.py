@@ -51,6 +51,8 @@ LISTED = ("0.125k", "0.5k", "1k", "2k", "4k")
 class MossCodec(NetworkCodec):
     """The first codebooks of a `Moss`: N = ceil(T / 1920)."""
 
+    residual = True
+
     def tokens(self, audio: "Tensor") -> "Tensor":
         from torch.nn.functional import pad
 

@@ -7,9 +7,11 @@ speech, so that is the lowest rate.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evalkit.audio import Wave
 from evalkit.codecs import Availability, Codec, CodecInfo, Codes
@@ -61,6 +63,16 @@ class OpusCodec:
         pcm = np.concatenate([frame.to_ndarray().reshape(-1) for frame in frames])
         return (pcm[: codes.length] / 32768).astype(np.float32)
 
+    def decode_lossy(self, codes: Codes, lost: NDArray[np.bool_]) -> Wave:
+        """Audio [codes.length] at 48 kHz where the packets `lost` [N] did not arrive: libopus conceals them, and
+        returns silence before the first packet that arrives."""
+        known = next((packet for packet, gone in zip(codes.payload, lost, strict=True) if not gone), codes.payload[0])
+        payload = []
+        for packet, gone in zip(codes.payload, lost, strict=True):
+            known = known if gone else packet
+            payload.append(_no_frames(known) if gone else packet)
+        return self.decode(replace(codes, payload=tuple(payload)))
+
     def _encoder(self) -> Any:
         encoder = self._av.CodecContext.create("libopus", "w")
         encoder.sample_rate, encoder.layout, encoder.format = SAMPLE_RATE, "mono", "flt"
@@ -78,6 +90,14 @@ class OpusCodec:
             frame = self._av.AudioFrame.from_ndarray(samples, format="flt", layout="mono")
             frame.sample_rate, frame.pts = SAMPLE_RATE, index * FRAME
             yield frame
+
+
+def _no_frames(packet: bytes) -> bytes:
+    """A packet as long as `packet` whose frames are empty, which stands for frames that were lost (RFC 6716, section
+    3.2.1): PyAV has no call for concealment."""
+    configuration, code = packet[0] & ~3, packet[0] & 3  # of the table-of-contents byte, section 3.1
+    count = (1, 2, 2)[code] if code < 3 else packet[1] & 63
+    return bytes([configuration | 3, count])
 
 
 class OpusFamily:

@@ -43,6 +43,8 @@ LISTED = ("0.5k", "1k", "2k", "4k")
 class SpeechTokenizerCodec(NetworkCodec):
     """The first codebooks of a `SpeechTokenizer`: N = ceil(T / 320)."""
 
+    residual = True
+
     def tokens(self, audio: "Tensor") -> "Tensor":
         return self._model.encode(audio[None], len(self.codebook_sizes))[0]
 

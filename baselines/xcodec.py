@@ -52,6 +52,8 @@ class XCodecCodec(NetworkCodec):
     """The first codebooks of an XcodecModel, N = floor((T + 240) / 320) but at least 1: up to 79 samples at the end
     come back as silence."""
 
+    residual = True
+
     def tokens(self, audio: "Tensor") -> "Tensor":
         from torch.nn.functional import pad
 

@@ -267,9 +267,12 @@ def _connect(target: Path | str) -> sqlite3.Connection:
 
 
 def _pack(codes: Codes) -> bytes:
-    """`codes` without payload and side information, which nothing reads again: their bits are what counts."""
+    """`codes` without side information, which nothing reads again: its bits are what counts."""
     buffer = io.BytesIO()
     arrays = {name: getattr(codes, name) for name in ("indices", "latents") if getattr(codes, name) is not None}
+    if codes.payload:
+        arrays["payload"] = np.frombuffer(b"".join(codes.payload), np.uint8)
+        arrays["packets"] = np.array([len(packet) for packet in codes.payload])
     np.savez_compressed(
         buffer, length=codes.length, sizes=np.array(codes.codebook_sizes, np.int64), bits=codes.payload_bits,
         extra=codes.extra_bits, **arrays,
@@ -279,10 +282,15 @@ def _pack(codes: Codes) -> bytes:
 
 def _unpack(packed: bytes) -> Codes:
     with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
+        payload: tuple[bytes, ...] = ()
+        if "packets" in arrays:
+            ends = np.cumsum(arrays["packets"])
+            payload = tuple(part.tobytes() for part in np.split(arrays["payload"], ends[:-1]))
         return Codes(
             length=int(arrays["length"]),
             indices=arrays.get("indices"),
             codebook_sizes=tuple(int(size) for size in arrays["sizes"]),
+            payload=payload,
             payload_bits=int(arrays["bits"]),
             latents=arrays.get("latents"),
             extra_bits=int(arrays.get("extra", 0)),

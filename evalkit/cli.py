@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from tempfile import NamedTemporaryFile
 
 from evalkit import interrupt, streams
-from evalkit.commands import bench, completion, doctor, fetch, listing, measure, new, rates, read, verify
+from evalkit.commands import bench, completion, doctor, fetch, listen, listing, measure, new, rates, read, verify
 from evalkit.commands.config import with_config
 from evalkit.environment.machine import DISTRIBUTION, package_version
 from evalkit.errors import EvalkitError
@@ -90,7 +90,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"evalkit {package_version(DISTRIBUTION)}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for group in (measure, bench, read, rates, listing, new, fetch, verify, doctor, completion):
+    for group in (measure, bench, read, rates, listen, listing, new, fetch, verify, doctor, completion):
         group.add(commands)
     top.set_defaults(top=top)
     return top

@@ -10,7 +10,7 @@ import pandas as pd
 from evalkit.errors import UndefinedScore, UsageError
 from evalkit.results.rows import CORPUS
 from evalkit.results.run import Run
-from evalkit.stats import DEFAULTS, Settings
+from evalkit.stats import DEFAULTS, Settings, by_utterance
 from evalkit.stats.bjontegaard import bd_rate_interval
 
 from .cells import MISSING, Cell, Column, Table
@@ -45,7 +45,7 @@ def build_bd_rates(
         anchor: The family that all others are held to; by default each of every two.
 
     Raises:
-        UsageError: no two families have two rates or more.
+        UsageError: no two families have two rates or more, or there are two columns of clusters.
     """
     rows, described = join(runs)
     wanted = [m for m, about in described.items() if ranks(m, about) and (metrics is None or m in metrics)]
@@ -59,16 +59,20 @@ def build_bd_rates(
         pairs = list(combinations(several, 2)) if anchor is None else [(anchor, n) for n in several if n != anchor]
         if not pairs or (anchor is not None and anchor not in several):
             continue
-        values = part[part["utterance"] != CORPUS].pivot(index="utterance", columns=["metric", "codec"], values="value")
+        if len(settings.columns) > 1:
+            raise UsageError(f"the bootstrap draws clusters of one column, not of {settings.cluster}")
+        values, clusters = by_utterance(part[part["utterance"] != CORPUS], settings.cluster)
+        drawn = pd.Series(values.index if clusters is None else clusters, values.index, dtype=str)
         lines = [
-            _line(pair, families, rated, values[metric], described[metric], settings)
+            _line(pair, families, rated, values.xs(metric, axis=1, level="metric"), drawn, described[metric], settings)
             for pair in pairs
             for metric in wanted
-            if metric in values
+            if metric in values.columns.get_level_values("metric")
         ]
+        over = f"clusters of one {settings.cluster}" if settings.cluster else "utterances"
         notes = (
             "BD-rate: how many per cent more bits the test needs for the same quality, where both reach it; below 0 "
-            f"it needs fewer. low, high: {settings.level:.0%} interval of a bootstrap over utterances.",
+            f"it needs fewer. low, high: {settings.level:.0%} interval of a bootstrap over {over}.",
         )
         tables.append(Table(str(dataset), COLUMNS, tuple(lines), notes, keys=3))
     if not tables:
@@ -81,6 +85,7 @@ def _line(
     families: Mapping[str, list[str]],
     rated: Mapping[str, float],
     values: pd.DataFrame,
+    drawn: "pd.Series[str]",
     about: Mapping[str, Any],
     settings: Settings,
 ) -> tuple[Cell, ...]:
@@ -94,7 +99,7 @@ def _line(
     try:
         if both.empty:
             raise UndefinedScore("no utterance has values at all rates")
-        found = bd_rate_interval((first, second), (quality, other), None, settings.level)
+        found = bd_rate_interval((first, second), (quality, other), list(drawn[both.index]), settings.level)
     except UndefinedScore as error:
         return (*head, Cell(MISSING), Cell(MISSING), Cell(MISSING), n, Cell(str(error)))
     cells = [Cell(MISSING) if np.isnan(value) else Cell(f"{value:+.1f}", value) for value in found]

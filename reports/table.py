@@ -252,7 +252,7 @@ def too_few(comparisons: Sequence[Comparison], settings: Settings) -> Iterator[s
     """
     small = [c.test.units for c in comparisons if not c.decidable]
     if small:
-        units = f"{settings.cluster}s" if settings.cluster else "utterances"
+        units = settings.units
         needed = units_needed(multiplier(len(comparisons), settings.correction), settings.level)
         yield (
             f"Over {max(small)} {units} or fewer, none of {len(comparisons)} comparisons could be significant, however "
@@ -281,8 +281,8 @@ def _small_n(rows: pd.DataFrame, metrics: Sequence[str], settings: Settings) -> 
     if settings.interval == "none":
         return
     counted = rows[rows["metric"].isin(metrics) & (rows["utterance"] != CORPUS)].dropna(subset="value")
-    units = counted.groupby(["codec", "metric"])[settings.cluster or "utterance"].nunique()
-    what = f"{settings.cluster}s" if settings.cluster else "utterances"
+    units = counted.groupby(["codec", "metric"])[list(settings.columns or ("utterance",))].nunique().min(axis=1)
+    what = settings.units
     if (units < MIN_UNITS).any():
         yield f"Fewer than {MIN_UNITS} {what} have no interval and no test."
     if ((units >= MIN_UNITS) & (units < RELIABLE)).any():

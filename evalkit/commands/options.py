@@ -83,7 +83,9 @@ def add_statistics(command: argparse.ArgumentParser) -> None:
         help="95%% confidence interval of each mean: Student's t, corrected for skewness; default: %(default)s",
     )  # fmt: skip
     command.add_argument(
-        "--cluster", metavar="COLUMN", help="treat all utterances of one `speaker` (or another column) as one cluster"
+        "--cluster",
+        metavar="COLUMN",
+        help="treat all utterances of one `speaker` (or another column) as one cluster; listener,item: ratings",
     )
     command.add_argument(
         "--correction", default="holm", choices=["holm", "bh", "none"],

@@ -29,6 +29,7 @@ class Loss(Condition):
     or the first packet of a bitstream; where none arrives, silence."""
 
     kind = "loss"
+    version = "2"  # Opus conceals by itself
     about = "Frames do not arrive: independent losses, or bursts by the Gilbert-Elliott model."
 
     percent: float

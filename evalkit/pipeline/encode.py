@@ -15,7 +15,7 @@ from evalkit import interrupt
 from evalkit.audio import RESAMPLER, Audio
 from evalkit.cache import Cache, content_key
 from evalkit.codecs import Annotated, Batched, Codec, CodecInfo, Codes, Fielded, decoded_shape
-from evalkit.conditions.base import Clean, Condition
+from evalkit.conditions.base import Clean, Condition, WrappedCodec
 from evalkit.datasets.base import Utterance
 from evalkit.errors import AudioError, CodecError, describe, text_of
 from evalkit.pipeline.coders import BatchCoder, Coder
@@ -109,6 +109,9 @@ class RunningCodec(System):
         if isinstance(coder, BatchCoder):
             self._details = batch_details(codec, coder.ahead + 1)
         self._device, self._cache, self._seed = device, cache, seed
+        own = codec.inner if isinstance(codec, WrappedCodec) else codec
+        self._fielded = own if isinstance(own, Fielded) else None
+        """The codec, where its packets have fields: they are read from the packets, which the cache then keeps."""
         self._narrow: list[int] = []
         """Sampling rates of the utterances that lack a part of the codec's band."""
         self._extra: list[tuple[float, float]] = []
@@ -158,7 +161,8 @@ class RunningCodec(System):
         pcm = source.pcm if given is reference else given.pcm_hash()
         drawn = {"seed": self._seed} if self._seed else {}
         key = content_key(codec=codec.name, **output, device=self._device, reference=pcm, resampler=RESAMPLER, **drawn)
-        if (cached := self._cache.decoded(key)) is not None:
+        cached = self._cache.decoded(key)
+        if cached is not None and not (self._fielded and cached.codes.bits and not cached.codes.payload):
             decoded = Source(cached.path, cached.identity)
             return lambda: self._passed(reference, source, cached.codes, decoded)
         at_rate = given.at(codec.sample_rate)
@@ -175,7 +179,7 @@ class RunningCodec(System):
             finally:
                 interrupt.check()
             audio = Audio(wav, decoded_shape(codec, len(at_rate.wav), at_rate.sample_rate)[1])
-            self._cache.store_decoded(key, codes, audio)
+            self._cache.store_decoded(key, codes if self._fielded else replace(codes, payload=()), audio)
             return self._passed(reference, source, codes, Source(audio, audio.identity()))
 
         return finish
@@ -199,8 +203,8 @@ class RunningCodec(System):
         if codes.extra_bits:
             self._extra.append((codes.extra_bits, codes.bits))
         tokens = codes if codes.indices is not None else None
-        if isinstance(self._codec, Fielded):
-            tokens = self._codec.fields(codes)
+        if self._fielded is not None:
+            tokens = self._fielded.fields(codes)
         kbps = None if codes.latents is not None else codes.bits / reference.seconds / 1000
         return Reconstruction(source, decoded, codes, tokens, kbps)
 

@@ -13,7 +13,12 @@ units of unequal size; the degrees of freedom are Kish's effective number of uni
 How often such intervals of 95 % cover the true mean is simulated by `python -m evalkit.stats.calibration`: 93 to 97 %
 from RELIABLE units on. Below MIN_UNITS there is no interval and no test.
 
-Sources: Hall, "On the removal of skewness by transformation", J. R. Stat. Soc. B 54 (1992), 221-228; Efron, *The
+Values may have been drawn two ways at once, such as ratings by listeners of items: then the variance of the mean is
+that over listeners, plus that over items, less that over single ratings, which is in both; degrees of freedom are those
+of the smaller of the two.
+
+Sources: Cameron, Gelbach and Miller, "Robust inference with multiway clustering", J. Bus. Econ. Stat. 29 (2011),
+238-249; Hall, "On the removal of skewness by transformation", J. R. Stat. Soc. B 54 (1992), 221-228; Efron, *The
 Jackknife, the Bootstrap and Other Resampling Plans* (1982), chapter 2; Kish, *Survey Sampling* (1965), on the
 effective sample size.
 """
@@ -26,6 +31,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+Clusters = Sequence[str] | Sequence[tuple[str, str]] | None
+"""What each row was drawn with: None for itself; a speaker; or two at once, a listener and an item."""
 
 LEVEL = 0.95
 MIN_UNITS = 6
@@ -127,6 +134,17 @@ class Means:
         error, skew, freedom = (np.where(few, nan, found) for found in (error, skew, freedom))
         return cls(mean, error, skew, freedom, n)
 
+    @classmethod
+    def crossed(cls, values: ArrayLike, sides: Sequence["Units"]) -> "Means":
+        """Those of `values` [n, m] that were drawn two ways, with the units of either way in `sides`."""
+        first, second = (cls.of(units) for units in sides)
+        single = cls.of(Units.of(values)).error
+        larger = np.maximum(first.error, second.error)
+        error = np.sqrt(np.maximum(first.error**2 + second.error**2 - single**2, larger**2))
+        skew = np.where(first.error >= second.error, first.skew, second.skew)
+        freedom = np.minimum(first.freedom, second.freedom)
+        return cls(first.mean, error, skew, freedom, np.minimum(first.units, second.units))
+
     def limits(self, tail: float) -> tuple[Floats, Floats]:
         """One-sided limits of the means (Hall 1992).
 
@@ -189,18 +207,30 @@ def column_sums(table: Floats) -> Floats:
     return np.ascontiguousarray(table.T).sum(1)
 
 
-def mean_interval(values: ArrayLike, clusters: Sequence[str] | None = None, level: float = LEVEL) -> list[Interval]:
+def mean_interval(values: ArrayLike, clusters: Clusters = None, level: float = LEVEL) -> list[Interval]:
     """Interval of the mean of each column.
 
     Args:
         values: [n, m], rows being utterances; NaN means no value.
-        clusters: [n], each row's speaker; None takes utterances.
+        clusters: [n], each row's speaker, or listener and item; None takes utterances.
         level: Probability with which each interval holds its true mean, 0 to 1.
 
     Returns:
         [m] intervals, in the unit of the values.
     """
-    return Means.of(Units.of(values, clusters)).intervals(level)
+    return means_of(values, units_of(values, clusters)).intervals(level)
+
+
+def units_of(values: ArrayLike, clusters: Clusters) -> list[Units]:
+    """The units of `values` [n, m], once for each way in which they were drawn."""
+    if clusters is not None and len(clusters) and isinstance(clusters[0], tuple):
+        return [Units.of(values, [str(row[side]) for row in clusters]) for side in (0, 1)]
+    return [Units.of(values, clusters)]  # type: ignore[arg-type]
+
+
+def means_of(values: ArrayLike, sides: Sequence[Units]) -> Means:
+    """The means of `values` [n, m] over the units in `sides`, as `units_of` gives them."""
+    return Means.of(sides[0]) if len(sides) == 1 else Means.crossed(values, sides)
 
 
 def _skewed(skew: Floats, distance: Floats) -> Floats:

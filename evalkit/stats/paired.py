@@ -17,7 +17,7 @@ from math import nan, sqrt
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from evalkit.stats.means import LEVEL, MIN_UNITS, Floats, Interval, Means, Units
+from evalkit.stats.means import LEVEL, MIN_UNITS, Clusters, Floats, Interval, Means, Units, means_of, units_of
 from evalkit.stats.signflip import RESAMPLES, SEED, sign_flip_p
 
 POWER = 0.8
@@ -49,7 +49,7 @@ class PairedTest:
 
 def compare(
     differences: ArrayLike,
-    clusters: Sequence[str] | None = None,
+    clusters: Clusters = None,
     level: float = LEVEL,
     resamples: int = RESAMPLES,
     seed: int = SEED,
@@ -59,7 +59,8 @@ def compare(
     Args:
         differences: [n, m], values of one codec less those of another on the same utterances; NaN where either has
             none.
-        clusters: [n], each row's speaker; None takes utterances.
+        clusters: [n], each row's speaker; None takes utterances. Of two, listener and item, signs are flipped of whole
+            listeners and of whole items, and the largest p-value counts.
         level: Of the intervals and of `detectable`, 0 to 1.
         resamples: Patterns of signs, where not all are counted.
         seed: Of the patterns.
@@ -68,11 +69,13 @@ def compare(
         [m] tests.
     """
     table = np.asarray(differences, np.float64)
-    units = Units.of(table, clusters)
-    means = Means.of(units)
-    p = np.maximum(means.p_different(), sign_flip_p(units.sums, True, resamples, seed))
+    sides = units_of(table, clusters)
+    means = means_of(table, sides)
+    p = np.maximum.reduce([means.p_different(), *(sign_flip_p(one.sums, True, resamples, seed) for one in sides)])
     p[means.units < MIN_UNITS] = np.nan
-    p_wilcoxon, agree = _signed_ranks(units, means)
+    ranked = [_signed_ranks(one, means) for one in sides]
+    p_wilcoxon = np.maximum.reduce([found for found, _ in ranked])
+    agree = np.logical_and.reduce([found for _, found in ranked])
     n = np.count_nonzero(~np.isnan(table), axis=0)
     detectable = _detectable(means, 1 - level)
     return [

@@ -1,6 +1,5 @@
 """From rows to summaries: means that always carry their n, their n_failed and their interval."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from evalkit.errors import UsageError
-from evalkit.stats.means import LEVEL, mean_interval
+from evalkit.stats.means import LEVEL, Clusters, mean_interval
 from evalkit.stats.multiple import Correction
 from evalkit.stats.signflip import RESAMPLES, SEED
 
@@ -19,7 +18,8 @@ SUMMARY_COLUMNS = (*KEYS, "n", "n_failed", "mean", "ci_low", "ci_high", "std", "
 @dataclass(frozen=True)
 class Settings:
     """How means and differences are judged. `cluster` names the column of the rows whose values were drawn together,
-    such as "speaker"; None takes utterances. Tests flip the signs of at least `resamples` patterns, drawn by `seed`."""
+    such as "speaker", or two of them, "listener,item"; None takes utterances. Tests flip the signs of at least
+    `resamples` patterns, drawn by `seed`."""
 
     interval: Literal["t", "none"] = "t"
     cluster: str | None = None
@@ -28,11 +28,24 @@ class Settings:
     resamples: int = RESAMPLES
     seed: int = SEED
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that `cluster` names."""
+        return tuple(self.cluster.split(",")) if self.cluster else ()
+
+    @property
+    def units(self) -> str:
+        """What was drawn, in words."""
+        return " or ".join(f"{column}s" for column in self.columns) or "utterances"
+
+    @property
+    def _by(self) -> str:
+        return f", clustered by {' and '.join(self.columns)}" if self.cluster else ""
+
     def describe(self) -> str:
         """In words, for notes beneath tables."""
         what = {"t": "t interval, widened where values are skewed", "none": "no interval"}[self.interval]
-        by = f", clustered by {self.cluster}" if self.cluster else ""
-        return f"{self.level:.0%} {what}{by}"
+        return f"{self.level:.0%} {what}{self._by}"
 
     def describe_tests(self, comparisons: int, what: str = "comparisons") -> str:
         """In words, for notes beneath tables with tests.
@@ -45,8 +58,7 @@ class Settings:
             One clause.
         """
         corrected = {"holm": "Holm", "bh": "Benjamini-Hochberg", "none": "not corrected"}[self.correction]
-        by = f", clustered by {self.cluster}" if self.cluster else ""
-        return f"paired sign-flip and t tests{by}; {corrected} over {comparisons} {what}"
+        return f"paired sign-flip and t tests{self._by}; {corrected} over {comparisons} {what}"
 
 
 DEFAULTS = Settings()
@@ -81,28 +93,36 @@ def summarize(rows: pd.DataFrame, settings: Settings = DEFAULTS) -> pd.DataFrame
     return summary.reset_index()[list(SUMMARY_COLUMNS)]
 
 
-def by_utterance(rows: pd.DataFrame, cluster: str | None = None) -> tuple[pd.DataFrame, Sequence[str] | None]:
+def by_utterance(rows: pd.DataFrame, cluster: str | None = None) -> tuple[pd.DataFrame, Clusters]:
     """Rows as a table.
 
     Args:
         rows: Of one dataset and condition.
-        cluster: The column that names what was drawn together; None for utterances.
+        cluster: The column that names what was drawn together, or two with a comma between; None for utterances.
 
     Returns:
         The values, with a line for each utterance and a column for each (codec, metric), NaN where there is none; and
-        each line's cluster.
+        each line's cluster, or two of them.
 
     Raises:
         UsageError: A cluster is asked for that the rows do not name, or an utterance has two of them.
     """
     values = rows.pivot(index="utterance", columns=["codec", "metric"], values="value")
-    if cluster is None:
+    names = cluster.split(",") if cluster else []
+    if len(names) > 2:
+        raise UsageError(f"rows can be clustered by one column or by two, not by {cluster}")
+    sides = [_clusters(rows, name, values.index) for name in names]
+    if not sides:
         return values, None
+    return values, sides[0] if len(sides) == 1 else list(zip(*sides, strict=True))
+
+
+def _clusters(rows: pd.DataFrame, cluster: str, utterances: "pd.Index[str]") -> list[str]:
     if cluster not in rows or rows[cluster].isna().all():
         raise UsageError(f"the rows say nothing in the column {cluster!r}, so they cannot be clustered by it")
     named = rows[["utterance", cluster]].dropna().drop_duplicates()
     if named["utterance"].duplicated().any():
         raise UsageError(f"an utterance has more than one {cluster!r}, so the rows cannot be clustered by it")
     # An utterance without one, such as the pooled rows, is a cluster of its own.
-    clusters = named.set_index("utterance")[cluster].reindex(values.index)
-    return values, [str(u) if pd.isna(c) else str(c) for u, c in clusters.items()]
+    clusters = named.set_index("utterance")[cluster].reindex(utterances)
+    return [str(u) if pd.isna(c) else str(c) for u, c in clusters.items()]

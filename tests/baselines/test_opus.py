@@ -1,5 +1,8 @@
 """What is particular to Opus."""
 
+import ctypes
+from pathlib import Path
+
 import numpy as np
 import pytest
 from pystoi import stoi
@@ -33,3 +36,45 @@ def test_the_end_of_an_utterance_is_not_cut_off() -> None:
     tone = 0.5 * np.sin(2 * np.pi * 300 * np.arange(48_000) / 48_000).astype(np.float32)
     decoded = CODEC.decode(CODEC.encode(tone))
     assert np.sqrt(np.mean(decoded[-480:] ** 2)) > 0.1
+
+
+@pytest.mark.parametrize("rate", ["6k", "8k", "12k"])
+def test_lost_packets_are_concealed_as_libopus_itself_does(rate: str) -> None:
+    """Golden: opus_decode of the library inside PyAV, called with no packet, which is its concealment."""
+    import av
+
+    found = sorted((Path(av.__file__).parents[1] / "av.libs").glob("libopus*"))
+    if not found:
+        pytest.skip("PyAV brings no libopus of its own here")
+    library = ctypes.CDLL(str(found[0]))
+    library.opus_decoder_create.restype = ctypes.c_void_p
+    decoder = ctypes.c_void_p(library.opus_decoder_create(opus.SAMPLE_RATE, 1, None))
+    codec = opus.FAMILY.build(rate)
+    voice = testing.speech(4.0, opus.SAMPLE_RATE)
+    codes = codec.encode(voice)
+    lost = np.random.default_rng(0).random(len(codes.payload)) < 0.2
+    lost[:2] = [True, False]
+    pcm = []
+    for packet, gone in zip(codes.payload, lost, strict=True):
+        samples = (ctypes.c_int16 * opus.FRAME)()
+        given = (None, 0) if gone else (packet, len(packet))
+        assert library.opus_decode(decoder, *given, samples, opus.FRAME, 0) == opus.FRAME
+        pcm.append(np.array(samples))
+    skipped = int.from_bytes(codec._header[10:12], "little")
+    expected = np.concatenate(pcm)[skipped:][: len(voice)] / 32768
+    concealed = codec.decode_lossy(codes, lost)
+    assert np.array_equal(concealed, expected.astype(np.float32)) and 5 < lost.sum() < 40
+    assert not concealed[: opus.FRAME - skipped].any()
+    whole = codec.decode(codes)
+    assert np.array_equal(codec.decode_lossy(codes, np.zeros(len(lost), bool)), whole)
+
+
+def test_concealment_is_what_frame_loss_uses() -> None:
+    from evalkit.conditions import load_condition
+
+    voice = testing.speech(4.0, opus.SAMPLE_RATE)
+    codes = CODEC.encode(voice)
+    own, auto, repeat = (
+        load_condition(f"loss:20,conceal={how}").wrap(CODEC, 0).decode(codes) for how in ("own", "auto", "repeat")
+    )
+    assert np.array_equal(own, auto) and not np.array_equal(own, repeat)

@@ -116,13 +116,17 @@ def test_identical_utterances_are_all_answered(tmp_path: Path, speech: np.ndarra
 
 def test_codes_and_audio_come_back_as_they_were(tmp_path: Path) -> None:
     audio = Audio(np.linspace(-1.5, 1.5, 441, dtype=np.float32), 22_050)
-    kinds = [Codes(441, np.arange(12).reshape(3, 4), (8, 9, 10)), Codes(441, payload=(b"ab",), payload_bits=13)]
+    kinds = [
+        Codes(441, np.arange(12).reshape(3, 4), (8, 9, 10)),
+        Codes(441, payload=(b"ab", b"", b"c"), payload_bits=13),
+    ]
     with Cache(tmp_path) as cache:
         for number, codes in enumerate(kinds):
             cache.store_decoded(key := content_key(number=number), codes, audio)
             kept = cache.decoded(key)
             assert kept is not None and kept.identity == audio.identity()
             assert kept.codes.bits == codes.bits and kept.codes.length == codes.length
+            assert kept.codes.payload == codes.payload
             assert soundfile.read(kept.path, dtype="float32")[0].tolist() == audio.wav.tolist()
         kept.path.unlink()
         assert cache.decoded(key) is None, "audio that is gone is computed again"
