@@ -35,6 +35,7 @@ from evalkit.pipeline.shard import parse_shard
 from evalkit.pipeline.suites import available_metrics, missing_lines, use_metric
 from evalkit.pipeline.workers import TIMEOUT, Executor, ExecutorFactory
 from evalkit.results.rows import CLEAN
+from evalkit.soundfiles import HIGHEST_RATE, LOWEST_RATE
 
 if TYPE_CHECKING:
     from evalkit.pipeline.pairs import Pairs
@@ -212,6 +213,9 @@ def measure(
         A Score by row name: a value, or the reason why there is none. Metrics run in a worker process, so that one that
         crashes costs its score alone; for many pairs, `score` is faster.
 
+    Warns:
+        UserWarning: The two do not belong together as they should: late, inverted, at another level, clipped and so on.
+
     Raises:
         UsageError: An array comes without its rate, or is not [T] of floats; two files come with one.
         MissingError: What a metric needs is not on this machine.
@@ -226,9 +230,13 @@ def measure(
     job = Job(given[0], (Candidate(0, given[1], scored),), transcript, language or "")
     rows = [row for metric in scored for row in load_metric(metric).rows]
     found: dict[str, Score] = {}
-    with Cache(None) as known:
-        for scores in score_all([job], ScoreCache(known), scoring_processes(1, timeout, scored)):
+    with Cache(None) as cache:
+        known = ScoreCache(cache)
+        for scores in score_all([job], known, scoring_processes(1, timeout, scored)):
             found |= {one.metric: Score(one.value, one.reason) for one in scores}
+    for pair in known.pairings.values():
+        if differs := ", ".join(pair.problems()):
+            warnings.warn(f"the decoded audio differs from its reference: {differs}", stacklevel=2)
     return {row: found[row] for row in rows}
 
 
@@ -393,6 +401,8 @@ def _source(audio: "ArrayLike | PathLike", sample_rate: int | None, what: str) -
     samples = np.asarray(audio)
     if sample_rate is None:
         raise UsageError(f"{what} is an array: say its sample_rate in Hz, a metric cannot guess it")
+    if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE or sample_rate != int(sample_rate):
+        raise UsageError(f"sample_rate must be {LOWEST_RATE} to {HIGHEST_RATE}, in whole Hz, not {sample_rate}")
     if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
         raise UsageError(
             f"{what} must be an array [T] of floats, full scale +-1, not {samples.dtype} of shape {list(samples.shape)}"

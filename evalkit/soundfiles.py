@@ -8,7 +8,7 @@ import io
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import soundfile
 
 from evalkit import interrupt
 from evalkit.audio import Audio, Wave
-from evalkit.errors import AudioError
+from evalkit.errors import AudioError, describe
 from evalkit.files import shown
 from evalkit.streams import flush_c
 from nanocodec.atomic import replacing
@@ -58,6 +58,36 @@ _MP3_TAG = re.compile(rb"APETAGEX|LYRICSBEGIN|TAG")
 """How what may follow its audio begins."""
 _FRAMES = re.compile(r"^ *Frames *: (\d+)$", re.MULTILINE)
 """Likewise: how many samples an AVR or MPC2K file claims; how many an SDS file has, in whole packets."""
+
+
+def fetch(source: Path | Audio | Callable[[], Audio]) -> Audio:
+    """Audio from a file, from memory, or from somebody's function.
+
+    Args:
+        source: Where it is; what a function returns is copied, since it may use its memory again.
+
+    Returns:
+        Mono audio, float32 [T], at a rate that recordings have; other floating-point numbers are converted.
+
+    Raises:
+        AudioError: There is none.
+    """
+    if isinstance(source, Path):
+        return read(source)
+    try:
+        audio = source if isinstance(source, Audio) else source().copy()
+        samples, rate = np.asarray(audio.wav), audio.sample_rate
+    except (AudioError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # somebody else's code: whatever it raises
+        raise AudioError(f"the dataset gives no audio: {describe(error)}") from error
+    if samples.ndim != 1 or not samples.size or not np.issubdtype(samples.dtype, np.floating):
+        raise AudioError(f"the dataset gives a {samples.dtype} array {list(samples.shape)}: it must be float32 [T]")
+    if not isinstance(rate, int | np.integer) or not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise AudioError(
+            f"the dataset gives audio at {rate} Hz: it must be from {LOWEST_RATE} to {HIGHEST_RATE}, whole"
+        )
+    return audio if samples.dtype == np.float32 else Audio(samples.astype(np.float32), int(rate))
 
 
 def read(path: Path | str) -> Audio:

@@ -20,6 +20,7 @@ from evalkit.datasets.base import Utterance
 from evalkit.errors import AudioError, CodecError, describe, text_of
 from evalkit.pipeline.coders import BatchCoder, Coder
 from evalkit.pipeline.jobs import Source
+from evalkit.soundfiles import fetch
 
 Failure = AudioError | CodecError
 """What may go wrong with one utterance: its file, or the codec."""
@@ -151,7 +152,7 @@ class RunningCodec(System):
     def _begin(self, utterance: Utterance) -> Callable[[], Reconstruction]:
         codec = self._codec
         try:
-            clean = utterance.audio()
+            clean = fetch(utterance.source)
             given = self._degraded(clean, utterance.id)
         except AudioError as error:
             return _raiser(error)
@@ -165,7 +166,10 @@ class RunningCodec(System):
         if cached is not None and not (self._fielded and cached.codes.bits and not cached.codes.payload):
             decoded = Source(cached.path, cached.identity)
             return lambda: self._passed(reference, source, cached.codes, decoded)
-        at_rate = given.at(codec.sample_rate)
+        try:
+            at_rate = given.at(codec.sample_rate)
+        except AudioError as error:
+            return _raiser(error)
         coded = self._coder.start(at_rate.wav, int(content_key(seed=self._seed, reference=pcm)[:8], 16))
 
         def finish() -> Reconstruction:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from evalkit.audio import Audio, AudioIdentity
 from evalkit.results.pairing import Pairing
-from evalkit.soundfiles import read
+from evalkit.soundfiles import fetch
 
 LENGTH_TOLERANCE = 0.25
 """Seconds by which a decoded file may differ in length from its reference; within it, the longer one is trimmed.
@@ -27,10 +27,7 @@ class Source:
 
     def audio(self) -> Audio:
         """Raises AudioError where it cannot be read."""
-        content = self.content
-        if isinstance(content, Path):
-            return read(content)
-        return content if isinstance(content, Audio) else content().copy()
+        return self.content if isinstance(self.content, Audio) else fetch(self.content)
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,11 @@ def test_arrays_come_with_their_rate(speech: np.ndarray) -> None:
         evalkit.measure(np.zeros(2, np.int16), speech, sample_rate=RATE, metrics="si-sdr")
     with pytest.raises(UsageError, match="files say their own rate: leave out sample_rate=8000"):
         evalkit.measure("a.wav", Path("b.wav"), sample_rate=8000, metrics="si-sdr")
-    silent = evalkit.measure(speech, np.zeros_like(speech), sample_rate=RATE, metrics="si-sdr")["si-sdr"]
+    for rate in (0, 22_050.5, float("nan")):
+        with pytest.raises(UsageError, match="sample_rate must be 4000 to 384000, in whole Hz"):
+            evalkit.measure(speech, speech, sample_rate=rate, metrics="si-sdr")  # type: ignore[arg-type]
+    with pytest.warns(UserWarning, match=r"differs from its reference: silent"):
+        silent = evalkit.measure(speech, np.zeros_like(speech), sample_rate=RATE, metrics="si-sdr")["si-sdr"]
     assert silent.value is None and silent.reason and "silence" in silent.reason
 
 

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ import soundfile
 from evalkit import soundfiles
 from evalkit.audio import Audio, resample
 from evalkit.errors import AudioError
-from evalkit.soundfiles import duration, read, read_bytes, write
+from evalkit.soundfiles import duration, fetch, read, read_bytes, write
 
 RATE = 16_000
 
@@ -395,3 +396,31 @@ def test_what_soxr_cannot_do_is_a_reason(tone: np.ndarray) -> None:
     with pytest.raises(AudioError, match="16000 samples cannot be resampled from 16000 to 0 Hz"):
         resample(tone, RATE, 0)
     assert len(resample(tone, RATE, 8000)) == RATE // 2
+
+
+AUDIO = Audio(np.linspace(-0.5, 0.5, 800, dtype=np.float32), 16_000)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (None, "the dataset gives no audio: AttributeError"),
+        (AUDIO.wav, "the dataset gives no audio: AttributeError"),
+        (Audio(np.zeros((800, 2), np.float32), 16_000), r"a float32 array \[800, 2\]: it must be float32 \[T\]"),
+        (Audio(np.zeros(0, np.float32), 16_000), r"a float32 array \[0\]"),
+        (Audio(np.zeros(800, np.int16), 16_000), "a int16 array"),
+        (Audio(AUDIO.wav, 0), "audio at 0 Hz: it must be from 4000 to 384000, whole"),
+        (Audio(AUDIO.wav, 16_000.5), "audio at 16000.5 Hz"),
+    ],
+)
+def test_a_function_that_gives_no_audio_is_a_reason(given: Any, message: str) -> None:
+    with pytest.raises(AudioError, match=message):
+        fetch(lambda: given)
+
+
+def test_what_a_function_raises_is_a_reason_and_other_floats_are_converted() -> None:
+    with pytest.raises(AudioError, match="the dataset gives no audio: KeyError: 'a'"):
+        fetch(lambda: {}["a"])
+    found = fetch(lambda: Audio(AUDIO.wav.astype(np.float64), 16_000))
+    assert found.wav.dtype == np.float32 and np.array_equal(found.wav, AUDIO.wav)
+    assert fetch(AUDIO) is AUDIO

@@ -21,7 +21,7 @@ from evalkit.audio import Audio, Wave
 from evalkit.cli import main
 from evalkit.codecs import Codes
 from evalkit.datasets.base import Dataset, Utterance
-from evalkit.errors import FailFastError, UndefinedScore, UsageError
+from evalkit.errors import AudioError, FailFastError, UndefinedScore, UsageError
 from evalkit.files import slug
 from evalkit.metrics.base import Pair, PairMetric
 from evalkit.results.rows import CORPUS
@@ -297,6 +297,31 @@ def test_what_a_metric_does_wrong_costs_its_own_rows(folder: Path, tmp_path: Pat
         "odd-sleep": "took longer than 2 s",
     }.items():  # fmt: skip
         assert rows.loc[name, "value"].isna().all() and rows.loc[name, "reason"].str.contains(reason, regex=False).all()
+
+
+def gone(path: Path) -> Audio:
+    return {}[path]  # type: ignore[index]
+
+
+def test_a_dataset_that_raises_costs_its_own_utterance(folder: Path, tmp_path: Path) -> None:
+    sources = [partial(gone, folder), Audio(np.zeros((9, 9), np.float32), RATE), folder / "a.wav"]
+    data = Dataset("mine", tuple(Utterance(f"u{n}", one) for n, one in enumerate(sources)), "x", "1")
+    rows = evalkit.run("pcm", data, "si-sdr", tmp_path / "run").rows.set_index("utterance")
+    assert rows.loc[["u0", "u1"], "reason"].str.startswith("the dataset gives").all()
+    assert rows.loc["u2", "value"] == 100
+
+
+def test_audio_that_cannot_be_resampled_costs_its_own_utterance(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resample(wav: Wave, source: int, target: int) -> Wave:
+        raise AudioError("no memory")
+
+    codec = Bad("narrow")
+    codec.sample_rate = 8_000
+    monkeypatch.setattr("evalkit.audio.resample", resample)
+    rows = evalkit.run(codec, f"folder:{folder}", "si-sdr", tmp_path / "run").rows
+    assert len(rows) == 3 and rows["reason"].eq("no memory").all()
 
 
 def test_fail_fast_stops_and_keeps_the_traceback(folder: Path, tmp_path: Path) -> None:
