@@ -546,7 +546,8 @@ def test_a_codec_that_is_given_less_than_its_band_is_flagged(tmp_path: Path) -> 
     from evalkit.pipeline.encode import RunningCodec
 
     def notes(name: str, sample_rate: int, codebook_sizes: tuple[int, ...], rates: list[int]) -> list[str]:
-        codec: Any = SimpleNamespace(name=name, sample_rate=sample_rate, frame_rate=None, codebook_sizes=codebook_sizes)
+        about = {"name": name, "sample_rate": sample_rate, "frame_rate": None, "codebook_sizes": codebook_sizes}
+        codec: Any = SimpleNamespace(**about, details={})
         running = RunningCodec(name, codec, LocalCoder(codec, 0), CodecInfo(), "cpu", Cache(None))
         for rate in rates:
             audio = Audio(np.zeros(10, np.float32), rate)
