@@ -18,7 +18,7 @@ from nanocodec import nemo, releases
 from nanocodec.atomic import replacing
 from nanocodec.config import VARIANTS, CodecConfig
 from nanocodec.errors import CheckpointError, MismatchError, MissingWeightsError
-from nanocodec.layers import fold_tensors, order_for_decoding
+from nanocodec.layers import fold_tensors, folded_weights, order_for_decoding
 from nanocodec.model import NanoCodec
 from nanocodec.quantizer import GroupFiniteScalarQuantizer
 
@@ -118,8 +118,8 @@ def assemble(config: CodecConfig, tensors: dict[str, torch.Tensor], where: objec
         raise CheckpointError(f"{where}: its configuration describes no codec: {str(config)[:300]}")
     try:
         quantizer = GroupFiniteScalarQuantizer(config.levels, config.num_codebooks)
-        with torch.device("meta"):  # shapes only: what a stranger's configuration asks for costs no memory yet
-            model = NanoCodec(config).fold()
+        with torch.device("meta"), folded_weights():  # shapes only: a stranger's configuration takes no memory yet
+            model = NanoCodec(config)
     except (ValueError, TypeError, RuntimeError, OverflowError) as error:
         raise CheckpointError(f"{where}: its configuration cannot be used: {error}") from error
     model.vector_quantizer = quantizer

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -24,6 +25,24 @@ from nanocodec.kernels import compiled
 
 WIDE = 64  # channels from which on torch alone decodes with them innermost: with fewer, half-snake loses the gain
 LEAKY_SLOPE = 0.01  # torch's default, as upstream; not HiFi-GAN's 0.1
+
+_folded: ContextVar[bool] = ContextVar("folded", default=False)
+
+
+@contextmanager
+def folded_weights() -> Iterator[None]:
+    """Models that are built inside have plain weights, as `fold_weight_norm` leaves them. Building a full-size model on
+    the meta device takes 0.2 s so, and 2 to 5 s with the norms, which torch computes there in Python."""
+    before = _folded.set(True)
+    try:
+        yield
+    finally:
+        _folded.reset(before)
+
+
+def normed(layer: nn.Module) -> nn.Module:
+    """`layer` with weight normalisation, a magnitude per index of the first dimension of its weight."""
+    return layer if _folded.get() else weight_norm(layer, dim=0)
 
 
 def pad_at_ends(x: Tensor, left: int, right: int, mode: PadMode, lengths: Tensor | None = None) -> Tensor:
@@ -91,9 +110,7 @@ class Conv(nn.Module):
         causal: bool = False,
     ):
         super().__init__()
-        self.conv = weight_norm(
-            nn.Conv1d(in_channels, out_channels, kernel_size, stride=stride, dilation=dilation), dim=0
-        )
+        self.conv = normed(nn.Conv1d(in_channels, out_channels, kernel_size, stride=stride, dilation=dilation))
         self.pad_mode: PadMode = pad_mode
         reach = (kernel_size - 1) * dilation
         if causal:
@@ -123,7 +140,7 @@ class GroupedCausalUpsample(nn.Module):
     def __init__(self, channels: int, rate: int):
         super().__init__()
         out = channels // 2
-        self.conv = weight_norm(nn.ConvTranspose1d(channels, out, 2 * rate, stride=rate, groups=out), dim=0)
+        self.conv = normed(nn.ConvTranspose1d(channels, out, 2 * rate, stride=rate, groups=out))
         self.rate = rate
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -148,11 +165,10 @@ class DenseUpsample(nn.Module):
     def __init__(self, channels: int, rate: int):
         super().__init__()
         trim = 2 * rate - rate
-        self.conv = weight_norm(
+        self.conv = normed(
             nn.ConvTranspose1d(
                 channels, channels // 2, 2 * rate, stride=rate, padding=(trim + 1) // 2, output_padding=trim % 2
-            ),
-            dim=0,
+            )
         )
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:

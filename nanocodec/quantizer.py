@@ -27,10 +27,10 @@ class FiniteScalarQuantizer(nn.Module):
 
     def __init__(self, levels: tuple[int, ...]):
         super().__init__()
-        levels_tensor = torch.tensor(levels, dtype=torch.int32)
-        base = torch.cumprod(torch.tensor([1, *levels[:-1]]), 0).to(torch.int32)  # first dimension counts least
-        self.register_buffer("dim_base_index", base.view(1, -1, 1))
-        self.register_buffer("num_levels", levels_tensor.view(1, -1, 1))
+        base = [math.prod(levels[:i]) for i in range(len(levels))]  # first dimension counts least
+        # From lists: torch.cumprod on the meta device would import torch's compiler, for 3 s.
+        self.register_buffer("dim_base_index", torch.tensor(base, dtype=torch.int32).view(1, -1, 1))
+        self.register_buffer("num_levels", torch.tensor(levels, dtype=torch.int32).view(1, -1, 1))
 
     def squash(self, latent: Tensor) -> Tensor:
         """Unbounded latent to level units: nearest integers are the levels -(L // 2) ... (L - 1) // 2."""

@@ -21,7 +21,9 @@ from torch import Tensor
 
 from nanocodec.checkpoint import assemble
 from nanocodec.config import CodecConfig, DecoderConfig, EncoderConfig
+from nanocodec.layers import folded_weights
 from nanocodec.model import NanoCodec
+from nanocodec.quantizer import GroupFiniteScalarQuantizer
 
 
 def narrow(config: CodecConfig, encoder: int = 4, decoder: int = 96) -> CodecConfig:
@@ -52,8 +54,15 @@ def tiny(name: str = "custom") -> CodecConfig:
 
 def seeded_tensors(config: CodecConfig, seed: int = 0) -> dict[str, Tensor]:
     """Weights under upstream's names (weight-normed), all of them unlike their initial values, none degenerate."""
-    with torch.device("meta"):
-        shapes = {name: tensor.shape for name, tensor in NanoCodec(config).state_dict().items()}
+    with torch.device("meta"), folded_weights():
+        plain = {name: tensor.shape for name, tensor in NanoCodec(config).state_dict().items()}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, shape in plain.items():
+        if name.endswith(".weight"):  # every convolution has weight normalisation
+            stem = name.removesuffix("weight") + "parametrizations.weight.original"
+            shapes |= {stem + "0": (shape[0], *[1] * (len(shape) - 1)), stem + "1": shape}
+        else:
+            shapes[name] = shape
     tensors: dict[str, Tensor] = {}
     for name, shape in shapes.items():
         if name.startswith("vector_quantizer."):
@@ -68,7 +77,7 @@ def seeded_tensors(config: CodecConfig, seed: int = 0) -> dict[str, Tensor]:
         else:
             values = random.standard_normal(shape)
         tensors[name] = torch.from_numpy(values.astype(np.float32))
-    quantizer = NanoCodec(replace(config, encoder=replace(config.encoder, base_channels=1))).vector_quantizer
+    quantizer = GroupFiniteScalarQuantizer(config.levels, config.num_codebooks)
     return tensors | quantizer.state_dict(prefix="vector_quantizer.")
 
 

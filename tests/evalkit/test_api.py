@@ -146,7 +146,7 @@ def test_two_checkpoints_of_one_codec_in_one_table(folder: Path, tmp_path: Path)
 
 
 def test_two_files_of_one_name_stand_in_one_table(folder: Path, tmp_path: Path) -> None:
-    config = narrow(get_config("1.1k"))
+    config = narrow(get_config("1.1k"), 2, 32)
     for seed, name in enumerate(("old", "new")):
         (tmp_path / name).mkdir()
         save(seeded_model(config, seed), tmp_path / name / "codec.safetensors")

@@ -52,3 +52,9 @@ def test_importing_the_package_does_not_import_torch() -> None:
 def test_mel_filters_cost_no_import_of_torch() -> None:
     code = "import sys, nanocodec.mel, nanocodec.atomic; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_loading_weights_does_not_import_torchs_compiler() -> None:
+    """Some operations on the meta device do, for 3 s of every run."""
+    code = "import sys; from nanocodec.model import NanoCodec; NanoCodec.builtin(); sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -276,7 +276,7 @@ def test_damage_is_an_error_or_does_not_matter(compress: bool, tmp_path: Path) -
     path.write_bytes(data)
     good = load(path).state_dict()
     refused = 0
-    for what, damaged in mutations(data, (start, start if compress else start + len(YAML)), 230, seed=int(compress)):
+    for what, damaged in mutations(data, (start, start if compress else start + len(YAML)), 80, seed=int(compress)):
         path.write_bytes(damaged)
         try:
             made = load(path).state_dict()
@@ -285,7 +285,7 @@ def test_damage_is_an_error_or_does_not_matter(compress: bool, tmp_path: Path) -
             assert "model.nemo" in str(error)
         else:
             assert all(torch.equal(made[name], good[name]) for name in good), what
-    assert refused >= 200, refused
+    assert refused >= 60, refused
 
 
 def test_damaged_safetensors_end_in_errors_too(tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_damaged_safetensors_end_in_errors_too(tmp_path: Path) -> None:
     rng = random.Random(0)
     path = tmp_path / "model.safetensors"
     refused = 0
-    for i in range(90):
+    for i in range(45):
         made = bytearray(data)
         if i % 3 == 0:
             del made[rng.randrange(len(data)) :]
@@ -310,4 +310,4 @@ def test_damaged_safetensors_end_in_errors_too(tmp_path: Path) -> None:
             load(path)
         except CheckpointError:
             refused += 1
-    assert refused >= 75, refused
+    assert refused >= 37, refused

@@ -89,7 +89,7 @@ def compile_latex(text: str, options: str, folder: Path) -> str:
 
 
 @pdflatex
-@pytest.mark.parametrize("options", ["10pt", "twocolumn"])
+@pytest.mark.parametrize("options", ["10pt", pytest.param("twocolumn", marks=pytest.mark.slow)])
 def test_every_output_compiles_and_fits(options: str, outputs: list[str], tmp_path: Path) -> None:
     for text in outputs:
         log = compile_latex(text, options, tmp_path)

@@ -127,7 +127,8 @@ def test_resume_is_bit_identical(
     assert curves[0] == curves[1]
 
 
-@pytest.mark.parametrize("steps", [(1, 2, 3), pytest.param((8, 14, 20), marks=pytest.mark.slow)], ids=str)
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", [(1, 2, 3), (8, 14, 20)], ids=str)
 def test_two_processes_lose_what_one_does(steps: tuple[int, int, int], speechlike: Path, tmp_path: Path) -> None:
     """Two processes of batch 2 against one of batch 4: the first losses, to numerical noise."""
     size = {"batch": 4, "frames": 2}
@@ -204,7 +205,9 @@ def test_a_frozen_encoder_keeps_its_codes(speechlike: Path, tmp_path: Path) -> N
     assert torch.equal(codes[7], codes[5])
 
 
-@pytest.mark.parametrize("base", [RUN, PAPER], ids=["short recipe", "paper's recipe"])
+@pytest.mark.parametrize(
+    "base", [RUN, pytest.param(PAPER, marks=pytest.mark.slow)], ids=["short recipe", "paper's recipe"]
+)
 def test_a_few_steps_reduce_the_loss(base: TrainConfig, speechlike: Path, tmp_path: Path) -> None:
     phase = Phase(until=25, batch=4, frames=3)
     config = dataclasses.replace(base, phases=(phase,), lr=1.5e-2 if base is RUN else 2e-3, decay=15, save_every=99)
