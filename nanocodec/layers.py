@@ -40,7 +40,7 @@ def folded_weights() -> Iterator[None]:
         _folded.reset(before)
 
 
-def normed(layer: nn.Module) -> nn.Module:
+def normed(layer: nn.Module) -> Any:
     """`layer` with weight normalisation, a magnitude per index of the first dimension of its weight."""
     return layer if _folded.get() else weight_norm(layer, dim=0)
 
