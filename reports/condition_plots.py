@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-LEVEL = re.compile(r"(?P<kind>[^:]+):(?P<option>[^=,]+)=(?P<level>-?[0-9.]+(?:e[-+]?[0-9]+)?)(?P<rest>,.*)?$")
+LEVEL = re.compile(
+    r"(?P<kind>[^:]+):(?P<option>[^=,]+)=(?P<level>-?[0-9]{1,9}(?:\.[0-9]*)?(?:e[-+]?[0-9]{1,2})?)(?P<rest>,.*)?$"
+)
 """A condition whose first option is a number."""
 NEUTRAL = {("tandem", "n"): 1.0, ("loss", "percent"): 0.0, ("bit-errors", "rate"): 0.0, ("gain", "db"): 0.0}
 """Levels at which nothing is done: clean rows stand there."""
@@ -117,7 +119,7 @@ def over_level(
         axes.set_xscale("log")
     if all(level == int(level) for level in levels) and len(levels) <= 10:
         axes.set_xticks(list(levels), [f"{level:g}" for level in levels])
-    axes.set_xlabel(UNITS.get(option, option))
+    axes.set_xlabel(UNITS.get(option) or escape.plot(option))
     axes.set_ylabel(axis_label(about))
     below = ceil(len(codecs) / max(1, floor(width / 1.6)))
     figure.set_figheight(HEIGHT + 0.16 * below)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 import tempfile
 import warnings
@@ -10,17 +11,23 @@ from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+import yaml
 from rich.console import Console
 
+from evalkit.codecs import Codes
 from evalkit.reports import escape, gate_text
 from evalkit.reports.cells import Cell, Column, Table
 from evalkit.reports.gate import Gate, Verdict
-from evalkit.reports.plots import all_plots, save_plots
+from evalkit.reports.leaderboard import build_leaderboard
+from evalkit.reports.plots import all_plots, render, save_plots
+from evalkit.reports.rates import codebook_use
 from evalkit.reports.render import FORMATS
 from evalkit.reports.terminal import rich_table
-from evalkit.results.rows import Row, to_frame
-from evalkit.results.run import Run
+from evalkit.results.rows import Coded, Row, to_frame
+from evalkit.results.run import Run, read_run
+from evalkit.results.run_directory import RunWriter
 from evalkit.stats import Settings
 from evalkit.streams import visible
 
@@ -157,6 +164,71 @@ def check_plots() -> None:
     assert [text.get_text() for text in legend.get_texts()] == list(map(escape.plot, hard))
 
 
+def under_conditions() -> Run:
+    """A run whose conditions have the nasty names too, some as the levels of a sweep."""
+    names = [name for name in NASTY if name.strip() and set("$\\_[<\x1b") & set(name)]
+    levels = [
+        f"{kind}:{option}={level}" for kind, option in (("$x", "$\\frac$"), ("v", "rc")) for level in ("1", "2.5")
+    ]
+    odd = ["v:rc=1.2.3", "v:rc=.", "v:rc=1e999", f"v:rc={'9' * 400}"]
+    rows = [
+        Row(codec, "<i>", name, "pesq", 1.0 + i, condition=condition)
+        for i, condition in enumerate(["clean", *levels, *odd, *names])
+        for codec in ("$\\frac$@1k", "_b@2k")
+        for name in ("a", "b")
+    ]
+    provenance = {
+        "metrics": {"pesq": {"label": "$ [/x]", "direction": "up", "unit": "", "version": "1", "decimals": 2}}
+    }
+    return Run(Path("run"), to_frame(rows, ["$\\frac$@1k", "_b@2k"]), nasty_run().provenance.from_json(provenance))
+
+
+def check_condition_plots() -> None:
+    run = under_conditions()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figures = dict(all_plots([run], Settings(interval="none")))
+        for figure in figures.values():
+            assert render(figure, "png")
+    assert len(figures) == 5, list(figures)  # rate, distribution, two sweeps, all conditions
+
+
+def check_leaderboard() -> None:
+    run = nasty_run()
+    board = build_leaderboard([run], title="</script><b>", settings=Settings(interval="none"))
+    parser = _Text()
+    parser.feed(board.files["index.html"])
+    parser.close()
+    plain = _Text()
+    plain.feed(build_leaderboard([clean_run()], settings=Settings(interval="none")).files["index.html"])
+    assert parser.tags == plain.tags, "no name is a tag"
+    names = set(run.rows["codec"])
+    assert set(json.loads(board.files["leaderboard.json"])["systems"]) == names
+    cards = [text for name, text in board.files.items() if name.endswith(".model-index.yaml")]
+    assert {yaml.safe_load(card)["model-index"][0]["name"] for card in cards} == names
+    assert all(re.fullmatch(r"[\w.@/-]+", name) and not {"", ".", ".."} & set(name.split("/")) for name in board.files)
+
+
+def clean_run() -> Run:
+    run = nasty_run()
+    codec = run.rows["codec"].iloc[0]
+    return Run(run.path, run.rows[run.rows["codec"] == codec], run.provenance)
+
+
+def check_rates() -> None:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        names = ["$\\frac$", "[/x]", "<b>", "a\x1b[31mred"]
+        with RunWriter(Path(folder) / "run", names, {"dataset": {"name": "$\\frac$"}}) as writer:
+            for name in names:
+                codes = Codes(320, np.arange(8).reshape(1, 8) % 4, (4,))
+                writer.add_codes(Coded(name, "$\\frac$", "u", 0.02, codes))
+                writer.add([Row(name, "$\\frac$", "u", "pesq", 1.0)])
+        figure = codebook_use([read_run(Path(folder) / "run")])
+        assert render(figure, "png")
+    assert {axes.get_ylabel() for axes in figure.axes} == {escape.plot(f"share of tokens, {name}") for name in names}
+
+
 class _Text(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
@@ -182,7 +254,7 @@ def check_html() -> None:
 @pytest.mark.parametrize(
     "check",
     [check_terminal, check_gate_text, check_markdown, check_csv, check_latex, check_junit, check_annotations,
-     check_file_names, check_html, check_plots],
+     check_file_names, check_html, check_plots, check_condition_plots, check_leaderboard, check_rates],
 )  # fmt: skip
 def test_names_stay_names(check: Callable[[], None]) -> None:
     check()

@@ -21,6 +21,7 @@ import evalkit.pipeline.run, evalkit.metrics.mel, evalkit.metrics.si_sdr, pandas
 for line in sys.stdin:
     if (child := os.fork()) == 0:
         os.environ["EVALKIT_CACHE"], *arguments = line.rstrip("\\n").split("\\t")
+        os.dup2(2, 1)
         os._exit(cli.main(arguments))
     print(child, flush=True)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
