@@ -43,6 +43,8 @@ class Audio:
             view = self.wav.view()
             view.setflags(write=False)
             object.__setattr__(self, "wav", view)
+        if isinstance(self.sample_rate, np.integer):
+            object.__setattr__(self, "sample_rate", int(self.sample_rate))  # as databases and JSON hold it
 
     def __reduce__(self) -> tuple[type["Audio"], tuple[Wave, int]]:
         return Audio, (self.wav, self.sample_rate)  # numpy's own pickles can be written to

@@ -168,6 +168,11 @@ def decoded_shape(codec: Codec, length: int, rate: int) -> tuple[int, int]:
     return -(-length * codec.output_rate // rate), codec.output_rate
 
 
+def plain(value: Any) -> Any:
+    """A number of numpy as Python's own, which JSON holds; anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
 UNPINNED = "(unpinned)"
 PADDING, BATCH, LEVEL = "padding", "batch", "level"
 """What tokens may depend on, beside the audio about them: see `CodecInfo.depends_on`."""

@@ -52,6 +52,7 @@ def build_against_paper(
         UsageError: No dataset is the paper's, or none of the codecs is a system of the paper.
     """
     rows, described = join(runs)
+    rows = rows[rows["metric"].isin(list(described))]
     rows = rows.assign(codec=rows["codec"].replace(paper_names(runs)))
     places = places_of(runs)
     if not any(places.values()):

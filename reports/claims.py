@@ -106,7 +106,8 @@ def build_claims(
     """
     tables: list[Table] = []
     answered: set[str] = set()
-    rows, described = join(runs) if runs else (pd.DataFrame({"dataset": [], "codec": []}), {})
+    rows, described = join(runs) if runs else (pd.DataFrame({"dataset": [], "codec": [], "metric": []}), {})
+    rows = rows[rows["metric"].isin(list(described))]
     rows = rows.assign(codec=rows["codec"].replace(paper_names(runs)))
     places = places_of(runs)
     for dataset, part in rows.groupby("dataset", sort=False):

@@ -28,7 +28,7 @@ def build_drift(runs: Sequence[Run], first: str, second: str, settings: Settings
         UsageError: As `join`, and where no codec has both metrics.
     """
     rows, described = join(runs)
-    rows = rows[rows["utterance"] != CORPUS]
+    rows = rows[(rows["utterance"] != CORPUS) & rows["metric"].isin(list(described))]
     for name in (first, second):
         if name not in set(rows["metric"]):
             raise UsageError(f"no run has {name!r}. There are: {', '.join(dict.fromkeys(rows['metric']))}.")

@@ -14,7 +14,7 @@ from pathlib import Path
 from evalkit import interrupt
 from evalkit.audio import RESAMPLER, Audio
 from evalkit.cache import Cache, content_key
-from evalkit.codecs import Annotated, Batched, Codec, CodecInfo, Codes, Fielded, decoded_shape
+from evalkit.codecs import Annotated, Batched, Codec, CodecInfo, Codes, Fielded, decoded_shape, plain
 from evalkit.conditions.base import Clean, Condition, WrappedCodec
 from evalkit.datasets.base import Utterance
 from evalkit.errors import AudioError, CodecError, describe, text_of
@@ -158,7 +158,8 @@ class RunningCodec(System):
             return _raiser(error)
         reference = given if self.condition.against == "input" else clean
         source = Source(reference, reference.identity())
-        output = replace(self._info, details=self._details, codebook_sizes=codec.codebook_sizes).output()
+        sizes = tuple(map(plain, codec.codebook_sizes))
+        output = replace(self._info, details=self._details, codebook_sizes=sizes).output()
         pcm = source.pcm if given is reference else given.pcm_hash()
         drawn = {"seed": self._seed} if self._seed else {}
         key = content_key(codec=codec.name, **output, device=self._device, reference=pcm, resampler=RESAMPLER, **drawn)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from evalkit.audio_files import AudioFiles, audio_files
 from evalkit.cache import Cache
-from evalkit.codecs import Annotated, Batched, Codec, CodecInfo, Described, Weighted, Widening, is_release
+from evalkit.codecs import Annotated, Batched, Codec, CodecInfo, Described, Weighted, Widening, is_release, plain
 from evalkit.conditions.base import Condition
 from evalkit.datasets.base import Dataset, Utterance
 from evalkit.errors import AudioError, EvalkitError, MissingError, UsageError, describe
@@ -82,10 +82,10 @@ def _info(choice: CodecChoice, codec: Codec, batch: int) -> CodecInfo:
     return replace(
         known,
         spec=choice.spec,
-        sample_rate=codec.sample_rate,
-        frame_rate=codec.frame_rate,
-        codebook_sizes=tuple(codec.codebook_sizes),
-        output_rate=codec.output_rate if isinstance(codec, Widening) else None,
+        sample_rate=plain(codec.sample_rate),
+        frame_rate=plain(codec.frame_rate),
+        codebook_sizes=tuple(map(plain, codec.codebook_sizes)),
+        output_rate=plain(codec.output_rate) if isinstance(codec, Widening) else None,
         causal=bool(codec.streaming),
         details=dict(batch_details(codec, batch)),
         trained_on_metrics=codec.trained_on_metrics if isinstance(codec, Annotated) else (),

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -29,6 +30,10 @@ class Lock:
             except FileExistsError:
                 self._refuse_living_owner()
                 self._path.unlink(missing_ok=True)
+            except OSError:  # a full disk, on which an empty file still fits
+                with suppress(OSError):
+                    self._path.unlink()
+                raise
         raise UsageError(f"{self._path.parent} is being written by another run: choose another --output")
 
     def _refuse_living_owner(self) -> None:

@@ -19,6 +19,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -97,12 +98,14 @@ class RunWriter:
     def __enter__(self) -> "RunWriter":
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = Lock(self.path).__enter__()
-            _remove_run(self.path)  # one that was cut off is begun again: the cache has what it had done
-            self._write_provenance()
-            self._journal = (self.path / "rows.jsonl").open("w", encoding="utf-8")
+            with ExitStack() as stack:
+                self._lock = stack.enter_context(Lock(self.path))
+                _remove_run(self.path)  # one that was cut off is begun again: the cache has what it had done
+                self._write_provenance()
+                self._journal = (self.path / "rows.jsonl").open("w", encoding="utf-8")
+                stack.pop_all()  # __exit__ gives the lock back
         except OSError as error:
-            if error.errno == errno.ENOSPC:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise
             raise UsageError(f"{self.path} cannot be written: {error.strerror or error}") from error
         return self

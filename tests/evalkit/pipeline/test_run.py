@@ -215,6 +215,22 @@ class Reuses(Bad):
         return self._buffer
 
 
+class Declares(Bad):
+    """Says of itself what it computed with numpy."""
+
+    sample_rate, frame_rate = np.int64(RATE), np.float64(4)  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        super().__init__("declares", sizes=tuple(np.array([16])))
+
+
+def test_a_codec_may_declare_numbers_of_numpy(folder: Path, tmp_path: Path, own_cache: Path) -> None:
+    first, again = (evalkit.run(Declares(), f"folder:{folder}", CHEAP, tmp_path / name) for name in "ab")
+    assert first.rows["value"].notna().any() and again.rows.equals(first.rows)
+    about = json.loads((tmp_path / "a" / "run.json").read_text())["codecs"]["declares"]
+    assert (about["sample_rate"], about["frame_rate"], about["codebook_sizes"]) == (RATE, 4.0, [16])
+
+
 _BUFFER = np.zeros(RATE, np.float32)
 
 

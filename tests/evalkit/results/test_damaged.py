@@ -105,6 +105,28 @@ def test_a_damaged_run_is_refused_in_a_sentence(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["baseline.json", "run"], "nothing was written"
 
 
+MORE = {
+    "drift": ["drift", "run", "si-sdr", "si-sdr"],
+    "table": ["table", "run"],
+    "by": ["table", "run", "--by", "language"],
+    "claims": ["claims", "run"],
+    "bd-rate": ["bd-rate", "run"],
+    "compare": ["compare", "run"],
+    "gate": ["gate", "run", "--baseline", "baseline.json"],
+}
+
+
+def test_a_metric_that_the_provenance_does_not_describe_ends_in_a_sentence(
+    good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(good / "baseline.json", tmp_path)
+    shutil.copytree(good / "run", tmp_path / "run")
+    about(metrics={"other": METRICS["si-sdr"]})(tmp_path / "run")
+    codes = {name: main(command) for name, command in MORE.items()}
+    assert codes["drift"] == 2 and set(codes.values()) <= {0, 2, 4}, (codes, capsys.readouterr().err)
+
+
 @pytest.mark.parametrize("command", ["compare", "gate", "update", "report"])
 def test_damaged_references_are_refused(
     command: str, good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -1,6 +1,8 @@
 """Run directories: rows survive, whatever ends the run."""
 
 import json
+import os
+import resource
 from pathlib import Path
 
 import pandas as pd
@@ -133,3 +135,27 @@ def test_the_journal_is_json_lines(tmp_path: Path) -> None:
     writer.add([row("ü", 1.0, language="de")])
     line = json.loads((tmp_path / "run" / "rows.jsonl").read_text(encoding="utf-8"))
     assert line["utterance"] == "ü" and line["language"] == "de"
+
+
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="this system does not limit files")
+@pytest.mark.parametrize("space", [0, 10, 500, 2_000, 5_000])
+def test_where_the_disk_is_full_the_next_try_writes_the_same(space: int, tmp_path: Path) -> None:
+    """No file can grow beyond `space` bytes; then all can. Both tries are of one process, as in a notebook."""
+
+    def write(path: Path) -> None:
+        with RunWriter(path, ["c"], {"dataset": {"name": "set"}}) as writer:
+            writer.add(Row("c", "set", f"u{i}", "m", i / 7) for i in range(40))
+
+    write(tmp_path / "whole")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (space, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write(tmp_path / "run")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not (tmp_path / "run" / "writing.lock").exists()
+    write(tmp_path / "run")
+    assert sorted(os.listdir(tmp_path / "run")) == sorted(os.listdir(tmp_path / "whole"))
+    for name in ("rows.parquet", "summary.csv"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
