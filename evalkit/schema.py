@@ -1,20 +1,26 @@
 """YAML that people write, read against a JSON schema: what is wrong is said with its line.
 
-Of JSON Schema this reads what configs/*.schema.json use: `type` (object, array, string), `properties`, `required`,
-`additionalProperties: false`, `items` and `minItems`.
+Of JSON Schema this reads what configs/*.schema.json use: `type` (object, array, string, number), `properties`,
+`required`, `additionalProperties` (false, or a schema for every further key), `items`, `minItems`, `maxItems`, `enum`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from math import isfinite
 from typing import Any
 
 import yaml
 
 from evalkit.errors import UsageError
 
-_NODES = {"object": yaml.MappingNode, "array": yaml.SequenceNode, "string": yaml.ScalarNode}
-_KINDS = {"object": "keys with values", "array": "a list", "string": "a text"}
+_NODES = {
+    "object": yaml.MappingNode, "array": yaml.SequenceNode, "string": yaml.ScalarNode, "number": yaml.ScalarNode,
+}  # fmt: skip
+_KINDS = {"object": "keys with values", "array": "a list", "string": "a text", "number": "a number"}
+_TAGS = {
+    "string": ("tag:yaml.org,2002:str",), "number": ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"),
+}  # fmt: skip
 
 
 class _Strict(yaml.SafeLoader):
@@ -79,27 +85,36 @@ def read_document(text: str, source: str, schema: Mapping[str, Any]) -> Document
 def _read(node: yaml.Node, schema: Mapping[str, Any], source: str, what: str, lines: dict[str, int]) -> Any:
     kind = schema["type"]
     line = node.start_mark.line + 1
-    if not isinstance(node, _NODES[kind]) or (kind == "string" and node.tag != "tag:yaml.org,2002:str"):
+    if not isinstance(node, _NODES[kind]) or (kind in _TAGS and node.tag not in _TAGS[kind]):
         hint = ". Put quotation marks around it" if kind == "string" and isinstance(node, yaml.ScalarNode) else ""
         raise UsageError(f"{source}, line {line}: {what} must be {_KINDS[kind]}{hint}")
+    if kind == "number":
+        if not isfinite(value := yaml.safe_load(node.value)):
+            raise UsageError(f"{source}, line {line}: {what} must be a finite number")
+        return value
     if isinstance(node, yaml.ScalarNode):
+        if node.value not in schema.get("enum", [node.value]):
+            raise UsageError(f"{source}, line {line}: {what} must be one of {', '.join(schema['enum'])}")
         lines.setdefault(node.value, line)
         return node.value
     if isinstance(node, yaml.SequenceNode):
         if len(node.value) < schema.get("minItems", 0):
             raise UsageError(f"{source}, line {line}: {what} must have at least {schema['minItems']} of a list")
+        if len(node.value) > schema.get("maxItems", len(node.value)):
+            raise UsageError(f"{source}, line {line}: {what} must have at most {schema['maxItems']} of a list")
         return [_read(item, schema["items"], source, f"each of {what}", lines) for item in node.value]
-    known, found = schema["properties"], {}
+    known, further, found = schema.get("properties", {}), schema.get("additionalProperties", False), {}
     for key, value in node.value:
         name, place = str(key.value), f"{source}, line {key.start_mark.line + 1}"
         if name in found:
             raise UsageError(f"{place}: {name} stands there twice")
-        if name not in known:
+        if name not in known and further is False:
             close = get_close_matches(name, known, n=1)
             hint = f" Did you mean {close[0]}?" if close else ""
             raise UsageError(f"{place}: unknown key {name!r}.{hint} Known: {', '.join(known)}")
-        found[name] = _read(value, known[name], source, name, lines)
-    if missing := [name for name in schema["required"] if name not in found]:
+        lines.setdefault(name, key.start_mark.line + 1)
+        found[name] = _read(value, known.get(name, further), source, name, lines)
+    if missing := [name for name in schema.get("required", ()) if name not in found]:
         raise UsageError(
             f"{source}, line {line}: {', '.join(missing)} missing. It needs {', '.join(schema['required'])}"
         )

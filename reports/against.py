@@ -10,7 +10,7 @@ from evalkit.errors import UsageError
 from evalkit.results.run import Run
 from evalkit.stats import DEFAULTS, Interval, Settings, summarize
 
-from .published import Place, Published, names, paper_names, places_of, published, system_of
+from .published import Paper, Place, Published, nanocodec_paper
 from .table import MISSING, Cell, Column, Table, interval_cell, join
 
 BESIDE = (
@@ -35,14 +35,16 @@ def build_against_paper(
     metrics: Sequence[str] | None = None,
     settings: Settings = DEFAULTS,
     codecs: Sequence[str] | None = None,
+    paper: Paper | None = None,
 ) -> list[Table]:
-    """What was measured beside what the paper's sources publish.
+    """What was measured beside what a paper's sources publish.
 
     Args:
         runs: What to read.
         metrics: Which metrics; by default all.
         settings: Of the intervals.
         codecs: Which codecs; by default all.
+        paper: Which paper; by default the NanoCodec paper.
 
     Returns:
         A table for each dataset that is one of the paper's sets, or a part of one: a line for each number that a source
@@ -51,39 +53,44 @@ def build_against_paper(
     Raises:
         UsageError: No dataset is the paper's, or none of the codecs is a system of the paper.
     """
+    paper = paper or nanocodec_paper()
     rows, described = join(runs)
     rows = rows[rows["metric"].isin(list(described))]
-    rows = rows.assign(codec=rows["codec"].replace(paper_names(runs)))
-    places = places_of(runs)
+    rows = rows.assign(codec=rows["codec"].replace(paper.row_names(runs)))
+    places = paper.places_of(runs)
     if not any(places.values()):
-        known = [d for about in names()["sets"].values() for d in (*about["datasets"], *about.get("subsets", {}))]
+        sets = paper.names["sets"].values()
+        known = [d for about in sets for d in (*about["datasets"], *about.get("subsets", {}))]
         raise UsageError(
-            f"the paper reports nothing for the data of these runs ({', '.join(places)}). "
+            f"{paper.title} reports nothing for the data of these runs ({', '.join(places)}). "
             f"What it reports goes by the dataset names {', '.join(known)}."
         )
     tables = []
     for dataset, part in rows.groupby("dataset", sort=False):
         place = places.get(str(dataset))
         if place is not None:
-            wanted = None if codecs is None else {paper_names(runs).get(codec, codec) for codec in codecs}
+            wanted = None if codecs is None else {paper.row_names(runs).get(codec, codec) for codec in codecs}
             chosen = part[part["codec"].isin(wanted)] if wanted is not None else part
-            lines = tuple(_lines(chosen, described, place, metrics, settings))
+            lines = tuple(_lines(chosen, described, paper, place, metrics, settings))
             if lines:
                 tables.append(
-                    Table(f"{dataset} beside the paper", COLUMNS, lines, tuple(_notes(place, lines, chosen)), 2)
+                    Table(
+                        f"{dataset} beside {paper.title}", COLUMNS, lines, tuple(_notes(paper, place, lines, chosen)), 2
+                    )
                 )
     if not tables:
         raise UsageError(
             "no source states a number for these codecs, metrics and data. Codecs are recognised by the names "
-            + ", ".join(row for about in names()["systems"].values() for row in about["rows"])
+            + ", ".join(row for about in paper.names["systems"].values() for row in about["rows"])
         )
     return tables
 
 
-def comparable(place: Place, codec: str, metric: str) -> Iterator[Published]:
+def comparable(paper: Paper, place: Place, codec: str, metric: str) -> Iterator[Published]:
     """What the sources publish; this project's own measurements are not among it.
 
     Args:
+        paper: Whose sources.
         place: Where the dataset stands among the paper's sets.
         codec: Of the run, by a name of the paper.
         metric: Of the run.
@@ -91,9 +98,9 @@ def comparable(place: Place, codec: str, metric: str) -> Iterator[Published]:
     Yields:
         Numbers, the most trusted source first.
     """
-    system = system_of(codec)
-    columns = names()["metrics"]
-    for number in published():
+    system = paper.system_of(codec)
+    columns = paper.names["metrics"]
+    for number in paper.published:
         same = number.system == system and number.set == place.set and columns[number.metric]["metric"] == metric
         if same and number.kind != "re-measured" and number.mode is None:
             yield number
@@ -102,6 +109,7 @@ def comparable(place: Place, codec: str, metric: str) -> Iterator[Published]:
 def _lines(
     rows: pd.DataFrame,
     described: dict[str, Any],
+    paper: Paper,
     place: Place,
     metrics: Sequence[str] | None,
     settings: Settings,
@@ -112,7 +120,7 @@ def _lines(
             continue
         digits = described[line.metric]["decimals"]
         interval = Interval(line.ci_low, line.ci_high)
-        for number in comparable(place, line.codec, line.metric):
+        for number in comparable(paper, place, line.codec, line.metric):
             deviation = line.mean - number.value
             percent = 100 * deviation / number.value
             yield (
@@ -128,7 +136,7 @@ def _lines(
             )
 
 
-def _notes(place: Place, lines: Sequence[tuple[Cell, ...]], rows: pd.DataFrame) -> Iterator[str]:
+def _notes(paper: Paper, place: Place, lines: Sequence[tuple[Cell, ...]], rows: pd.DataFrame) -> Iterator[str]:
     inside = [line[-1].text for line in lines]
     size = f" (n = {place.n})" if place.n else ""
     yield f"Published values are of {place.label}{size}; {inside.count('yes')} of {len(inside)} lie inside."
@@ -140,6 +148,6 @@ def _notes(place: Place, lines: Sequence[tuple[Cell, ...]], rows: pd.DataFrame) 
         )
     elif place.n and n < place.n:
         yield f"Measured on {n} of the {place.n} utterances: the two means are not of the same data."
-    for kind, source in dict.fromkeys((number.kind, number.source) for number in published()):
+    for kind, source in dict.fromkeys((number.kind, number.source) for number in paper.published):
         if any(line[5].text == kind for line in lines):
             yield f"{kind}: {source}."

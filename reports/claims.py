@@ -1,23 +1,21 @@
-"""The paper's comparative claims (claims.yaml), answered from rows: supported, contradicted, undecided at this n, or
-not measured."""
+"""A paper's comparative claims (claims.yaml, or a file of the user's), answered from rows: supported, contradicted,
+undecided at this n, or not measured."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib.resources import files
 from math import isnan
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from evalkit.bench.directory import Bench
 from evalkit.results.run import Run
 from evalkit.stats import DEFAULTS, POWER, Comparison, ComparisonRequest, Settings, compare_codecs
 
 from .bench_claims import Evidence, evidence
-from .published import names, paper_names, places_of, published
+from .published import Paper, nanocodec_paper
 from .table import MISSING, Cell, Column, Table, interval_cell, join, on_ranks, skewed, too_few
 
 SUPPORTED, CONTRADICTED, UNDECIDED, UNMEASURED = "supported", "contradicted", "undecided", "not measured"
@@ -51,11 +49,13 @@ class Claim:
     note: str = ""
     ratio: float | None = None
     """How many times better, where that is what was published."""
+    paper: Paper = field(default_factory=nanocodec_paper, repr=False, compare=False)
 
     def __str__(self) -> str:
-        systems, metric = names()["systems"], names()["metrics"][self.metric]
+        names = self.paper.names
+        systems, metric = names["systems"], names["metrics"][self.metric]
         first, second = systems[self.first]["label"], systems[self.second]["label"]
-        short = names()["sets"][self.set].get("short")
+        short = names["sets"][self.set].get("short")
         where = f" on {short}" if short else ""
         if self.margin is not None:
             return f"{first} and {second} differ in {metric['label']} by less than {self.margin:g}{where}"
@@ -65,7 +65,7 @@ class Claim:
     @property
     def column(self) -> str | None:
         """The metric of this project that the claim is about; None where there is none."""
-        found: str | None = names()["metrics"][self.metric]["metric"]
+        found: str | None = self.paper.names["metrics"][self.metric]["metric"]
         return found
 
     @property
@@ -73,54 +73,58 @@ class Claim:
         """The difference first - second that the sources of the claim state."""
         found: dict[str, float] = {}
         for kind in self.kind.split(" + "):
-            for p in published():
+            for p in self.paper.published:
                 if (p.set, p.metric, p.kind, p.mode) == (self.set, self.metric, kind, None):
                     found.setdefault(p.system, p.value)
         return found[self.first] - found[self.second] if {self.first, self.second} <= found.keys() else None
 
 
 @cache
-def claims() -> tuple[Claim, ...]:
-    """Every claim of claims.yaml, in its order."""
-    lines = yaml.safe_load(files("evalkit.reports").joinpath("claims.yaml").read_text(encoding="utf-8"))
+def claims(paper: Paper | None = None) -> tuple[Claim, ...]:
+    """Every claim of `paper`, by default the NanoCodec paper, in its order."""
+    paper = paper or nanocodec_paper()
     found = []
-    for line in lines:
-        first, second = line.pop("similar", None) or (line.pop("better"), line.pop("worse"))
-        found.append(Claim(first=first, second=second, **line))
+    for line in paper.claims:
+        first, second = line.get("similar") or (line["better"], line["worse"])
+        rest = {key: value for key, value in line.items() if key not in ("similar", "better", "worse")}
+        found.append(Claim(first=first, second=second, paper=paper, **rest))
     return tuple(found)
 
 
 def build_claims(
-    runs: Sequence[Run], settings: Settings = DEFAULTS, benches: Sequence[Bench] = ()
+    runs: Sequence[Run], settings: Settings = DEFAULTS, benches: Sequence[Bench] = (), paper: Paper | None = None
 ) -> list[Table]:  # fmt: skip
-    """The paper's claims, answered from rows.
+    """A paper's claims, answered from rows.
 
     Args:
         runs: What was measured of quality.
         settings: How differences are judged.
-        benches: What was measured of cost.
+        benches: What was measured of cost; the NanoCodec paper alone has claims about that.
+        paper: Which paper; by default the NanoCodec paper.
 
     Returns:
         A table for each dataset that is one of the paper's sets or a part of one, with a line for each claim about that
         set; one of what the benches answer; and a last one of the claims about sets that no run has.
     """
+    paper = paper or nanocodec_paper()
+    names, of = paper.names, "" if paper.own else f"{paper.title}: "
     tables: list[Table] = []
     answered: set[str] = set()
     rows, described = join(runs) if runs else (pd.DataFrame({"dataset": [], "codec": [], "metric": []}), {})
     rows = rows[rows["metric"].isin(list(described))]
-    rows = rows.assign(codec=rows["codec"].replace(paper_names(runs)))
-    places = places_of(runs)
+    rows = rows.assign(codec=rows["codec"].replace(paper.row_names(runs)))
+    places = paper.places_of(runs)
     for dataset, part in rows.groupby("dataset", sort=False):
         place = places.get(str(dataset))
         if place is None:
             continue
-        asked = [claim for claim in claims() if claim.set == place.set]
+        asked = [claim for claim in claims(paper) if claim.set == place.set]
         answered |= {claim.id for claim in asked}
         found = _compare(asked, part, described, settings)
         lines = tuple(_lines(asked, found, part, described))
         notes = tuple(_notes(lines, list(found.values()), described, settings, place.caution))
-        tables.append(Table(f"Claims on {dataset}", COLUMNS, lines, notes))
-    asked = [claim for claim in claims() if claim.set in BENCHED]
+        tables.append(Table(f"{of}Claims on {dataset}", COLUMNS, lines, notes))
+    asked = [claim for claim in claims(paper) if paper.own and claim.set in BENCHED]
     answers = [(c, evidence(c.metric, c.first, c.second, c.ratio, benches)) for c in asked]
     told = tuple(_told(claim, answer) for claim, answer in answers if answer is not None)
     answered |= {claim.id for claim, answer in answers if answer is not None}
@@ -130,11 +134,11 @@ def build_claims(
             note = "Reproduced: simulated or computed with random weights of the LM's size, in the settings named."
             notes = (*notes, note)
         tables.append(Table("Claims about efficiency", COLUMNS, told, notes))
-    rest = [claim for claim in claims() if claim.id not in answered]
+    rest = [claim for claim in claims(paper) if claim.id not in answered]
     if rest:
-        sets = ", ".join(dict.fromkeys(names()["sets"][claim.set]["label"] for claim in rest))
+        sets = ", ".join(dict.fromkeys(names["sets"][claim.set]["label"] for claim in rest))
         lines = tuple(_unmeasured(claim, "no run has this data") for claim in rest)
-        tables.append(Table(f"Claims on data that no run has: {sets}", COLUMNS, lines))
+        tables.append(Table(f"{of}Claims on data that no run has: {sets}", COLUMNS, lines))
     return tables
 
 
@@ -186,13 +190,14 @@ def _lines(
 def _measured(asked: Sequence[Claim], rows: pd.DataFrame) -> tuple[dict[str, str | None], set[tuple[str, str]]]:
     """The codec of the rows that is each of the claims' systems; and each (codec, metric) that has values."""
     measured = rows.dropna(subset="value")[["codec", "metric"]].drop_duplicates()
-    codecs = {system: _row_of(system, set(measured["codec"])) for c in asked for system in (c.first, c.second)}
+    present = set(measured["codec"])
+    codecs = {system: _row_of(system, c.paper, present) for c in asked for system in (c.first, c.second)}
     return codecs, set(measured.itertuples(index=False, name=None))
 
 
-def _row_of(system: str, codecs: set[str]) -> str | None:
+def _row_of(system: str, paper: Paper, codecs: set[str]) -> str | None:
     """The codec of a run that is the paper's `system`."""
-    return next((row for row in names()["systems"][system]["rows"] if row in codecs), None)
+    return next((row for row in paper.names["systems"][system]["rows"] if row in codecs), None)
 
 
 def _what_lacks(claim: Claim, codecs: dict[str, str | None], pairs: set[tuple[str, str]]) -> str:
@@ -201,7 +206,7 @@ def _what_lacks(claim: Claim, codecs: dict[str, str | None], pairs: set[tuple[st
     if claim.column not in {metric for _, metric in pairs}:
         return f"no run has {claim.column}"
     lacking = [s for s in (claim.first, claim.second) if (codecs[s], claim.column) not in pairs]
-    return "no run has " + " and ".join(names()["systems"][system]["label"] for system in lacking)
+    return "no run has " + " and ".join(claim.paper.names["systems"][system]["label"] for system in lacking)
 
 
 def verdict(claim: Claim, comparison: Comparison, direction: str) -> str:

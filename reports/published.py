@@ -4,7 +4,7 @@ Every file has a `kind`, a `source` and `values`; a value names the system, the 
 numbers. names.yaml says which codecs, datasets and metrics of a run mean the same. What no source states is absent.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -43,6 +43,70 @@ class Place:
     caution: str | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Paper:
+    """What a paper calls things, states and claims: the NanoCodec paper's here, any other's by papers.py."""
+
+    title: str
+    names: Mapping[str, Any]
+    """systems, sets and metrics, as names.yaml has them."""
+    published: tuple[Published, ...]
+    """Every number of every source."""
+    claims: tuple[Mapping[str, Any], ...]
+    """As claims.yaml has them."""
+    own: bool = False
+    """Whether it is the NanoCodec paper, of whose claims benches answer some."""
+
+    def system_of(self, codec: str) -> str | None:
+        """The paper's system that a run's `codec` is, if it is one."""
+        return next((key for key, about in self.names["systems"].items() if codec in about["rows"]), None)
+
+    def row_names(self, runs: "Sequence[Run]") -> dict[str, str]:
+        """For the codecs of `runs`, the names by which the paper may know them.
+
+        A system is the paper's where its weights are, byte for byte, those of the release (or come from where it lies,
+        if no sha256 of it is known), or where its audio came as rendered audio declared so. Other weights never go by a
+        name of the paper, whatever their label.
+        """
+        known = {row for about in self.names["systems"].values() for row in about["rows"]}
+        found: dict[str, str] = {}
+        for run in runs:
+            for codec, info in run.provenance.codecs.items():
+                meant = (info.spec or codec).removesuffix(" (rendered)")
+                name = meant if meant in known else codec
+                if info.released is False:
+                    name = f"{codec} (other weights)" if codec in known else codec
+                found[codec] = codec if name in found.values() else name
+        return found
+
+    def place_of(self, dataset: str, loaded: bool = True) -> Place | None:
+        """The paper's set that `dataset` is, or is a part of. Files that were given one by one are not `loaded`: they
+        may be any part of the set whose name they have."""
+        for key, about in self.names["sets"].items():
+            caution = about.get("subsets", {}).get(dataset)
+            if dataset in about["datasets"] and not loaded:
+                caution = f"files that were given under the name {dataset}; which part of the set they are is not known"
+            if dataset in about["datasets"] or caution:
+                return Place(key, about["label"], about.get("n"), caution)
+        return None
+
+    def places_of(self, runs: "Sequence[Run]") -> dict[str, Place | None]:
+        """For the datasets of `runs`, the paper's set that each is, or is a part of."""
+        found = {}
+        for run in runs:
+            dataset, codecs = run.provenance.dataset, run.provenance.codecs.values()
+            given = bool(codecs) and not dataset.revision and all(info.rendered for info in codecs)
+            found[dataset.name] = self.place_of(dataset.name, loaded=not given)
+        return found
+
+
+@cache
+def nanocodec_paper() -> Paper:
+    """The NanoCodec paper, from the files of this folder and claims.yaml."""
+    lines = yaml.safe_load(files("evalkit.reports").joinpath("claims.yaml").read_text(encoding="utf-8"))
+    return Paper("the paper", names(), published(), tuple(lines), own=True)
+
+
 @cache
 def names() -> dict[str, Any]:
     """names.yaml: systems, sets and metrics."""
@@ -58,57 +122,23 @@ def published() -> tuple[Published, ...]:
 
 
 def system_of(codec: str) -> str | None:
-    """The paper's system that a run's `codec` is, if it is one."""
-    return next((key for key, about in names()["systems"].items() if codec in about["rows"]), None)
+    """As `Paper.system_of`, of the NanoCodec paper."""
+    return nanocodec_paper().system_of(codec)
 
 
 def paper_names(runs: "Sequence[Run]") -> dict[str, str]:
-    """For the codecs of `runs`, the names by which names.yaml may know them.
-
-    A system is the paper's where its weights are, byte for byte, those of the release (or come from where it lies, if
-    no sha256 of it is known), or where its audio came as rendered audio declared so. Other weights never go by a name
-    of the paper, whatever their label.
-    """
-    known = {row for about in names()["systems"].values() for row in about["rows"]}
-    found: dict[str, str] = {}
-    for run in runs:
-        for codec, info in run.provenance.codecs.items():
-            meant = (info.spec or codec).removesuffix(" (rendered)")
-            name = meant if meant in known else codec
-            if info.released is False:
-                name = f"{codec} (other weights)" if codec in known else codec
-            found[codec] = codec if name in found.values() else name
-    return found
+    """As `Paper.row_names`, of the NanoCodec paper."""
+    return nanocodec_paper().row_names(runs)
 
 
 def place_of(dataset: str, loaded: bool = True) -> Place | None:
-    """Where a dataset stands among the paper's sets.
-
-    Args:
-        dataset: As the run names it.
-        loaded: Whether a loader gave it. Files that were given one by one may be any part of the set whose name they
-            have.
-
-    Returns:
-        The set that it is, or is a part of; None where it is neither.
-    """
-    for key, about in names()["sets"].items():
-        caution = about.get("subsets", {}).get(dataset)
-        if dataset in about["datasets"] and not loaded:
-            caution = f"files that were given under the name {dataset}; which part of the set they are is not known"
-        if dataset in about["datasets"] or caution:
-            return Place(key, about["label"], about.get("n"), caution)
-    return None
+    """As `Paper.place_of`, of the NanoCodec paper."""
+    return nanocodec_paper().place_of(dataset, loaded)
 
 
 def places_of(runs: "Sequence[Run]") -> dict[str, Place | None]:
-    """For the datasets of `runs`, the paper's set that each is, or is a part of."""
-    found = {}
-    for run in runs:
-        dataset, codecs = run.provenance.dataset, run.provenance.codecs.values()
-        given = bool(codecs) and not dataset.revision and all(info.rendered for info in codecs)
-        found[dataset.name] = place_of(dataset.name, loaded=not given)
-    return found
+    """As `Paper.places_of`, of the NanoCodec paper."""
+    return nanocodec_paper().places_of(runs)
 
 
 def _numbers(file: str) -> Iterator[Published]:

@@ -21,6 +21,7 @@ TABLE_EXAMPLES = """examples:
   evalkit table runs/high/* --against paper                      measured beside published values
   evalkit table runs/first runs/speed                            cost (from a bench) beside quality
   evalkit table runs/librispeech --against field                 values that other codec papers report, alongside
+  evalkit table runs/librispeech --against mine.yaml             values of any paper (docs/howto/claims.md)
   evalkit table runs/librispeech --sanity                        do the original and Mimi score as they do elsewhere?
 """
 
@@ -36,6 +37,8 @@ DRIFT_EXAMPLES = """examples:
 
 CLAIMS_EXAMPLES = """examples:
   evalkit claims runs/mls44 runs/daps
+  evalkit claims runs/librispeech --claims bigcodec                claims of another paper that come along
+  evalkit claims runs/mine --claims mine.yaml                      claims of yours (docs/howto/claims.md)
   evalkit claims runs/mls44 --cluster speaker --format markdown > claims.md
 """
 
@@ -93,8 +96,8 @@ def _add_table(commands: Any) -> None:
         "--by", metavar="COLUMN", help="show means by language (or another column) and their macro average"
     )
     command.add_argument(
-        "--against", choices=["paper", "field"], help="show published values beside each mean: those of the NanoCodec "
-        "paper, or of papers on codecs at 2.5 kbit/s and below",
+        "--against", metavar="paper|field|PAPER", help="show published values beside each mean: those of the NanoCodec "
+        "paper, of papers on codecs at 2.5 kbit/s and below, or of one that --claims of `evalkit claims` takes",
     )  # fmt: skip
     command.add_argument(
         "--sanity", action="store_true", help="check that the run's original and Mimi agree with values of six sources"
@@ -114,6 +117,7 @@ def table(args: argparse.Namespace) -> int:
     from evalkit.reports.bench_beside import beside, read_all
     from evalkit.reports.breakdown import build_breakdown
     from evalkit.reports.field import build_against_field, build_sanity
+    from evalkit.reports.papers import load_paper
     from evalkit.reports.render import HIGHLIGHTS, highlight
     from evalkit.reports.suite import build_suite_tables
     from evalkit.reports.table import build_tables
@@ -139,7 +143,8 @@ def table(args: argparse.Namespace) -> int:
     elif args.against == "field":
         tables = build_against_field(runs, args.metrics, chosen, args.codecs)
     elif args.against:
-        tables = build_against_paper(runs, args.metrics, chosen, args.codecs)
+        paper = None if args.against == "paper" else load_paper(args.against)
+        tables = build_against_paper(runs, args.metrics, chosen, args.codecs, paper)
     else:
         tables = beside(build_tables(runs, args.metrics, chosen, args.codecs), benches)
     show([highlight(one, args.highlight) for one in tables], args.format)
@@ -191,19 +196,25 @@ def drift(args: argparse.Namespace) -> int:
 
 
 def _add_claims(commands: Any) -> None:
-    command = add_command(commands, "claims", claims, "check the paper's claims against your runs", CLAIMS_EXAMPLES)
+    command = add_command(commands, "claims", claims, "check a paper's claims against your runs", CLAIMS_EXAMPLES)
     command.add_argument("runs", nargs="+", type=file_path, metavar="RUN")
+    command.add_argument(
+        "--claims", metavar="PAPER", help="a FILE.yaml with claims, or a paper that comes along (bigcodec); default: "
+        "the NanoCodec paper's",
+    )  # fmt: skip
     add_format(command)
     add_statistics(command)
 
 
 def claims(args: argparse.Namespace) -> int:
-    """`evalkit claims`: check the paper's claims."""
+    """`evalkit claims`: check a paper's claims."""
     from evalkit.reports.bench_beside import read_all
     from evalkit.reports.claims import build_claims, collapse
+    from evalkit.reports.papers import load_paper
 
     runs, benches = read_all(args.runs)
-    tables = build_claims(runs, settings(args), benches)
+    paper = None if args.claims is None else load_paper(args.claims)
+    tables = build_claims(runs, settings(args), benches, paper)
     show(collapse(tables) if args.format == "terminal" else tables, args.format)
     return 0
 

@@ -73,6 +73,15 @@ def test_other_codes_are_told_from_recorded_ones(own_places: Path, capsys: pytes
     assert "DIFFERS" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", [MINI, "nanocodec@0.6k"])
+def test_a_release_is_told_by_its_codes_whatever_its_bytes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The built-in weights, saved anew and given as `name`."""
+    codec = verify.choose(MINI).build()
+    monkeypatch.setattr(verify, "_digests", lambda _: ["another file"])
+    found = verify._recorded(name, codec)
+    assert found.agrees == (name == MINI) and f"all codes are those recorded of {MINI}" in found.found
+
+
 def test_a_value_beside_the_stated_one(
     own_places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
