@@ -1,6 +1,6 @@
 """Codec 2 (David Rowe), a parametric speech coder for radio at 0.7 to 3.2 kbit/s, by pycodec2.
 
-It keeps the spectral envelope and the pitch, not the waveform, and hears nothing above 4 kHz. Its decoder draws the
+It preserves the spectral envelope and the pitch, not the waveform, and is limited to 4 kHz. Its decoder draws the
 phases of unvoiced speech from a random generator that lives as long as the process and cannot be reset, so every
 utterance is decoded in a process of its own, where the generator starts anew: the same codes give the same audio.
 """

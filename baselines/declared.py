@@ -1,4 +1,4 @@
-"""Systems that are compared by audio that others decoded: what is known of them, and why they do not run here.
+"""Systems without an implementation here: what is known of them, why they cannot run, and --rendered for their audio.
 
     evalkit run --codec vibevoice --rendered their-audio/
 
@@ -63,7 +63,7 @@ NOLACE = _family(
 )
 FOCALCODEC_STREAM = _family(
     "focalcodec-stream",
-    "the configuration of FocalCodec's causal models (lucadellalib/focalcodec_50hz_*_causal) could not be seen",
+    "the configuration of FocalCodec's causal models (lucadellalib/focalcodec_50hz_*_causal) was not accessible",
     {
         rate: CodecInfo(16_000, 50.0, (size,), None, "Apache-2.0", "Apache-2.0", causal=True, output_rate=24_000)
         for rate, size in (("0.55k", 2048), ("0.6k", 4096), ("0.8k", 65_536))

@@ -4,7 +4,7 @@ An implementation of this project's own (dualcodec_model.py) that reads the rele
 what the speech model w2v-BERT 2.0, of transformers, hears at 16 kHz. Its features depend on the whole utterance,
 silence around it included: one utterance at a time. Upstream computes them, and by default everything, in half
 precision; here all is in float32, so that single tokens differ from upstream's. A label says how many codebooks are
-used: the first alone does not say how loud the audio is, since the features are normalised.
+used: the first alone does not carry loudness, because the features are normalised.
 """
 
 from collections.abc import Iterator, Mapping

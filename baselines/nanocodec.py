@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 BUILT_IN = "1.1k"
 WEIGHTS = "mini-1.1k"
 """The built-in checkpoint's name in the package `nanocodec`."""
-NOTE = "it was trained on PESQ's own disturbance, so PESQ overstates it beside codecs that were not"
+NOTE = "it was trained on PESQ's own disturbance, so PESQ overrates it against codecs that were not"
 """See docs/decisions/0044-training-on-a-metric.md."""
 NOTES = {
     "0.6k": "NVIDIA made this release for fine-tuning with a limited set of speakers, and does not recommend it for "

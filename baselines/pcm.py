@@ -1,4 +1,4 @@
-"""No codec at all: the samples themselves. Must score perfectly, and so shows that the way of the data is sound."""
+"""The original samples, without a codec: each metric's upper limit, and a check of the pipeline."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -1,4 +1,4 @@
-"""Codecs of which only decoded audio can be had, which lies in a folder: `--codec ts3@0.85k --rendered DIR`.
+"""Codecs of which only decoded audio is available, in a folder: `--codec ts3@0.85k --rendered DIR`.
 
 TS3-Codec (Wu et al., 2024, arXiv 2411.18803) has neither public code nor public weights; its paper offers decoded audio
 by e-mail to the first author. `rendered` is any other codec, without a name or a bitrate of its own. A codec that does

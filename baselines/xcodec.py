@@ -2,7 +2,7 @@
 
 A convolutional encoder as DAC's, and beside it HuBERT or WavLM, whose features normalise over the whole utterance:
 silence appended to it changed 68 % of the tokens of a model with random weights. So one utterance at a time, never in
-padded batches. Five models were released, and papers seldom say which one they used: the rate's label names it.
+padded batches. Five models were released, and papers seldom say which one they used: the label of the rate names it.
 """
 
 from collections.abc import Mapping

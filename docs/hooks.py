@@ -96,7 +96,7 @@ def metrics() -> Iterator[str]:
         for note in notes:
             yield f"\n!!! note\n    {note}\n"
         lines = [line for metric in some for line in values.get(metric.name, ())]
-        yield "\n**Typical values.** " + ("" if lines else "None measured by this project yet.")
+        yield "\n**Typical values.** " + ("" if lines else "Not measured by this project yet, and none published.")
         if lines:
             yield "\n| metric | audio | values |\n|---|---|---|"
             yield from lines
@@ -122,6 +122,8 @@ def typical() -> dict[str, list[str]]:
             means = [means[0], means[len(means) // 2], means[-1]]
         values = ", ".join(f"{_escape(codec)} {mean:.4g}" for mean, codec in means)
         lines[metric].append(f"| `{metric}` | {audio} | {values} |")
+    for metric, values in _of_protocols().items():
+        lines[metric].append(f"| `{metric}` | 4 English utterances of the built-in set | {values} |")
     said: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for number in published():
         if number.kind != "re-measured":
@@ -133,7 +135,40 @@ def typical() -> dict[str, list[str]]:
                 lines[about["metric"]].append(
                     f"| `{about['metric']}` | {where}, published: {_escape(source)} | {span} ({len(values)} systems) |"
                 )
+    for name, (where, published_values) in _published_by_the_field().items():
+        low, high = (f"{end:.4g}" for end in (min(published_values), max(published_values)))
+        lines[name].append(
+            f"| `{name}` | {_escape(where)}, published, codecs up to 2.5 kbit/s | "
+            f"{low} to {high} ({len(published_values)} values) |"
+        )
     return lines
+
+
+def _of_protocols() -> dict[str, str]:
+    """What explanation/protocols.md measures, for metrics that have no other values of ours."""
+    text = (DOCS / "explanation" / "protocols.md").read_text(encoding="utf-8")
+    head = re.search(r"^\| metric \| definition \|(.*)\|$", text, re.MULTILINE)
+    assert head is not None, "protocols.md has lost its table"
+    codecs = [name.strip() for name in head[1].split("|")]
+    found = {}
+    for name, cells in re.findall(r"^\| [^|]+ \| `([\w-]+)`[^|]*\|([-\d. |]+)\|$", text, re.MULTILINE):
+        if name.startswith(("visqol", "mcd-world")):
+            found[name] = ", ".join(f"{codec} {v.strip()}" for codec, v in zip(codecs, cells.split("|"), strict=True))
+    return found
+
+
+def _published_by_the_field() -> dict[str, tuple[str, list[float]]]:
+    """For each metric the dataset with most published values, and these: codecs only, copied values left out."""
+    from evalkit import plugins
+    from evalkit.reports.field import claims, field
+
+    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    known = set(plugins.names("metric"))
+    for claim in claims():
+        name = claim.metric.removesuffix("-corpus")
+        if name in known and not claim.copied and claim.codec != "ground truth" and claim.set != "unknown":
+            found[name][field()["sets"][claim.set]["label"]].append(claim.value)
+    return {name: max(sets.items(), key=lambda item: len(item[1])) for name, sets in found.items()}
 
 
 def _docstring(text: str) -> Iterator[str]:
@@ -170,6 +205,11 @@ def codecs() -> Iterator[str]:
     for name, some in families.items():
         module = inspect.getmodule(type(plugins.load("codec", name)))
         about = inspect.getdoc(_module_of(name)) or inspect.getdoc(module) or ""
+        if _module_of(name).__name__.endswith(".declared"):  # one module for all of them: say what differs
+            why = some[0]["remedy"].partition(": add --rendered")[0]
+            about = (
+                f"Does not run here: {why}.\n\n`evalkit run --codec {name} --rendered DIR` scores audio that it made."
+            )
         yield f"\n## {name}\n\n{about}\n"
         yield "| codec | kbit/s | kHz | frames/s | codebooks | parameters | causal | code | weights |"
         yield "|---|---|---|---|---|---|---|---|---|"

@@ -184,7 +184,7 @@ def score(
     wanted = _metric_names(metrics, tuple(language for language in data.languages if language))
     scored = (*pair_metrics(wanted), *model_metrics(wanted))
     if not scored:
-        raise UsageError(f"{', '.join(wanted)} need the codes of a codec, which decoded audio does not have: use `run`")
+        raise UsageError(f"{', '.join(wanted)} need the codes of a codec, which decoded audio lacks: use `evalkit run`")
     return _execute(systems, data, scored, output, f"score-{data.name}", (), RunOptions(**options))
 
 
@@ -341,7 +341,7 @@ def new_output(name: str) -> Path:
             continue
         except OSError as error:
             raise UsageError(f"{path} cannot be made: {error.strerror or error}. Choose another --output.") from error
-    raise UsageError(f"{stem} and a thousand like it exist: choose an --output")
+    raise UsageError(f"{stem} and a thousand similar names exist: choose an --output")
 
 
 def _metric_names(wanted: object, languages: Sequence[str]) -> tuple[str, ...]:
@@ -351,7 +351,7 @@ def _metric_names(wanted: object, languages: Sequence[str]) -> tuple[str, ...]:
         if isinstance(one, Metric):
             one = use_metric(one)
         if not isinstance(one, str):
-            raise UsageError(f"{one!r} is no metric: give a name, or an instance of a class of evalkit.metrics.base")
+            raise UsageError(f"{one!r} is not a metric: give a name, or an instance of a class of evalkit.metrics.base")
         words += [one] if "=" in one else one.split(",")
     names, left_out = available_metrics(words, languages)
     if left_out:
@@ -400,7 +400,7 @@ def _source(audio: "ArrayLike | PathLike", sample_rate: int | None, what: str) -
         return Source(_path(audio))
     samples = np.asarray(audio)
     if sample_rate is None:
-        raise UsageError(f"{what} is an array: say its sample_rate in Hz, a metric cannot guess it")
+        raise UsageError(f"{what} is an array: give its sample_rate in Hz, which a metric cannot guess")
     if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE or sample_rate != int(sample_rate):
         raise UsageError(f"sample_rate must be {LOWEST_RATE} to {HIGHEST_RATE}, in whole Hz, not {sample_rate}")
     if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):

@@ -67,7 +67,7 @@ class AudioFiles:
             names = kinds if why == NOT_AUDIO else paths
             parts.append(f"{len(paths)} {why} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})")
         count = len(self) + sum(not path.endswith("/") for paths in self.left_out.values() for path in paths)
-        return (f"{shown(self.folder)}: {len(self)} of {count} files were taken; left out: {'; '.join(parts)}.",)
+        return (f"{shown(self.folder)}: {len(self)} of {count} files were used; skipped: {'; '.join(parts)}.",)
 
 
 def audio_files(folder: Path | str, known: Sequence[str] = ()) -> AudioFiles:
@@ -98,10 +98,10 @@ def audio_files(folder: Path | str, known: Sequence[str] = ()) -> AudioFiles:
             about = os.stat(root / below)
             entries = sorted(os.scandir(root / below), key=lambda entry: entry.name)
         except OSError as error:
-            leave(f"folder(s) that cannot be read: {error.strerror}", below)
+            leave(f"folder(s) that could not be read: {error.strerror}", below)
             continue
         if (about.st_dev, about.st_ino) in seen:
-            leave("link(s) to folders that were read already", below)
+            leave("link(s) to folders already read", below)
             continue
         seen.add((about.st_dev, about.st_ino))
         for entry in entries:
@@ -118,7 +118,7 @@ def audio_files(folder: Path | str, known: Sequence[str] = ()) -> AudioFiles:
             elif suffix.lower() in SUFFIXES:
                 found.append((nfc(shown(stem)).split("/"), root / path))
             elif linked and not os.path.exists(entry.path):
-                leave("link(s) to nothing", path)
+                leave("broken link(s)", path)
             else:
                 leave(NOT_AUDIO, path)
     files: dict[str, list[Path]] = {}
@@ -132,6 +132,6 @@ def unlisted(names: Sequence[str], taken: int, listed: Path) -> tuple[str, ...]:
     if not names:
         return ()
     return (
-        f"{shown(listed)}: {taken} utterances were taken; {len(names)} audio files beside it are not in the list, "
+        f"{shown(listed)}: {taken} utterances were used; {len(names)} audio files beside it are not in the list, "
         f"for instance {names[0]}.",
     )

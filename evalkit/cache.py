@@ -221,7 +221,7 @@ def clear(folder: Path) -> None:
     try:
         lock = _share(folder, alone=True) if folder.is_dir() else None
     except OSError as error:
-        raise MissingError(f"the cache in {folder} is in use by a run: wait until it has finished") from error
+        raise MissingError(f"the cache in {folder} is in use by a run: wait until it finishes") from error
     try:
         for name in ("cache.sqlite", "cache.sqlite-wal", "cache.sqlite-shm", "digests.json", "audio"):
             _remove(folder / name)

@@ -62,7 +62,7 @@ def text_of(error: BaseException) -> str:
     try:
         text = " ".join(str(error).split())
     except Exception:
-        return "(it does not say what)"
+        return "(no message)"
     return text[:LONGEST_REASON].encode("utf-8", "backslashreplace").decode()
 
 

@@ -16,7 +16,7 @@ def expanded(path: Path | str) -> Path:
 def read_bytes(path: Path) -> bytes:
     """What the file `path` holds; raises OSError for a pipe or a device, which may never end."""
     if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     return path.read_bytes()
 
 

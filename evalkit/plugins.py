@@ -134,7 +134,9 @@ def load(kind: str, name: str) -> Any:
     found = _found(kind)
     file, _ = split_file(name)
     if not file and not found:  # evalkit's own are always there
-        raise MissingError(f"no {kind} is registered: the code is newer than its installation. pip install it again.")
+        raise MissingError(
+            f"no {kind} is registered: the installed package is older than the code. Reinstall it with pip."
+        )
     if not file and name not in found:
         raise choose_from(kind, name, names(kind))
     try:

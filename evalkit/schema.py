@@ -29,9 +29,7 @@ class _Strict(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
         if twice := next((key for key in keys if keys.count(key) > 1), None):
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {twice!r} stands there twice", node.start_mark
-            )
+            raise yaml.constructor.ConstructorError(None, None, f"the key {twice!r} occurs twice", node.start_mark)
         return super().construct_mapping(node, deep)
 
 
@@ -107,7 +105,7 @@ def _read(node: yaml.Node, schema: Mapping[str, Any], source: str, what: str, li
     for key, value in node.value:
         name, place = str(key.value), f"{source}, line {key.start_mark.line + 1}"
         if name in found:
-            raise UsageError(f"{place}: {name} stands there twice")
+            raise UsageError(f"{place}: {name} occurs twice")
         if name not in known and further is False:
             close = get_close_matches(name, known, n=1)
             hint = f" Did you mean {close[0]}?" if close else ""

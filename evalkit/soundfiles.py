@@ -189,7 +189,7 @@ def _decode(file: File, name: str, size: int) -> Audio:
         raise AudioError(f"{name}: {error}") from error
     except Exception as error:  # a decoder in C on somebody's bytes: whatever it raises
         reason = (
-            "a .raw file says neither rate nor format: convert it to WAV" if name.endswith(".raw") else _said(error)
+            "a .raw file states neither rate nor format: convert it to WAV" if name.endswith(".raw") else _said(error)
         )
         raise AudioError(f"{name}: not audio that can be read ({reason})") from error
     finally:
@@ -214,7 +214,7 @@ def _check_end(opened: soundfile.SoundFile, file: File, size: int, samples: int)
     libsndfile takes no notice."""
     there = file.tell()
     if opened.format == "OGG" and not _ends(_part(file, max(0, size - OGG_PAGE), OGG_PAGE)):
-        raise AudioError("its last page is not the end of its stream: it is cut short")
+        raise AudioError("its last page does not end the stream: it is truncated")
     if opened.format == "NIST" and (said := re.search(rb"sample_count -i (\d+)", _part(file))):
         _check_count(samples, int(said[1]))
     if opened.format == "MP3":
@@ -289,12 +289,14 @@ def _check_header(file: soundfile.SoundFile, size: int) -> None:
     if not LOWEST_RATE <= file.samplerate <= HIGHEST_RATE:
         raise AudioError(f"its header claims {file.samplerate} Hz: not within {LOWEST_RATE} to {HIGHEST_RATE} Hz")
     if not _length_unknown(file) and file.frames * file.channels > _most(size):
-        raise AudioError(f"its header claims {file.frames} x {file.channels} samples in {size} bytes: no speech does")
+        raise AudioError(
+            f"its header claims {file.frames} x {file.channels} samples in {size} bytes, implausible for speech"
+        )
     for claimed, there in _BYTES.findall(file.extra_info):
         if int(claimed) < STREAMED and int(claimed) - int(there) > SLOPPY:
-            raise AudioError(f"its header claims {claimed} bytes of audio, and {there} are there: it is cut short")
+            raise AudioError(f"its header claims {claimed} bytes of audio, but there are only {there}: it is truncated")
     if found := _CUT_SHORT.search(file.extra_info):
-        raise AudioError(f"it is cut short ({found[0]})")
+        raise AudioError(f"it is truncated ({found[0]})")
     if file.format in ("AVR", "MPC2K", "SDS") and (logged := _FRAMES.search(file.extra_info)):
         numbers = int(logged[1]), file.frames
         _check_count(*(numbers if file.format == "SDS" else reversed(numbers)))
@@ -302,7 +304,7 @@ def _check_header(file: soundfile.SoundFile, size: int) -> None:
 
 def _check_count(there: int, claimed: int) -> None:
     if there < claimed:
-        raise AudioError(f"it ends after {there} of {claimed} samples: it is cut short")
+        raise AudioError(f"it ends after {there} of {claimed} samples: it is truncated")
 
 
 def _length_unknown(file: soundfile.SoundFile) -> bool:
@@ -323,7 +325,7 @@ def _read_mono(file: soundfile.SoundFile, size: int) -> Wave:
         block = file.read(step, dtype="float32", always_2d=True)
         total += len(block)
         if total * file.channels > _most(size):
-            raise AudioError(f"it unpacks to more than {_most(size)} samples from {size} bytes: no speech does")
+            raise AudioError(f"it unpacks to more than {_most(size)} samples from {size} bytes, implausible for speech")
         blocks.append(np.ascontiguousarray(block[:, 0]) if file.channels == 1 else block.mean(axis=1))
         if len(block) < step:
             break

@@ -59,7 +59,7 @@ def check_codec(
         tolerance: Greatest difference of the measured from the declared bitrate, as a part of the latter.
         info: What its family says of it: rates, codebooks, side information, and what else tokens depend on.
     """
-    assert isinstance(codec, Codec), f"{codec!r} lacks a part of the protocol evalkit.codecs.Codec"
+    assert isinstance(codec, Codec), f"{codec!r} does not follow the protocol evalkit.codecs.Codec"
     check_declaration(codec)
     rate = codec.sample_rate or ANY_RATE
     voice = speech(SECONDS, rate)
@@ -89,13 +89,13 @@ def check_info(codec: Codec, info: CodecInfo, wav: Wave) -> None:
         ("extra_bits", info.extra_bits, codes.extra_bits),
         ("causal", info.causal, info.causal if info.causal is None else codec.streaming),
     ):
-        assert said == found, f"{codec.name}: its family says {what} = {said!r}, the codec {found!r}"
+        assert said == found, f"{codec.name}: its family declares {what} = {said!r}, the codec has {found!r}"
     if info.depends_on is None:
         return
     for what, share in changed_tokens(codec, wav).items():
         claim = "depend" if what in info.depends_on else "do not depend"
         assert (share > DEPENDS) == (what in info.depends_on), (
-            f"{codec.name}: its family says that tokens {claim} on {what}; {share:.1%} of them changed"
+            f"{codec.name}: its family declares that tokens {claim} on {what}; {share:.1%} of them changed"
         )
 
 
@@ -193,12 +193,12 @@ def check_repeatable(codec: Codec, wav: Wave) -> None:
     first, audio = round_trip(codec, wav, "speech")
     round_trip(codec, other, "speech backwards")
     again, second_audio = round_trip(codec, wav, "speech")
-    assert same_codes(first, again), f"{name}: the same audio gave other codes the second time"
-    assert np.array_equal(audio, second_audio), f"{name}: the same codes gave other audio the second time"
+    assert same_codes(first, again), f"{name}: the same audio gave different codes the second time"
+    assert np.array_equal(audio, second_audio), f"{name}: the same codes gave different audio the second time"
     stored = pickle.dumps(first)
     codec.encode(other)
     assert np.array_equal(codec.decode(pickle.loads(stored)), audio), (
-        f"{name}: stored codes gave other audio; decode may use nothing but the codes"
+        f"{name}: stored codes gave different audio; decode may use only the codes"
     )
 
 

@@ -63,7 +63,7 @@ def build_against_paper(
         known = [d for about in sets for d in (*about["datasets"], *about.get("subsets", {}))]
         raise UsageError(
             f"{paper.title} reports nothing for the data of these runs ({', '.join(places)}). "
-            f"What it reports goes by the dataset names {', '.join(known)}."
+            f"It reports on the datasets {', '.join(known)}."
         )
     tables = []
     for dataset, part in rows.groupby("dataset", sort=False):
@@ -80,7 +80,7 @@ def build_against_paper(
                 )
     if not tables:
         raise UsageError(
-            "no source states a number for these codecs, metrics and data. Codecs are recognised by the names "
+            "no source has a value for these codecs, metrics and data. Codecs are recognised by the names "
             + ", ".join(row for about in paper.names["systems"].values() for row in about["rows"])
         )
     return tables
@@ -147,7 +147,7 @@ def _notes(paper: Paper, place: Place, lines: Sequence[tuple[Cell, ...]], rows: 
             "not that they were chosen: inside does not prove the paper's mean, outside does not disprove it."
         )
     elif place.n and n < place.n:
-        yield f"Measured on {n} of the {place.n} utterances: the two means are not of the same data."
+        yield f"Measured on {n} of the {place.n} utterances: the two means are of different data."
     for kind, source in dict.fromkeys((number.kind, number.source) for number in paper.published):
         if any(line[5].text == kind for line in lines):
             yield f"{kind}: {source}."

@@ -71,8 +71,8 @@ def build_bd_rates(
         ]
         over = f"clusters of one {settings.cluster}" if settings.cluster else "utterances"
         notes = (
-            "BD-rate: how many per cent more bits the test needs for the same quality, where both reach it; below 0 "
-            f"it needs fewer. low, high: {settings.level:.0%} interval of a bootstrap over {over}.",
+            "BD-rate: how many percent more bits the test needs than the anchor for the same quality, where both reach "
+            f"it; negative is fewer. low, high: {settings.level:.0%} interval of a bootstrap over {over}.",
         )
         tables.append(Table(str(dataset), COLUMNS, tuple(lines), notes, keys=3))
     if not tables:
@@ -98,9 +98,9 @@ def _line(
     n = Cell(str(len(both)), len(both))
     try:
         if both.empty:
-            raise UndefinedScore("no utterance has values at all rates")
+            raise UndefinedScore("no utterance has values at every bitrate")
         found = bd_rate_interval((first, second), (quality, other), list(drawn[both.index]), settings.level)
     except UndefinedScore as error:
         return (*head, Cell(MISSING), Cell(MISSING), Cell(MISSING), n, Cell(str(error)))
     cells = [Cell(MISSING) if np.isnan(value) else Cell(f"{value:+.1f}", value) for value in found]
-    return (*head, *cells, n, Cell("" if not np.isnan(found[1]) else "too few draws have a quality in common"))
+    return (*head, *cells, n, Cell("" if not np.isnan(found[1]) else "too few draws with overlapping quality"))

@@ -57,8 +57,8 @@ def _costs(reader: Reader) -> Table | None:
         _column(reader, "startup", "start-up (s)", "both", "startup", 1),
     )
     notes = (
-        "GMAC/s: 10^9 multiply-accumulates a second of audio, as the layers are written. Parameters: those that are "
-        "used, weight normalisation folded; codebooks count both ways.",
+        "GMAC/s: 10^9 multiply-accumulates per second of audio, as the layers are written. Parameters: those in use, "
+        "weight normalisation folded; codebooks count in both directions.",
     )
     return _table(reader, f"Cost: {place(reader.bench)}", columns, notes)
 
@@ -113,9 +113,10 @@ def _latencies(reader: Reader) -> Table | None:
         columns.append(_column(reader, f"latency-{level}", label, "both", "latency", 1, level=level))
     columns.append((Column("causal", "decoder causal", words=True), lambda codec: Cell(reader.causal(codec))))
     notes = (
-        "Lookahead: samples beyond a frame's own end that its codes depend on (encoder); samples before a frame's "
+        "Lookahead: samples beyond a frame's end that its codes depend on (encoder); samples before a frame's "
         "start that its codes change (decoder), by any amount, and by more than 0.1 % and 1 % of the peak; past: the "
-        'same the other way round; "whole": the whole utterance. Latency: frame and both lookaheads, no computation.',
+        'same in the other direction; "whole": the whole utterance. Latency: one frame and both lookaheads, without '
+        "computation.",
     )
     return _table(reader, "Algorithmic latency", columns, notes)
 
@@ -129,7 +130,7 @@ def _batches(reader: Reader) -> Table | None:
         for stage, word in WAYS.items()
         for size in sizes
     ]
-    notes = ("Seconds of audio a second of processing, over the whole batch.",)
+    notes = ("Seconds of audio per second of processing, over the whole batch.",)
     return _table(reader, f"Throughput: {place(reader.bench)}", columns, notes)
 
 

@@ -83,7 +83,7 @@ def _widened(table: Table, readers: Sequence[Reader]) -> Table:
         "Cost: " + "; ".join(str(reader.bench.path) for reader in readers) + ". `evalkit table` of it has intervals."
     ]
     if random:
-        notes.append("Some of it was measured with random weights in the released size, on which it does not depend.")
+        notes.append("Some values were measured with random weights of the released size, which do not affect it.")
     return replace(
         table, columns=(*table.columns, *columns), rows=rows, notes=(*table.notes, *notes) if cells else table.notes
     )

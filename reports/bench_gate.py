@@ -79,7 +79,7 @@ def check(bench: Bench, path: Path, rules: Rules) -> Verdict:
         GateError: A codec of the baseline was not timed, or in too few rounds: that is not a pass.
     """
     if "rtf" not in rules.margins:
-        raise UsageError("the gates have no margin for `rtf`: add one to hold speed to a baseline")
+        raise UsageError("the gates have no margin for `rtf`: add one to gate speed")
     about = _read(path)
     for key in SAME:
         before, now = about["bench"].get(key), bench.provenance.get(key)
@@ -87,7 +87,9 @@ def check(bench: Bench, path: Path, rules: Rules) -> Verdict:
             raise UsageError(f"the baseline was measured with {key} {before!r}, the bench with {now!r}: not comparable")
     found = {f"{codec} {stage}": (codec, stage, logs) for codec, stage, logs in _ratios(bench, about["reference"])}
     if missing := [name for name in about["ratios"] if name not in found]:
-        raise GateError(f"{bench.path} did not time {', '.join(missing)}, which the baseline has. That is not a pass.")
+        raise GateError(
+            f"{bench.path} did not time {', '.join(missing)}, which the baseline has, so the gate does not pass."
+        )
     gates = [
         _gate(*found[name], before=before, reference=about["reference"], rules=rules)
         for name, before in about["ratios"].items()
@@ -123,7 +125,7 @@ def _ratios(bench: Bench, reference: str) -> Iterator[tuple[str, str, np.ndarray
             if codec == reference or own.empty:
                 continue
             if len(both) < MIN_UNITS:
-                raise GateError(f"{codec}: {stage}: {len(both)} rounds are too few to test; it takes {MIN_UNITS}")
+                raise GateError(f"{codec}: {stage}: {len(both)} rounds are too few to test; a test needs {MIN_UNITS}")
             yield codec, stage, (own[both] / other[both]).to_numpy()
 
 
@@ -149,4 +151,4 @@ def _notes(bench: Bench, about: Mapping[str, Any], path: Path) -> Iterator[str]:
     yield f"Speed: times the time of {about['reference']} in the same rounds, at {bench.provenance['threads']} threads."
     before, now = about["bench"].get("processor"), bench.provenance.get("processor")
     if before != now:
-        yield f"Measured on {now}, the baseline on {before}: ratios may move with the machine."
+        yield f"Measured on {now}, the baseline on {before}: ratios may depend on the machine."

@@ -153,5 +153,5 @@ def place(bench: Bench) -> str:
 def notes_of(bench: Bench) -> list[str]:
     """What a reader of its numbers has to know."""
     state = bench.provenance["state"]
-    cut = [] if state == "finished" else [f"{bench.path}: {state}, so the table is not complete."]
+    cut = [] if state == "finished" else [f"{bench.path}: {state}, so the table is incomplete."]
     return cut + list(bench.provenance["notes"])

@@ -91,7 +91,7 @@ def _table(
         ]
         if groups and by != "condition":
             lines.append((Cell(codec), Cell(MACRO), *averages, *_counts(rows[rows["codec"] == codec])))
-    notes = (f"{MACRO}: the mean of the means by {by}, each counting alike.",) if by != "condition" else ()
+    notes = (f"{MACRO}: the mean of the means by {by}, each with equal weight.",) if by != "condition" else ()
     return Table(title, tuple(columns), tuple(lines), notes, keys=2)
 
 

@@ -129,7 +129,7 @@ def build_claims(
     told = tuple(_told(claim, answer) for claim, answer in answers if answer is not None)
     answered |= {claim.id for claim, answer in answers if answer is not None}
     if told:
-        notes = ("Parameters are those that encoding and decoding use, weight normalisation folded.",)
+        notes = ("Parameters are those used in encoding and decoding, weight normalisation folded.",)
         if any(answer is not None and answer.holds is None for _, answer in answers):
             note = "Reproduced: simulated or computed with random weights of the LM's size, in the settings named."
             notes = (*notes, note)
@@ -292,10 +292,10 @@ def _notes(
     if comparisons:
         tested = [c for c in comparisons if not isnan(c.test.p)]
         yield (
-            f"Effect: the first system less the second, on the same utterances; {settings.describe()}. Verdicts by "
+            f"Effect: the first system minus the second, on the same utterances; {settings.describe()}. Verdicts by "
             f"{settings.describe_tests(len(tested), 'claims')}; detected with {POWER:.0%} power."
         )
         yield from too_few(tested, settings)
         yield from on_ranks(tested, described)
     if caution:
-        yield f"Measured on a part of the paper's data: {caution}. Another choice of utterances could answer otherwise."
+        yield f"Measured on part of the paper's data: {caution}. Other utterances could give another verdict."

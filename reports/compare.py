@@ -67,13 +67,13 @@ def build_comparisons(
         tested = [c for c in comparisons if not isnan(c.test.p)]
         notes = [
             f"low, high: {settings.describe()}; p: {settings.describe_tests(len(tested))}; "
-            f"detectable: the difference that one comparison detects with {POWER:.0%} power.",
+            f"detectable: the smallest difference that a single comparison detects with {POWER:.0%} power.",
             *too_few(tested, settings),
             *on_ranks(tested, described),
         ]
         if len(fair) < len(requests):
             unfair = ", ".join(sorted(f"{codec} by {described[m]['label']}" for codec, m in trained if codec in names))
-            notes.append(f"Not compared, since the codec was trained on the metric: {unfair}.")
+            notes.append(f"Not compared because the codec was trained on the metric: {unfair}.")
         lines = tuple(_line(c, described[c.request.metric]) for c in comparisons)
         tables.append(Table(str(dataset), COLUMNS, lines, tuple(notes), keys=3))
     return tables

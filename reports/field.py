@@ -1,4 +1,4 @@
-"""Measured beside what the field publishes (published/field.yaml), and whether a run's original and Mimi agree with it.
+"""Measured beside published values of the field (published/field.yaml); do the original and Mimi agree with them?
 
 A number that several sources state is one number, where they state the same to the digit (most of them copied it), and
 a range with all its sources where they do not. Means are never taken over sources.
@@ -98,7 +98,7 @@ def build_against_field(
     settings: Settings = DEFAULTS,
     codecs: Sequence[str] | None = None,
 ) -> list[Table]:
-    """What was measured beside what the field publishes.
+    """What was measured beside published values of the field.
 
     Args:
         runs: What to read.
@@ -138,16 +138,16 @@ def build_against_field(
             )
         if lines:
             notes = (
-                "A range: sources contradict each other; the deviation is from its nearer end. What a source copied "
-                "counts once, and what it defines otherwise, or does not define, is not compared.",
+                "A range means that sources contradict each other; the deviation is from its nearer end. Copied values "
+                "count once; values with another or no definition are not compared.",
                 *_of_all(dataset, means),
                 *(f"{key}: {field()['sources'][key]}." for key in sources),
             )
-            tables.append(Table(f"{dataset} beside what the field publishes", COLUMNS, tuple(lines), notes, 2))
+            tables.append(Table(f"{dataset} beside published values of the field", COLUMNS, tuple(lines), notes, 2))
     if not tables:
         known = [name for one in field()["sets"].values() for name in one["datasets"]]
         raise UsageError(
-            "no source states a number for these codecs, metrics and data. The field's numbers go by the datasets "
+            "no source has a value for these codecs, metrics and data. The field's values are for the datasets "
             f"{', '.join(known)} and the codecs {', '.join(_rows())}"
         )
     return tables
@@ -186,8 +186,8 @@ def build_sanity(runs: Sequence[Run], settings: Settings = DEFAULTS) -> list[Tab
             verdict = f"{wrong} of {len(lines)} differ." if wrong else f"All {len(lines)} agree."
             notes = [verdict, *_of_all(dataset, means)]
             if not whole:
-                notes.append("Mimi's numbers, UTMOS and WER are known of LibriSpeech test-clean alone.")
-            title = f"{dataset}: the original and Mimi beside what six sources give"
+                notes.append("Values of Mimi, UTMOS and WER are known only for LibriSpeech test-clean.")
+            title = f"{dataset}: the original and Mimi beside values of six sources"
             tables.append(Table(title, SANITY_COLUMNS, tuple(lines), tuple(notes), 2))
     if not tables:
         raise UsageError(
@@ -226,7 +226,7 @@ def _of_all(dataset: str, means: pd.DataFrame) -> Iterator[str]:
     for about in field()["sets"].values():
         n = about.get("n")
         if dataset in about["datasets"] and n and means["n"].max() < n:
-            yield f"Measured on {means['n'].max()} of the {n} utterances: the means are not of the same data."
+            yield f"Measured on {means['n'].max()} of the {n} utterances: the means are of different data."
 
 
 def _rows() -> list[str]:

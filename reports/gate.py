@@ -104,7 +104,7 @@ def check(run: Run, baseline: Baseline, rules: Rules, codec: str | None = None) 
     rows, notes = by_condition(run.rows, "codec"), [f"Baseline: {baseline.origin}."]
     if codec is not None:
         rows = _standing_in(run, baseline, codec)
-        notes.append(f"{codec} is held to the baseline's {rows['codec'].iloc[0]}.")
+        notes.append(f"{codec} is compared with the baseline's {rows['codec'].iloc[0]}.")
     resamplers = [about.get("resampler") for about in (baseline.about, run.provenance)]
     if resamplers[0] != resamplers[1]:
         notes.append(f"Resampled by {resamplers[1]}, the baseline by {resamplers[0]}: small differences may be theirs.")
@@ -116,7 +116,7 @@ def check(run: Run, baseline: Baseline, rules: Rules, codec: str | None = None) 
     for (name, metric), part in pairs.groupby(["codec", "metric"], sort=False):
         if metric in rules.margins:
             if metric not in baseline.metrics:
-                raise UsageError(f"{metric} cannot be gated: it is a by-product that ranks nothing")
+                raise UsageError(f"{metric} cannot be gated: it does not rank codecs")
             measured.append(_measure(name, metric, part, baseline.metrics[metric], rules))
         elif metric in baseline.metrics:
             label = baseline.metrics[metric]["label"]
@@ -137,13 +137,13 @@ def _check_comparable(run: Run, baseline: Baseline) -> None:
     if run.provenance["state"] != "finished":
         raise GateError(f"{run.path}: {run.provenance['state']}; a gate needs a run that finished")
     if run.rows["value"].isna().all():
-        raise GateError(f"{run.path} measured nothing: that is not a pass")
+        raise GateError(f"{run.path} has no values, so the gate does not pass")
     dataset = run.provenance.get("dataset", {})
     for key in ("name", "revision"):
         if dataset.get(key) != baseline.dataset.get(key):
             raise UsageError(
                 f"the baseline is of the dataset with {key} {baseline.dataset.get(key)!r}, the run of "
-                f"{dataset.get(key)!r}: they do not compare. Run on the same data, or write a new "
+                f"{dataset.get(key)!r}: they are not comparable. Run on the same data, or write a new "
                 f"baseline: evalkit gate {run.path} --update"
             )
     check_audio(baseline.audio, audio_of(run), "the baseline and the run")
@@ -166,7 +166,9 @@ def _standing_in(run: Run, baseline: Baseline, codec: str) -> pd.DataFrame:
     """The rows of the run's `codec` under the name of the baseline's only one."""
     names = list(baseline.rows["codec"].unique())
     if len(names) > 1:
-        raise UsageError(f"the baseline has several codecs ({', '.join(names)}): none can be named to stand in")
+        raise UsageError(
+            f"the baseline has several codecs ({', '.join(names)}): --codec needs a baseline with one codec"
+        )
     held = by_condition(run.rows, "codec")
     rows = held[held["codec"] == codec]
     if rows.empty:
@@ -187,7 +189,7 @@ def _measure(codec: str, metric: str, pairs: pd.DataFrame, about: Mapping[str, A
     """A gate without its test; "failed" already where it needs none."""
     what = f"{codec}: {metric}"
     if (pairs["in_run"] == "left_only").all():
-        raise GateError(f"{what} was not measured: the baseline has it and the run does not. That is not a pass.")
+        raise GateError(f"{what} is in the baseline but was not measured in the run, so the gate does not pass.")
     lost = pairs[pairs["value_now"].isna()]
     if len(lost) > rules.max_failed:
         reasons = [f"{line.utterance} ({_reason(line.reason)})" for line in lost.head(3).itertuples()]
@@ -212,7 +214,7 @@ def _measure(codec: str, metric: str, pairs: pd.DataFrame, about: Mapping[str, A
     )
     if about["direction"] == "none":
         moved = abs(gate.worse) > gate.margin
-        return _Measured(replace(gate, outcome="failed" if moved else "passed", remark="must not move"), pairs)
+        return _Measured(replace(gate, outcome="failed" if moved else "passed", remark="must not change"), pairs)
     if list(pairs["utterance"]) == [CORPUS]:
         lost_more = gate.worse > gate.margin
         outcome: Outcome = "failed" if lost_more else "passed"
@@ -237,7 +239,7 @@ def _test(measured: _Measured, count: int, rules: Rules) -> Gate:
     if units < needed:
         raise GateError(
             f"{gate.codec}: {gate.metric}: {units} {what} are too few to test: with {count} gate(s) at "
-            f"{rules.confidence:.0%} confidence none could fail, however bad the run. It takes {needed} {what}, or "
+            f"{rules.confidence:.0%} confidence none could fail, however bad the run. A test needs {needed} {what}, or "
             "fewer gates."
         )
     resamples = resamples_for(count, rules.confidence)

@@ -70,7 +70,7 @@ def write_baseline(run: Run, path: Path) -> None:
         raise GateError(f"{run.path}: {run.provenance['state']}; a baseline needs a run that finished")
     rows = by_condition(run.rows, "codec").dropna(subset="value")
     if rows.empty:
-        raise GateError(f"{run.path} measured nothing: it makes no baseline")
+        raise GateError(f"{run.path} has no values, so it cannot be a baseline")
     values: dict[str, dict[str, dict[str, float]]] = {}
     for codec, metric, utterance, value in rows[["codec", "metric", "utterance", "value"]].itertuples(index=False):
         values.setdefault(codec, {}).setdefault(metric, {})[utterance] = value

@@ -53,7 +53,7 @@ def markdown(verdict: Verdict) -> str:
     lines += [
         "",
         *map(escape.markdown, verdict.notes),
-        "Worse by more than the margin, with confidence, fails; p is corrected over all gates here.",
+        "A gate fails if it is significantly worse by more than the margin; p is corrected over all gates.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -55,8 +55,8 @@ def check_audio(before: Mapping[str, str], now: Mapping[str, str], where: str) -
     changed = [utterance for utterance in before.keys() & now.keys() if before[utterance] != now[utterance]]
     if changed:
         raise UsageError(
-            f"{where} measured different audio under the same names ({_some(changed)}): their numbers do not compare. "
-            "Run both on the same data."
+            f"{where} measured different audio under the same ids ({_some(changed)}): their results are not "
+            "comparable. Run both on the same data."
         )
 
 

@@ -268,7 +268,7 @@ function draw() {
 }
 
 document.getElementById("notes").replaceChildren(
-  ...[`[low, high]: ${board.intervals}. Bold: the best of what is shown; it says nothing of whether the difference is significant: the reports do.`,
+  ...[`[low, high]: ${board.intervals}. Bold: the best of the rows shown, whether or not the difference is significant; the reports test that.`,
     ...(trained.size ? ["†: trained on this metric, and not ranked by it."] : []), ...board.notes]
     .map((note) => element("p", {}, note)));
 draw();

@@ -69,8 +69,8 @@ def build_leaderboard(
         f'<div class="top"><h1>{escape.html(title)}</h1>',
         '<button type="button" id="theme" class="plain" title="light or dark">◐</button></div>',
         '<p id="about"></p><form class="form" id="filters"></form>',
-        '<figure id="scatter"></figure><div class="scroll" id="board">This page needs scripts; its numbers are in '
-        "leaderboard.json beside it.</div>",
+        '<figure id="scatter"></figure><div class="scroll" id="board">This page needs JavaScript; leaderboard.json '
+        "has the same numbers.</div>",
         '<div id="notes"></div>',
         html.data("board-data", content | {"title": title}),
     ]
@@ -91,8 +91,8 @@ def build_leaderboard(
             else:
                 unexported |= dict.fromkeys(run.rows["dataset"].unique())
     notes = tuple(
-        f"{name} is not known to be on the Hugging Face hub, so nothing was written for .eval_results/: "
-        f"--hub-dataset {name}=OWNER/NAME says where it is"
+        f"No .eval_results/ file for {name}, because its repository on the Hugging Face Hub is not known: "
+        f"give it with --hub-dataset {name}=OWNER/NAME"
         for name in unexported
     )
     return Leaderboard(files, notes)

@@ -157,20 +157,20 @@ def _listening(
     chosen = choose(rows, metric, about["direction"], worst, chance)
     found, left_out, damaged = examples(runs, codecs, chosen, budget - sum(map(len, clips.values())))
     if damaged:
-        yield "<p>Left out, since the file cannot be read:</p><ul>"
+        yield "<p>Left out because the file cannot be read:</p><ul>"
         yield "".join(f"<li>{escape(reason)}</li>" for reason in damaged) + "</ul>"
     if not found:
-        yield "<p>No audio was kept with these rows: <code>evalkit run --save-audio</code> keeps it.</p>"
+        yield "<p>This run kept no audio: <code>evalkit run --save-audio</code> keeps it.</p>"
         return
     yield (
-        f"<p>The worst {worst} of each codec by {escape(about['label'])}, and {chance} at random. A version that is "
-        "chosen while another of the same utterance plays goes on at the same place. All versions of an utterance have "
-        "one gain; below each, its score.</p>"
+        f"<p>The worst {worst} of each codec by {escape(about['label'])}, and {chance} at random. If you switch to "
+        "another version of an utterance, playback continues at the same position. All versions of an utterance share "
+        "one gain; the score is below each.</p>"
     )
     if not any(REFERENCE_FOLDER in example.clips for example in found):
-        yield "<p>The originals were not kept with this run, so there is nothing to compare with by ear.</p>"
+        yield "<p>This run did not keep the originals, so there is nothing to compare with by ear.</p>"
     if left_out:
-        yield f"<p>Left out, since the page would grow too large: {escape(', '.join(left_out))}.</p>"
+        yield f"<p>Left out because the page would grow too large: {escape(', '.join(left_out))}.</p>"
     scores = rows[rows["metric"] == metric].set_index(["codec", "utterance"])["value"]
     heads = html.head("Utterance", True) + '<th scope="col" class="original">original</th>'
     heads += "".join(html.head(codec, False) for codec in codecs)
@@ -220,7 +220,7 @@ def _blind_test(versions: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
     if not any(len(clips) > 1 for clips in versions.values()):
         return
     yield f"""<h2>Blind test: A, B and X</h2>
-<p>X is A or B, drawn anew for each trial, and so is the utterance. Listen, then say which it is. Keys: A, B and X play,
+<p>In each trial, X is A or B at random, on a random utterance. Listen, then answer which it is. Keys: A, B and X play;
 1 and 2 answer. Use headphones.</p>
 <div class="form"><label>A <select data-abx="a"></select></label><label>B <select data-abx="b"></select></label>
 <label>trials <input type="number" data-abx="count" value="10" min="1" max="99"></label>
@@ -263,7 +263,7 @@ def _plots(figures: Sequence[tuple[str, "Figure"]]) -> Iterator[str]:
 def _rows(rows: pd.DataFrame, described: Mapping[str, Any]) -> Iterator[str]:
     """Every row, a line for each codec and utterance, packed; page.js shows them."""
     if len(rows) > VALUES:
-        yield f"<p>{len(rows):,} rows are too many for a page: they are in rows.parquet of the run.</p>"
+        yield f"<p>{len(rows):,} rows are too many for a page: see rows.parquet in the run directory.</p>"
         return
     keys = ["codec", "dataset", "utterance", "language"]
     keys += ["pairing"] if "pairing" in rows and rows["pairing"].notna().any() else []
@@ -292,9 +292,9 @@ def _rows(rows: pd.DataFrame, described: Mapping[str, Any]) -> Iterator[str]:
 <label>dataset <select data-rows="dataset"><option value="">all</option></select></label>
 <label>language <select data-rows="language"><option value="">all</option></select></label>
 <label><input type="checkbox" data-rows="failed"> without a value</label></div>
-<div class="form"><button type="button" class="plain" id="before">Before</button>
+<div class="form"><button type="button" class="plain" id="before">Previous</button>
 <span id="rowcount" role="status"></span> <button type="button" class="plain" id="after">Next</button></div>
-<div class="scroll" id="rowtable">These need a script.</div>"""
+<div class="scroll" id="rowtable">This table needs JavaScript.</div>"""
     yield html.packed("rowdata", {"names": names, "columns": keys, "words": words, "metrics": metrics, "lines": packed})
 
 
@@ -330,7 +330,7 @@ def _failures(rows: pd.DataFrame, described: Mapping[str, Any]) -> list[str]:
 def _pairing(runs: Sequence[Run]) -> Iterator[str]:
     table = build_pairing(runs)
     if table.rows:
-        yield "<h2>Do recordings belong to their references?</h2>"
+        yield "<h2>Are recordings paired with the right references?</h2>"
         yield from (f"<p>{escape(note)}</p>" for note in table.notes)
         yield html.table(table)
 

@@ -33,7 +33,7 @@ def build_pairing(runs: Sequence[Run]) -> Table:
     lines = tuple(_lines(by_condition(pd.concat(checked, ignore_index=True), "dataset"))) if checked else ()
     notes = ["Lag, gain and the correlations of waveforms and envelopes are medians over the recordings."]
     if any(run.provenance.align for run in runs):
-        notes.append("A constant lag was compensated before scoring; shown is what it was.")
+        notes.append("A constant lag was compensated before scoring; the table shows its original value.")
     return Table("Pairing", COLUMNS, lines, tuple(notes), keys=2)
 
 

@@ -85,7 +85,7 @@ class Paper:
         for key, about in self.names["sets"].items():
             caution = about.get("subsets", {}).get(dataset)
             if dataset in about["datasets"] and not loaded:
-                caution = f"files that were given under the name {dataset}; which part of the set they are is not known"
+                caution = f"files given under the name {dataset}; which part of the dataset they are is not known"
             if dataset in about["datasets"] or caution:
                 return Place(key, about["label"], about.get("n"), caution)
         return None

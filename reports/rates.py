@@ -34,14 +34,14 @@ COLUMNS = (
     Column("perplexity", "perplexity"),
 )
 NOTES = (
-    "All but the last two columns in bit/s. sent: as counted in the codes, with whatever goes beside the tokens. "
-    "tokens: tokens x log2(codebook size). entropy: order 0, by the shares over these utterances.",
-    "coded: by an adaptive arithmetic coder that starts knowing nothing, checked by decoding: from how often a token "
-    "came before, from the token one frame before, from the codebook above. On few utterances it learns little.",
-    "language model: an n-gram model that learned from the other half of the utterances, the same for every codec: "
-    "what is left for a speech LLM to predict.",
-    "codebook use: share of entries that occur, mean of the codebooks. perplexity: 2 to the entropy, likewise. Few "
-    "tokens use few entries.",
+    "All but the last two columns are in bit/s. sent: as counted in the codes, including side information. "
+    "tokens: tokens x log2(codebook size). entropy: order 0, from token frequencies over these utterances.",
+    "coded: by an adaptive arithmetic coder that starts untrained, verified by decoding. Its context is the counts of "
+    "previous tokens, the previous frame's token, or the codebook above. On few utterances it learns little.",
+    "language model: an n-gram model trained on the other half of the utterances, the same for every codec: "
+    "what remains for a speech LLM to predict.",
+    "codebook use: share of entries that occur, averaged over codebooks. perplexity: 2 to the power of the entropy, "
+    "averaged likewise. With few tokens, few entries are used.",
 )
 
 
@@ -60,9 +60,9 @@ def build_ledger(runs: Sequence[Run]) -> list[Table]:
     """
     found = [one for run in runs for one in ledgers(read_codes(run.path))]
     if not found:
-        raise UsageError("these runs have no codes: audio that was decoded elsewhere brings none")
+        raise UsageError("these runs have no codes: audio decoded elsewhere has none")
     return [
-        Table(f"{dataset}: bits a second", COLUMNS, tuple(map(_line, part)), NOTES)
+        Table(f"{dataset}: bit/s of the codes", COLUMNS, tuple(map(_line, part)), NOTES)
         for dataset, part in groupby(sorted(found, key=lambda one: one.dataset), key=lambda one: one.dataset)
     ]
 

@@ -61,7 +61,7 @@ def join(runs: Sequence[Run], apart: bool = True) -> tuple[pd.DataFrame, dict[st
         raise UsageError("there are no rows yet: the run stopped before the first utterance was scored")
     for (codec, dataset), count in _sources(runs).items():
         if count > 1:
-            raise UsageError(f"{codec} on {dataset} is in {count} of these runs: give one of them")
+            raise UsageError(f"{codec} on {dataset} is in {count} of these runs: give only one of them")
     return rows, described
 
 
@@ -183,7 +183,7 @@ def _table(
         *_small_n(rows, scored, settings),
         *_not_ranked(lines, unranked),
         *_flattered(means, ranking, described, trained, originals),
-        *(f"{codec}: the original itself, the highest that each metric goes; not ranked." for codec in originals),
+        *(f"{codec}: the original itself, each metric's upper limit; not ranked." for codec in originals),
         *_unequal(rows),
         *notes,
     )
@@ -237,7 +237,7 @@ def _statistics_notes(
     for c in with_best:
         largest[c.request.metric] = max(largest.get(c.request.metric, 0.0), c.test.detectable)
     effects = ", ".join(f"{described[m]['label']} {v:.{described[m]['decimals']}f}" for m, v in largest.items())
-    yield f"Differences from the best that one comparison detects with {POWER:.0%} power, at the least: {effects}."
+    yield f"Smallest difference from the best that one comparison detects with {POWER:.0%} power: {effects}."
 
 
 def too_few(comparisons: Sequence[Comparison], settings: Settings) -> Iterator[str]:
@@ -256,7 +256,7 @@ def too_few(comparisons: Sequence[Comparison], settings: Settings) -> Iterator[s
         needed = units_needed(multiplier(len(comparisons), settings.correction), settings.level)
         yield (
             f"Over {max(small)} {units} or fewer, none of {len(comparisons)} comparisons could be significant, however "
-            f"large the difference: it takes {needed}."
+            f"large the difference: that needs {needed}."
         )
 
 
@@ -273,7 +273,7 @@ def on_ranks(comparisons: Sequence[Comparison], described: Mapping[str, Any]) ->
     metrics = [m for m in dict.fromkeys(c.request.metric for c in comparisons) if m in skewed(described)]
     if metrics:
         labels = ", ".join(str(described[m]["label"]) for m in metrics)
-        yield f"{labels}: strongly skewed, so a difference counts only where the signed-rank test finds it, too."
+        yield f"{labels}: strongly skewed, so a difference counts only if the signed-rank test finds it too."
 
 
 def _small_n(rows: pd.DataFrame, metrics: Sequence[str], settings: Settings) -> Iterator[str]:
@@ -286,7 +286,7 @@ def _small_n(rows: pd.DataFrame, metrics: Sequence[str], settings: Settings) -> 
     if (units < MIN_UNITS).any():
         yield f"Fewer than {MIN_UNITS} {what} have no interval and no test."
     if ((units >= MIN_UNITS) & (units < RELIABLE)).any():
-        yield f"Intervals over fewer than {RELIABLE} {what} hold where values are close to symmetric."
+        yield f"Intervals over fewer than {RELIABLE} {what} are reliable only for nearly symmetric values."
 
 
 def _flattered(
@@ -304,12 +304,11 @@ def _flattered(
 
 def _not_ranked(lines: Sequence[Sequence[Cell]], unranked: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if unranked:
-        yield f"{', '.join(about['label'] for about in unranked)}: shown, but no measure by which codecs rank."
+        yield f"{', '.join(about['label'] for about in unranked)}: shown but not used to rank codecs."
         yield from dict.fromkeys(about["note"] for about in unranked if about.get("note"))
     if any(TRAINED in cell.text for line in lines for cell in line):
         yield (
-            f"{TRAINED}: the codec was trained on this metric, which overstates it beside others: "
-            "not ranked, not compared."
+            f"{TRAINED}: the codec was trained on this metric, which therefore overrates it: not ranked, not compared."
         )
 
 
@@ -320,8 +319,8 @@ def _unequal(rows: pd.DataFrame) -> Iterator[str]:
     if len(sets) > 1:
         shared = len(frozenset.intersection(*sets))
         yield (
-            f"The codecs were not run on the same utterances: only {shared} are shared by all. Means do not compare; "
-            f"tests use what each pair shares."
+            f"The codecs were not run on the same utterances: only {shared} are shared by all. Means are not "
+            "comparable; tests use the utterances that each pair shares."
         )
 
 
@@ -388,7 +387,7 @@ def _sources(runs: Sequence[Run]) -> dict[tuple[str, str], int]:
 
 def _notes(runs: Sequence[Run]) -> tuple[str, ...]:
     notes = [
-        f"{run.path}: {run.provenance['state']}, so the table is not complete"
+        f"{run.path}: {run.provenance['state']}, so the table is incomplete"
         for run in runs
         if run.provenance["state"] != "finished"
     ]

@@ -7,17 +7,26 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from evalkit.reports.cells import Table
 from evalkit.reports.table import build_tables
-from evalkit.reports.terminal import rich_table
+from evalkit.reports.terminal import needs, rich_table, wrap
 from evalkit.results.run import read_run
 
 METRICS = ["pesq-wb", "estoi", "visqol-speech", "mel-2048-80-ln1p", "sim-resemblyzer"]
 
-(table,) = build_tables([read_run(Path(sys.argv[1]))], METRICS)
-console = Console(width=128, record=True, file=io.StringIO(), force_terminal=True)
-command = "evalkit run --codec nanocodec@1.1k --codec opus@6k --codec codec2@1.2k --metrics offline-short"
-console.print(Text(f"$ {command}", style="dim"))
-console.print(rich_table(table))
-for note in table.notes:
-    console.print(Text(note, style="dim"))
-console.save_svg(str(Path(__file__).with_suffix(".svg")), title="evalkit")
+COMMAND = "evalkit run --codec nanocodec@1.1k --codec opus@6k --codec codec2@1.2k --metrics offline-short"
+
+
+def draw(table: Table, path: Path) -> None:
+    """Write `table` and its notes as a terminal that is just wide enough for it."""
+    width = needs(table)
+    console = Console(width=width, record=True, file=io.StringIO(), force_terminal=True)
+    console.print(Text(f"$ {COMMAND}", style="dim"))
+    console.print(rich_table(table))
+    for note in table.notes:
+        console.print(Text("\n".join(wrap(note, width)), style="dim"))
+    console.save_svg(str(path), title="evalkit")
+
+
+if __name__ == "__main__":
+    draw(build_tables([read_run(Path(sys.argv[1]))], METRICS)[0], Path(__file__).with_suffix(".svg"))

@@ -39,7 +39,9 @@ class Contender:
         family = self.choice.family
         if self.random:
             if not isinstance(family, Randomizable):
-                raise UsageError(f"{self.choice.spec} cannot have random weights: its architecture is not known here")
+                raise UsageError(
+                    f"{self.choice.spec} cannot have random weights: evalkit does not know its architecture"
+                )
             return family.random(self.choice.rate, device)
         return self.choice.build(device)
 
@@ -64,5 +66,5 @@ def contenders(specs: Sequence[str], weights: Sequence[str] = (), random: bool =
         absent = random and not choice.availability().ready and isinstance(choice.family, Randomizable)
         found.append(Contender(choice, absent or spec.endswith(RANDOM)))
     if len({one.spec for one in found}) < len(found):
-        raise UsageError("a codec is named twice: ratios would be of the codec to itself")
+        raise UsageError("a codec is named twice: ratios would compare it with itself")
     return tuple(found)

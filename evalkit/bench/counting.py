@@ -73,7 +73,7 @@ def count(codec: Codec, seconds: float = SECONDS) -> Counts:
         CountError: It shows no network, the network does not run on the meta device, or the two counts differ.
     """
     if not isinstance(codec, Inspectable) or not codec.sample_rate or not codec.frame_rate:
-        raise CountError("it has no network that can be counted")
+        raise CountError("it exposes no network to count")
     twin = on_meta(codec)
     network = twin.network()
     named = dict(learned(network.module))

@@ -29,7 +29,7 @@ def meter(device: str, powercap: Path = POWERCAP) -> tuple[Meter | None, str]:
         return None, f"its energy counter cannot be read ({error.strerror}; on Linux it takes root by default)"
     if not zones:
         return None, f"this machine has no energy counter in {powercap}"
-    return lambda: sum(zone() for zone in zones), "RAPL, whole processor packages"
+    return lambda: sum(zone() for zone in zones), "RAPL, entire CPU packages"
 
 
 class Zone:

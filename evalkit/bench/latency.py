@@ -119,7 +119,7 @@ def frame_length(codec: Codec) -> int:
     guess = round(codec.sample_rate / codec.frame_rate)
     few, many = (len(columns(codec.encode(np.zeros(n * guess, np.float32)))) for n in (4, 12))
     if many - few < 2:
-        raise NoFrames("its payload is not cut into frames")
+        raise NoFrames("its payload is not divided into frames")
     return 8 * guess // (many - few)
 
 
@@ -151,7 +151,7 @@ def _reaches(ahead: Sides, back: Sides) -> dict[str, Reach]:
 
 
 def _encoder(codec: Codec, frame: int, grow: Grow) -> dict[str, Reach]:
-    found = {level: Reach(why_ahead="it shows no latents", why_back="it shows no latents") for level in LEVELS}
+    found = {level: Reach(why_ahead="it exposes no latents", why_back="it exposes no latents") for level in LEVELS}
     if latents := _latents(codec):
         found |= _reaches(*(grow(partial(_on_latents, codec, latents, frame, ahead)) for ahead in (True, False)))
     return found | _reaches(*(grow(partial(_on_codes, codec, frame, ahead)) for ahead in (True, False)))
@@ -250,7 +250,7 @@ def _search(probes: Sequence[Probe], length: int, frame: int, ahead: bool, step:
     # Numbers beyond float32 leak through masks and norms: what only the loud probes see everywhere is not so.
     found = [(last, probe) for last, probe in touches if last is not None and not whole(last)]
     if not found:
-        return None, "no probe changed any code"
+        return None, "no perturbation changed any code"
     last = (min if ahead else max)(last for last, _ in found)
     furthest = [probe for where, probe in reversed(found) if where == last]
     near, far = start, start + (frame if ahead else -frame)
@@ -285,7 +285,7 @@ def _on_samples(codec: Codec, frame: int, ahead: bool, frames: int) -> Sides:
                 reach[level] = max(reach[level], found)
     available = ((3 * frames // 4 if ahead else frames - frames // 4) - DRAWS) * frame
     sides = {level: _bounded(reach[level], available) for level in LEVELS}
-    return sides if steady else sides | {"0": (None, "the same codes give other audio the second time")}
+    return sides if steady else sides | {"0": (None, "the same codes give different audio the second time")}
 
 
 def _bounded(reach: float, available: int) -> tuple[float | None, str]:

@@ -59,7 +59,7 @@ def busy(about: Mapping[str, Any]) -> str | None:
     if found is None or found <= BUSY * about["cores"]:
         return None
     return (
-        f"The machine was busy when this began (load {found:g} on {about['cores']} cores): trust ratios and CPU "
+        f"The machine was busy at the start (load {found:g} on {about['cores']} cores): trust ratios and CPU "
         "seconds, not times."
     )
 

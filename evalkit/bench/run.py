@@ -189,7 +189,7 @@ def _stream(plan: BenchPlan, subjects: Sequence[Subject], writer: BenchWriter, s
         else:
             yield [one.row("decode", "first-packet", None, reason=why)]
     for number in range(plan.rounds + 1):  # the first warms up
-        say(f"streaming, round {number} of {plan.rounds}" if number else "streaming, to warm up")
+        say(f"streaming, round {number} of {plan.rounds}" if number else "streaming, warm-up")
         for name, stage in list(jobs)[:: -1 if number % 2 else 1]:
             one, job = jobs[name, stage]
             try:

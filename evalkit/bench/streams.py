@@ -70,7 +70,7 @@ def encoding(codec: StreamEncodable, wav: Wave, frame: int, frame_ms: float) -> 
         elif codes.size:
             first = waited + taken
     if first is None or not later:
-        raise ValueError(f"no codes came within {waited / 1000:.1f} s of audio")
+        raise ValueError(f"no codes arrived within {waited / 1000:.1f} s of audio")
     return _packets(first, later, frame_ms)
 
 

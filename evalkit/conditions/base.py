@@ -129,7 +129,7 @@ class WrappedCodec:
     def __init__(self, inner: Codec, condition: Condition, seed: int | None = None) -> None:
         """`seed` where anything is drawn. Raises UsageError for a decoder with a rate of its own."""
         if isinstance(inner, Widening):
-            raise UsageError(f"{condition.name} takes no codec whose decoder has a rate of its own: {inner.name}")
+            raise UsageError(f"{condition.name} does not support codecs that decode at another rate: {inner.name}")
         self.inner, self.condition, self.seed = inner, condition, seed
         self.name = inner.name
         self.sample_rate: int | None = inner.sample_rate

@@ -38,7 +38,7 @@ class Noise(InputCondition):
             self.require(len(dataset) > 1, "babble needs a second utterance in the dataset")
             return self._with(tuple(dataset))
         files = audio_files(Path(self.type).expanduser()).files if Path(self.type).expanduser().is_dir() else {}
-        self.require(bool(files), f"{self.type} is neither white, babble nor a folder with audio")
+        self.require(bool(files), f"{self.type} is neither white, babble nor a folder of audio")
         return self._with(tuple(Utterance(name, paths[0]) for name, paths in sorted(files.items())))
 
     def degrade(self, audio: Audio, rng: np.random.Generator, utterance: str) -> Audio:

@@ -30,7 +30,7 @@ class Reverb(InputCondition):
     def check(self) -> None:
         super().check()
         self.require(0.05 <= self.rt60 <= 10, "rt60 must be from 0.05 to 10 seconds")
-        self.require(not self.folder or Path(self.folder).expanduser().is_dir(), f"{self.folder} is no folder")
+        self.require(not self.folder or Path(self.folder).expanduser().is_dir(), f"{self.folder} is not a folder")
 
     def degrade(self, audio: Audio, rng: np.random.Generator, utterance: str) -> Audio:
         from scipy.signal import fftconvolve

@@ -48,7 +48,7 @@ class Loss(Condition):
 
     def wrap(self, codec: Codec, seed: int) -> Codec:
         own = isinstance(codec, Conceals)
-        self.require(self.conceal != "own" or own, f"{codec.name} has no concealment of its own: use repeat")
+        self.require(self.conceal != "own" or own, f"{codec.name} has no loss concealment: use repeat")
         bitstream = not codec.codebook_sizes
         self.require(self.conceal != "zero" or not bitstream, f"{codec.name} has no codebooks: use repeat")
         return _Lossy(codec, self, seed)

@@ -132,7 +132,7 @@ def place(source: str | None, default: str, remedy: str) -> Path:
     """
     path = expanded(source) if source is not None else data_folder() / default
     if not os.path.exists(path):
-        raise MissingError(f"{shown(path)} is not there. {remedy}")
+        raise MissingError(f"{shown(path)} does not exist. {remedy}")
     return path
 
 

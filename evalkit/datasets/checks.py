@@ -35,12 +35,14 @@ def check_dataset(dataset: Dataset | DatasetLoader | Callable[[], Dataset], reco
         return
     if isinstance(dataset, DatasetLoader):
         check_loader(dataset)
-    assert callable(dataset), f"{dataset!r} is no Dataset, no DatasetLoader and no function that makes a dataset"
+    assert callable(dataset), (
+        f"{dataset!r} is neither a Dataset nor a DatasetLoader nor a function that returns a dataset"
+    )
     first, again = dataset(), dataset()
     name = getattr(dataset, "name", getattr(dataset, "__name__", dataset))
     assert isinstance(first, Dataset), f"{name}: load must return a Dataset, not {first!r}"
-    assert [u.id for u in first] == [u.id for u in again], f"{name}: loading twice gave other utterances"
-    assert first.revision == again.revision, f"{name}: loading twice gave another revision"
+    assert [u.id for u in first] == [u.id for u in again], f"{name}: loading twice gave different utterances"
+    assert first.revision == again.revision, f"{name}: loading twice gave different revisions"
     check_dataset(first, recordings)
 
 
@@ -101,10 +103,10 @@ def check_audio(dataset: Dataset, recordings: int | None = None) -> None:
         if isinstance(first, Audio):
             _check_samples(first, where)
         for again in (_audio_of(utterance, where), _audio_of(copy, where)):
-            assert type(first) is type(again), f"{where}: source gave audio once and none the other time"
+            assert type(first) is type(again), f"{where}: source gave audio only once"
             assert (
                 not isinstance(first, Audio) or not isinstance(again, Audio) or first.pcm_hash() == again.pcm_hash()
-            ), f"{where}: source gave other audio the second time"
+            ), f"{where}: source gave different audio the second time"
 
 
 def _audio_of(utterance: Utterance, where: str) -> Audio | AudioError:

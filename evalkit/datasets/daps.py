@@ -67,7 +67,7 @@ def load(source: str | None = None, *, version: str = "clean", speakers: str = "
         if speaker in wanted:
             utterances += _segments_of(path, speaker)
     revision = text_hash(SEGMENTATION, *(u.id for u in utterances))
-    note = "DAPS was cut into segments by a rule of evalkit's: the paper's segments were not published."
+    note = "DAPS was segmented by evalkit's own rule: the paper's segments were not published."
     name = "daps" if version == "clean" else f"daps-{version}"
     return Dataset(name, tuple(utterances), LICENSE, revision, (note, *notes))
 

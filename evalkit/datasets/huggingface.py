@@ -61,7 +61,7 @@ def load(
     utterances = rows_of(table, source, audio=audio, id=id, text=text, speaker=speaker, language=language)
     found = text_hash(source, commit, split, *(u.id for u in utterances))
     numbered = id is None and "id" not in table.column_names
-    notes = (f"{source} has no column id: its utterances are named by the numbers of their rows.",) if numbered else ()
+    notes = (f"{source} has no column id: its utterances are named by row number.",) if numbered else ()
     return Dataset(f"hub:{source}", tuple(utterances), license, found, notes)
 
 
@@ -126,7 +126,7 @@ def open_table(source: str, files: str, split: str, revision: str | None) -> tup
         reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
         raise MissingError(
             f"{source} ({files}) cannot be read now: {reason}. Online, the same command downloads it; "
-            f"behind a login, `hf auth login` comes first"
+            f"if it needs a login, run `hf auth login` first"
         ) from error
     return table, "local" if local else folder.name
 

@@ -56,7 +56,7 @@ def load(source: str | None = None, *, split: str = "test-clean", revision: str 
     if source == "hub":
         return _from_hub(split, revision or HUB_REVISION)
     if revision is not None:
-        raise UsageError("revision is for librispeech:hub; a folder is what it is")
+        raise UsageError("revision is for librispeech:hub, not for a folder")
     root = place(source, "librispeech", HELP)
     folder = folder_in(root, f"LibriSpeech/{split}", split, *([""] if root.name == split else []))
     if folder is None:

@@ -60,7 +60,7 @@ def load(
     if source == "hub":
         return _from_hub(split, lang.codes(languages), revision, english_revision)
     if revision is not None or english_revision is not None:
-        raise UsageError("revision is for mls:hub; a folder is what it is")
+        raise UsageError("revision is for mls:hub, not for a folder")
     root = place(source, "mls", HELP)
     if not root.is_dir():
         raise UsageError(f"{shown(root)} is not a folder")
@@ -99,7 +99,7 @@ def _language_folders(root: Path) -> dict[str, Path]:
         if language is None:
             continue
         if language in found:
-            raise UsageError(f"{found[language]} and {folder} are the same language: give one of them, not {root}")
+            raise UsageError(f"{found[language]} and {folder} are the same language: give only one of them, not {root}")
         found[language] = folder
     return {language: found[language] for language in lang.NAMES if language in found}
 

@@ -69,7 +69,7 @@ def _read(path: Path, languages: str | None = None) -> Dataset:
         found = audio_files(path)
         names = [file.relative_to(path).as_posix() for files in found.files.values() for file in files]
         names = sorted([*names, *found.left_out.pop(NOT_AUDIO, [])])
-        note = f"mls44 was read from the folder {shown(path.name)}: that it is the paper's is not checked."
+        note = f"mls44 was read from the folder {shown(path.name)}: evalkit does not check that it is the paper's data."
         notes = (note, *found.notes)
         return _dataset(names, lambda name: (path / name).read_bytes(), partial(_open_file, path), languages, notes)
     notes = (f"mls44 is not the authors' archive: {FILE.replaced} says which it is.",) if FILE.replaced else ()
@@ -87,13 +87,13 @@ def _safe_names(path: Path, archive: zipfile.ZipFile) -> list[str]:
     for info in archive.infolist():
         name = PurePosixPath(info.filename.replace("\\", "/"))
         if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
-            raise UsageError(f"{path} holds {info.filename!r}, which leads out of the archive: it is not to be trusted")
+            raise UsageError(f"{path} holds {info.filename!r}, a path outside the archive: do not trust this file")
         if info.flag_bits & 1:
             raise UsageError(f"{path} holds {info.filename!r}, which is encrypted")
         if not info.is_dir():
             names.append(info.filename)
     if len(names) != len(set(names)):
-        raise UsageError(f"{path} holds a name twice: {next(n for n in names if names.count(n) > 1)!r}")
+        raise UsageError(f"{path} holds a duplicate name: {next(n for n in names if names.count(n) > 1)!r}")
     return sorted(names)
 
 
@@ -141,13 +141,13 @@ def _dataset(
         path = PurePosixPath(name)
         language = _language(path.parts[:-1])
         if language is None:
-            raise UsageError(f"{name}: no folder on its way names one of the languages {', '.join(lang.NAMES)}")
+            raise UsageError(f"{name}: no folder in its path names one of the languages {', '.join(lang.NAMES)}")
         if language in wanted:
             id = nfc(path.stem)
             utterances.append(Utterance(id, partial(audio, name), language, id.split("_")[0], transcripts.get(id)))
     utterances.sort(key=lambda one: (tuple(lang.NAMES).index(one.language), one.id))
     if not utterances:
-        raise UsageError("mls44: there is no audio in it")
+        raise UsageError("mls44: it contains no audio")
     if any(one.transcript is None for one in utterances):
         notes = (*notes, "mls44: not every utterance has a transcript.")
     for left, what in ((unread, "texts that cannot be read as UTF-8"), (of_macos, "files of macOS")):

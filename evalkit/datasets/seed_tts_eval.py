@@ -57,7 +57,7 @@ def load(
             one = _utterance(folder, f"{shown(folder / meta)}, line {number}", line, language, recordings)
             known = utterances.setdefault(one.id, one)
             if known is not one and (recordings == "utterances" or known != one):
-                raise UsageError(f"{shown(folder / meta)}, line {number}: {one.id!r} stands in an earlier line, too")
+                raise UsageError(f"{shown(folder / meta)}, line {number}: {one.id!r} is already on an earlier line")
     name = f"seed-tts-eval-{languages}" + ("-prompts" if recordings == "prompts" else "")
     revision = text_hash("seed-tts-eval", recordings, *texts)
     return Dataset(name, tuple(utterances.values()), LICENSE, revision)
@@ -71,7 +71,7 @@ def _utterance(folder: Path, place: str, line: str, language: str, recordings: s
     file = prompt if recordings == "prompts" else fields[4] if len(fields) == 5 else f"wavs/{name}.wav"
     path = PurePosixPath(file)
     if path.is_absolute() or ".." in path.parts:
-        raise UsageError(f"{place}: {file!r} leads out of the set")
+        raise UsageError(f"{place}: {file!r} is a path outside the dataset")
     id = nfc(path.stem if recordings == "prompts" else name)
     spoken = prompt_text if recordings == "prompts" else text
     return Utterance(id, locate(folder, file), language, transcript=spoken or None)

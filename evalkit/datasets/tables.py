@@ -47,7 +47,7 @@ class Line:
             raise UsageError(f"{self.place}: {column} {text!r} is not a number") from None
         if not 0 < value < math.inf:
             raise UsageError(
-                f"{self.place}: {column} {text!r} is not a number above 0. Leave the cell empty where it is not known"
+                f"{self.place}: {column} {text!r} is not a number above 0. Leave the cell empty if it is not known"
             )
         return value
 
@@ -148,7 +148,7 @@ def _csv(path: Path, text: str) -> TableFile:
             "Name it or take it out (pandas: to_csv(…, index=False))"
         )
     if twice := sorted({name for name in columns if columns.count(name) > 1}):
-        raise UsageError(f"{shown(path)}, line 1: the column(s) {', '.join(twice)} stand there twice: keep one of each")
+        raise UsageError(f"{shown(path)}, line 1: the column(s) {', '.join(twice)} occur twice: keep one of each")
     lines = []
     for number, cells in rows:
         line = Line(path, number, dict(zip(columns, cells, strict=False)))
@@ -158,7 +158,7 @@ def _csv(path: Path, text: str) -> TableFile:
                 f"Put quotation marks around a cell that holds a {what}"
             )
         if len(cells) < len(columns):
-            raise UsageError(f"{line.place}: no value for {', '.join(columns[len(cells) :])}: the line ends too early")
+            raise UsageError(f"{line.place}: no value for {', '.join(columns[len(cells) :])}: the line is too short")
         lines.append(line)
     return TableFile(path, text, tuple(columns), tuple(lines))
 
@@ -201,7 +201,7 @@ def _json_lines(path: Path, text: str) -> TableFile:
 
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(dict(pairs)) < len(pairs):
-        raise ValueError("a key stands there twice")
+        raise ValueError("a key occurs twice")
     return dict(pairs)
 
 
@@ -221,7 +221,7 @@ def read_keyed(path: Path, form: str, key: str, separator: str | None = None) ->
         separator: What ends the key; None for white space, without which a text may be missing.
 
     Raises:
-        UsageError: for a file that cannot be read, a line of another form, and a key that stands there twice.
+        UsageError: for a file that cannot be read, a line of another form, and a key that occurs twice.
     """
     lines = []
     for number, text in numbered(read_text(path)):

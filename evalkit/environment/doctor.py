@@ -23,6 +23,7 @@ from evalkit.metrics.model import ModelMetric
 
 ANYWHERE = ("folder", "hub")
 """Datasets that are ready as soon as a command says where they are."""
+UNPINNED_STATE = "unpinned"
 BROKEN = "cannot be loaded"
 
 
@@ -43,10 +44,10 @@ class Finding:
 
     @property
     def health(self) -> str:
-        """ready, missing or broken; "" for a folder, which is neither."""
-        if not self.kind:
+        """ready, missing or broken; "" for a folder and for a remark about pins, which are none of these."""
+        if not self.kind or self.state == UNPINNED_STATE:
             return ""
-        return {"ready": "ready", "give a place": "ready", BROKEN: "broken"}.get(self.state, "missing")
+        return {"ready": "ready", "give its location": "ready", BROKEN: "broken"}.get(self.state, "missing")
 
     def as_dict(self) -> dict[str, Any]:
         """For programs."""
@@ -86,7 +87,7 @@ def _metrics() -> Iterator[Finding]:
         )  # fmt: skip
         if unpinned := [str(file) for file in files if not file.pinned]:
             yield Finding(
-                "metric", f"{name}: weights", "unpinned", remedy=f"no sha256 of {', '.join(unpinned)} is known"
+                "metric", f"{name}: weights", UNPINNED_STATE, remedy=f"the sha256 of {', '.join(unpinned)} is not known"
             )
 
 
@@ -112,7 +113,9 @@ def _codecs() -> Iterator[Finding]:
                 need=codec_need(family, first),
             )  # fmt: skip
         if isinstance(family, Described) and any(family.info(rate).weights.endswith(UNPINNED) for rate in family.rates):
-            yield Finding("codec", f"{name}: weights", "unpinned", remedy="the newest revision is taken: see run.json")
+            yield Finding(
+                "codec", f"{name}: weights", UNPINNED_STATE, remedy="the newest revision is used: see run.json"
+            )
 
 
 def _datasets() -> Iterator[Finding]:
@@ -122,7 +125,7 @@ def _datasets() -> Iterator[Finding]:
             yield Finding("data", name, "ready", dataset.license)
         except EvalkitError as error:
             if name in ANYWHERE:
-                yield Finding("data", name, "give a place", remedy=str(error))
+                yield Finding("data", name, "give its location", remedy=str(error))
             else:
                 yield Finding("data", name, "not here", remedy=str(error), need=dataset_need(name, str(error)))
 
@@ -137,7 +140,7 @@ def _extras() -> Iterator[Finding]:
 
 def _kernels() -> Iterator[Finding]:
     compiled = find_spec("nanocodec._kernels") is not None
-    remedy = "" if compiled else "decoding is slower without: install a C compiler, then this package again"
+    remedy = "" if compiled else "decoding is slower without it: install a C compiler, then reinstall this package"
     need = None if compiled else Need("kernels of nanocodec", "not compiled", advice=remedy)
     yield Finding("kernels of", "nanocodec", "ready" if compiled else "not compiled", remedy=remedy, need=need)
 

@@ -122,7 +122,7 @@ class File:
         if self.pin is not None and (found := sha256(path)) != self.pin:
             # Of the hub's cache, whose names are links, what has to go is what the link points to.
             raise MissingError(
-                f"{path.resolve()} is not what was pinned: its sha256 is {found}, not {self.pin}. Delete it"
+                f"{path.resolve()} is not the pinned file: its sha256 is {found}, not {self.pin}. Delete it"
             )
         return path
 
@@ -156,7 +156,7 @@ class File:
             path.resolve().unlink()
             path.unlink(missing_ok=True)
             raise MissingError(
-                f"{self} ({self.origin}) is not what was pinned: what came has the sha256 {found}, not {self.pin}; "
+                f"{self} ({self.origin}) is not the pinned file: the download has the sha256 {found}, not {self.pin}; "
                 "it was not kept"
             )
         return self.open()
@@ -226,9 +226,9 @@ def _identity(about: os.stat_result) -> tuple[int, ...]:
 def pin(file: File, digest: str) -> None:
     """Remember that `file` must have the sha256 `digest`; raises UsageError for no sha256, or where it is recorded."""
     if len(digest) != 64 or set(digest.lower()) - set("0123456789abcdef"):
-        raise UsageError(f"{digest!r} is not a sha256: 64 hexadecimal digits")
+        raise UsageError(f"{digest!r} is not a sha256 (64 hexadecimal digits)")
     if file.sha256 is not None and file.sha256 != digest.lower():
-        raise UsageError(f"the sha256 of {file} is recorded: {file.sha256}")
+        raise UsageError(f"the sha256 of {file} is already recorded: {file.sha256}")
     _write_json(data_folder() / "pins.json", _pins() | {str(file): digest.lower()})
 
 
@@ -257,7 +257,7 @@ def _download(url: str, path: Path, advance: Callable[[int], None], resume: bool
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise MissingError(f"another process is downloading {path}: try again when it is done") from error
+            raise MissingError(f"another process is downloading {path}: try again when it has finished") from error
         if not resume:
             file.truncate(0)
             file.seek(0)
@@ -293,7 +293,7 @@ def _receive(url: str, file: BinaryIO, advance: Callable[[int], None]) -> None:
             file.write(block)
             advance(len(block))
         if announced is not None and file.tell() < (whole := begun + int(announced)):
-            raise OSError(f"the connection ended after {file.tell()} of {whole} bytes: the same command goes on there")
+            raise OSError(f"the connection ended after {file.tell()} of {whole} bytes: the same command resumes there")
 
 
 def _pins() -> dict[str, Any]:

@@ -34,7 +34,7 @@ def check_version(package: str, least: str, extra: str) -> None:
     """Raises MissingError where the installed `package` is older than version `least`, such as `5.17`."""
     found = version(package)
     if [int(part) for part in found.split(".")[:2]] < [int(part) for part in least.split(".")]:
-        raise MissingError(f"{package} {found} is too old: {least} or newer is needed. {install(extra)} --upgrade")
+        raise MissingError(f"{package} {found} is too old: evalkit needs {least} or newer. {install(extra)} --upgrade")
 
 
 def load(name: str, extra: str) -> Any:
@@ -92,7 +92,7 @@ def load_torchaudio() -> Any:
         return import_module("torchaudio")
     except (ImportError, OSError, RuntimeError) as error:
         _forget()
-        raise MissingError(f"torchaudio does not work beside this torch ({error}): {install('models')}") from error
+        raise MissingError(f"torchaudio does not work with this torch ({error}): {install('models')}") from error
 
 
 def _forget() -> None:
@@ -105,7 +105,7 @@ def _without_library() -> ModuleType:
 
     def fail_if_no_align(function: Any) -> Any:
         def fail(*args: Any, **kwargs: Any) -> Any:
-            raise RuntimeError("torchaudio runs without its library here: forced alignment is not available")
+            raise RuntimeError("torchaudio runs without its native library here: forced alignment is not available")
 
         return fail
 

@@ -41,7 +41,7 @@ def files_of(name: str, languages: Sequence[str]) -> tuple[File, ...] | None:
     if name in plugins.names("dataset"):
         files = datasets.loader(name).files
         if not files:
-            raise UsageError(f"{name} is not fetched as files: `evalkit list datasets` says where it comes from")
+            raise UsageError(f"{name} cannot be fetched: `evalkit list datasets` says where to get it")
         return files
     return None
 
@@ -62,5 +62,5 @@ def fetch_files(files: Sequence[File], advance: Advance) -> Iterator[tuple[File,
             yield file, file.fetch(advance)
         except MissingError as error:
             path = file.find()
-            found = f" The sha256 of what came is {sha256(path)}." if path and file.pin is None else ""
+            found = f" The download has the sha256 {sha256(path)}." if path and file.pin is None else ""
             raise MissingError(f"{error}.{found}" if found else str(error)) from error

@@ -64,11 +64,11 @@ def _read(path: Path) -> Mirror:
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UsageError(f"{VARIABLE}: {path} cannot be read ({error})") from error
     if not isinstance(found, dict) or set(found) - {"addresses", "sha256"}:
-        raise UsageError(f"{VARIABLE}: {path} must hold addresses and sha256, and nothing else")
+        raise UsageError(f"{VARIABLE}: {path} must have only the keys addresses and sha256")
     parts = [found.get(key) or {} for key in ("addresses", "sha256")]
     if not all(isinstance(part, dict) and all(isinstance(v, str) for v in part.values()) for part in parts):
-        raise UsageError(f"{VARIABLE}: {path}: addresses and sha256 must each say one text for another")
+        raise UsageError(f"{VARIABLE}: {path}: addresses and sha256 must each map text to text")
     wrong = [name for name, digest in parts[1].items() if not re.fullmatch("[0-9a-f]{64}", digest)]
     if wrong:
-        raise UsageError(f"{VARIABLE}: {path}: what stands beside {wrong[0]} is no sha256 (64 digits of 0-9 and a-f)")
+        raise UsageError(f"{VARIABLE}: {path}: the value of {wrong[0]} is not a sha256 (64 digits of 0-9 and a-f)")
     return Mirror(path.name, *parts)

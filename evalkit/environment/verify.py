@@ -69,7 +69,7 @@ def verify(name: str, weights: Path | None = None) -> Iterator[Check]:
             raise UsageError(f"{name} is a metric: --weights is for codecs")
         yield from _metric(name)
     elif name.partition(":")[0] in plugins.names("dataset"):
-        raise UsageError(f"{name} is a data set: `evalkit fetch` verifies what it brings")
+        raise UsageError(f"{name} is a data set: `evalkit fetch` verifies what it downloads")
     else:
         yield from _codec(choose(name), weights)
 
@@ -85,17 +85,17 @@ def verdict(checks: Sequence[Check]) -> tuple[bool | None, str]:
     words = {
         True: "these are the released weights",
         False: "these are NOT the released weights",
-        None: "no recorded sha256 says which weights these are",
+        None: "no recorded sha256 identifies these weights",
     }[released]
     if not any(check.what == "weights" for check in checks):
-        words = "its weights, if any, are in a package"
+        words = "its weights, if any, come with a package"
     computes = {
-        True: "what comes out is what upstream computes",
-        False: "what comes out is NOT what upstream computes",
-        None: "nobody's values are here to compare with",
+        True: "the output equals upstream's",
+        False: "the output does NOT equal upstream's",
+        None: "there are no values to compare with",
     }[upstream]
     if before is not None:
-        recorded = f"what comes out is {'' if before else 'NOT '}what was recorded"
+        recorded = "the output equals the record" if before else "the output does NOT equal the record"
         computes = recorded if upstream is None else f"{computes}; {recorded}"
     agreed = (released, upstream, before)
     return (False if False in agreed else True if True in agreed[1:] else None), f"{words}; {computes}"
@@ -130,7 +130,7 @@ def _value(name: str, stated: Mapping[str, Any]) -> Check:
     try:
         reference, decoded = (_audio(golden()["pairs"]["versa"][side], f"versa/{side}.wav") for side in SIDES)
     except MissingError as error:
-        return Check(name, "value", f"the pair is not here ({error})", None, source)
+        return Check(name, "value", f"the pair is not available ({error})", None, source)
     pair = Pair(reference.at(metric.rate).wav, decoded.at(metric.rate).wav, language="en")
     found = metric.score(pair) if isinstance(metric, PairMetric) else metric.open("cpu").score(metric, pair)[name]  # type: ignore[attr-defined]
     within = stated.get("within", WITHIN * max(1.0, abs(stated["value"])))
@@ -174,7 +174,7 @@ def _weights(choice: CodecChoice, codec: Codec) -> Check:
     if released:
         return Check(choice.spec, "weights", f"the released ones: {shown}", True, "the recorded sha256")
     if released is False:
-        return Check(choice.spec, "weights", f"others than the released ones: {shown}", False, "the recorded sha256")
+        return Check(choice.spec, "weights", f"not the released ones: {shown}", False, "the recorded sha256")
     return Check(choice.spec, "weights", f"no sha256 is recorded; here: {shown}" if shown else "it has none", None)
 
 
@@ -184,7 +184,7 @@ def _codes(spec: str, codec: Codec, stated: Mapping[str, Any]) -> Check:
     try:
         audio, expected = _utterance(stated.get("utterance", "dummy")), _expected(stated)
     except MissingError as error:
-        return Check(spec, "codes", f"what they are compared with is not here ({error})", None, source)
+        return Check(spec, "codes", f"the reference is not available ({error})", None, source)
     assert codec.sample_rate is not None
     indices = codec.encode(audio.at(codec.sample_rate).wav).indices
     assert indices is not None
@@ -232,7 +232,7 @@ def _expected(stated: Mapping[str, Any]) -> NDArray[np.int64]:
             for key in stated["at"]:
                 found = found[key]
         except (ValueError, KeyError, IndexError, TypeError, StopIteration) as error:
-            raise MissingError(f"{path} is not what was expected ({error!r}): delete it") from error
+            raise MissingError(f"{path} is not the expected file ({error!r}): delete it") from error
     codes = np.atleast_2d(np.array(found, np.int64))
     return codes.T if stated.get("transposed") else codes
 
@@ -249,7 +249,9 @@ def _recorded(spec: str, codec: Codec) -> Check:
         said = f"{found[:12]}: all codes are those recorded of {release}, whose files have other bytes"
         return Check(spec, "fingerprint", said, release == spec, "recorded codes of the built-in utterances")
     if not known:
-        return Check(spec, "fingerprint", f"{found[:12]}; none of these weights is recorded (--record adds it)", None)
+        return Check(
+            spec, "fingerprint", f"{found[:12]}; no codes are recorded for these weights (--record adds them)", None
+        )
     if any(one["codes_sha256"] == found for one in known):
         count = sum(one.indices.size for one in mine.values() if one.indices is not None)
         return Check(spec, "fingerprint", f"{found[:12]}: all {count} codes equal", True, known[0]["recorded"])

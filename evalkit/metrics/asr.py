@@ -101,7 +101,7 @@ class ErrorRate(ModelMetric):
         for name, value in options.items():
             if value not in allowed.get(name, ()):
                 takes = " and ".join(f"{key}={'|'.join(values)}" for key, values in allowed.items())
-                raise UsageError(f"{self.name}: {name}={value} is no option of it. It takes {takes}")
+                raise UsageError(f"{self.name}: {name}={value} is not one of its options. It takes {takes}")
         return dict(options)
 
     def option_values(self) -> dict[str, tuple[str, ...]]:

@@ -50,7 +50,7 @@ class DistillmosModel(Scorer):
 @dataclass(frozen=True)
 class Distillmos(ModelMetric):
     """Predicted mean opinion score of the decoded audio: windows of 7.68 s, a second or less apart, each scaled to its
-    peak, are rated and averaged. The original plays no part, and neither does the level.
+    peak, are rated and averaged. The original is not used, and the level does not matter.
 
     Range:
         MOS, 1 to 5. Higher is better.
@@ -73,7 +73,7 @@ class Distillmos(ModelMetric):
     """
 
     ranks: ClassVar[bool] = False
-    note: ClassVar[str] = "DistillMOS finds breakage; it does not rank codecs and puts some above the original."
+    note: ClassVar[str] = "DistillMOS detects artefacts but does not rank codecs: it rates some above the original."
     uses_reference: ClassVar[bool] = False
     max_seconds: ClassVar[float] = 600.0
 

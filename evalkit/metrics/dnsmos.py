@@ -45,7 +45,7 @@ class DnsmosModel(Scorer):
 @dataclass(frozen=True)
 class Dnsmos(ModelMetric):
     """Predicted mean opinion score, by head: `ovrl` (overall), `sig` (speech) and `bak` (background) of P.835, `p808`
-    of P.808. The original plays no part. The package repeats audio that is shorter than 9 s, and rates longer audio in
+    of P.808. The original is not used. The package repeats audio that is shorter than 9 s, and rates longer audio in
     windows and averages.
 
     Range:
@@ -58,7 +58,7 @@ class Dnsmos(ModelMetric):
     Misses:
         What the codec changed. Made for noise suppression, it does not rank codecs (over eleven systems its rank
         correlation with PESQ-WB is 0.06 to 0.08, and some are above the original); it rates silence 1.8 and may rate
-        added noise up. Not SQMOS, and no stand-in for it.
+        added noise up. Not SQMOS, nor a replacement for it.
 
     Undefined:
         For silence, below 0.1 s and above half an hour, and for audio beyond twice full scale; what is above full scale
@@ -73,7 +73,7 @@ class Dnsmos(ModelMetric):
 
     ranks: ClassVar[bool] = False
     note: ClassVar[str] = (
-        "DNSMOS was made for noise suppression; it does not rank codecs and puts some above the original."
+        "DNSMOS was made for noise suppression and does not rank codecs: it rates some above the original."
     )
     uses_reference: ClassVar[bool] = False
     max_seconds: ClassVar[float] = 1_800.0

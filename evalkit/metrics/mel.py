@@ -96,9 +96,9 @@ class MelDistance(PairMetric):
         """
         longest = max(n_fft for n_fft, _ in self.resolutions)
         if self.padding == "reflect":
-            require_length(pair, longest // 2 + 1, "reflection takes half a window")
+            require_length(pair, longest // 2 + 1, "reflection padding needs half a window")
         else:
-            require_length(pair, 1 if self.last_frame else longest // 4, "not a single frame")
+            require_length(pair, 1 if self.last_frame else longest // 4, "less than one frame")
         require_finite(pair)
         distances = [self._distance(pair, n_fft, bands) for n_fft, bands in self.resolutions]
         return float(np.sum(distances) if self.total == "sum" else np.mean(distances))

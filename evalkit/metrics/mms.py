@@ -89,14 +89,14 @@ class MmsCer(ErrorRate):
     text.
 
     `cer-mms` takes the transcript as the text; `dcer-mms` what MMS recognizes in the original, so that the recognizer's
-    own errors count for nothing: another number, never comparable. Both sides go through the text rule `evalkit`.
+    own errors cancel out: a different number, never comparable. Both sides are normalised by the text rule `evalkit`.
 
     Rows: the value of each utterance; `-chars`, its N; and `-corpus` over the whole dataset, with edits and N added up
     before dividing, which is what papers call CER. The mean over utterances weighs a short one like a long one: the two
     differ.
 
     Range:
-        Percent, 0 up; over 100 where more is recognized than was said. Lower is better.
+        Percent, 0 up; above 100 if more is recognized than was said. Lower is better.
 
     Source:
         `facebook/mms-1b-all` as its card says, greedy; the metric of the NanoCodec paper (arXiv 2508.05835).

@@ -180,7 +180,7 @@ class ModelMetric(Metric):
         lines = []
         if missing := self.missing(languages):
             code = "needs download"
-            lines += [*describe(missing), f"bring them with: {self.fetch_command(languages)}"]
+            lines += [*describe(missing), f"fetch them with: {self.fetch_command(languages)}"]
         elif unpinned := [file for file in self.files if file.code and file.pin is None]:
             code = "needs download"
             lines += [

@@ -63,7 +63,7 @@ class NisqaModel(Scorer):
 @dataclass(frozen=True)
 class Nisqa(ModelMetric):
     """Predicted mean opinion score, by head: `mos` (overall), `noisiness`, `discontinuity`, `coloration`, `loudness`,
-    where 5 is free of the fault. The original plays no part. Runs on the CPU.
+    where 5 is free of the fault. The original is not used. Runs on the CPU.
 
     Range:
         MOS, 1 to 5. Higher is better.

@@ -42,7 +42,7 @@ class PESQ(PairMetric):
         signals by their joint peak, so a level common to both does not matter.
 
     Misses:
-        Codecs that redraw the phase, such as vocoders, score low at any quality. It was made for telephone speech.
+        Codecs that regenerate the phase, such as vocoders, score low at any quality. It was made for telephone speech.
 
     Undefined:
         Below 1/4 s and above 10 minutes (it grows faster than the length: 10 minutes take more than one); for silence
@@ -88,7 +88,7 @@ class PESQ(PairMetric):
         require_sound(pair)
         value = pesq.pesq(SCORE_RATE, pair.reference, pair.decoded, self.mode, on_error=pesq.PesqError.RETURN_VALUES)
         if not isfinite(value):
-            raise UndefinedScore("PESQ is not a number: the decoded audio is all but silent")
+            raise UndefinedScore("PESQ is not a number: the decoded audio is nearly silent")
         if value < 0:
             raise UndefinedScore(FAILURES.get(int(value), f"PESQ failed with code {value}"))
         return float(value)

@@ -52,19 +52,19 @@ class PlcmosModel(Scorer):
 
 @dataclass(frozen=True)
 class Plcmos(ModelMetric):
-    """Predicted mean opinion score of the decoded audio, with an ear for gaps: the mean over 15 random raters, drawn
-    from seed 0. The original plays no part.
+    """Predicted mean opinion score of the decoded audio, sensitive to gaps: the mean over 15 random raters, drawn
+    from seed 0. The original is not used.
 
     Range:
         MOS, 1 to 5. Higher is better.
 
     Source:
         Diener et al. 2023 (arXiv 2305.15127), version 2, as the package `speechmos` ships it (MIT). Two calls of the
-        package differ by 0.05, for it seeds nothing.
+        package differ by 0.05, because it sets no seed.
 
     Misses:
         What the codec changed: it does not rank codecs (over eleven systems its rank correlation with PESQ-WB is 0.11,
-        and some are above the original). It finds breakage.
+        and some are above the original). It detects artefacts.
 
     Undefined:
         For silence, below 0.2 s and above ten minutes, and for audio beyond twice full scale; what is above full scale
@@ -78,7 +78,7 @@ class Plcmos(ModelMetric):
     """
 
     ranks: ClassVar[bool] = False
-    note: ClassVar[str] = "PLCMOS finds breakage; it does not rank codecs and puts some above the original."
+    note: ClassVar[str] = "PLCMOS detects artefacts but does not rank codecs: it rates some above the original."
     uses_reference: ClassVar[bool] = False
     max_seconds: ClassVar[float] = 600.0
 

@@ -114,7 +114,7 @@ def _embedding(network: Any, wav: Wave, device: str) -> NDArray[np.float64]:
 
     speech = _speech(clipped(wav, "audio"))
     if len(speech) < 0.4 * SCORE_RATE:
-        raise UndefinedScore("less than 0.4 s of speech: there is no voice to recognize")
+        raise UndefinedScore("less than 0.4 s of speech: too short for a speaker embedding")
     frames = -(-(len(speech) + 1) // HOP)
     starts = list(range(0, max(1, frames - PART + STEP + 1), STEP))
     if len(starts) > 1 and (len(speech) - starts[-1] * HOP) / (PART * HOP) < COVERED:

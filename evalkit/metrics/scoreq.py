@@ -67,7 +67,7 @@ class Scoreq(ModelMetric):
         package `scoreq` 1.0.1 uses it (MIT): wav2vec 2.0 base, audio filled up to a multiple of 320 samples.
 
     Misses:
-        What was said, and by whom: the original plays no part.
+        Words and voice: the original is not used.
 
     Undefined:
         For silence, for less than 0.1 s, above two minutes, and beyond twice full scale.
@@ -102,7 +102,7 @@ class ScoreqDistance(Scoreq):
         package `scoreq` 1.0.1 uses it (MIT): wav2vec 2.0 base, audio filled up to a multiple of 320 samples.
 
     Misses:
-        Whether it says the same: the model takes any clean recording for a reference.
+        Words: the model accepts any clean recording as a reference.
 
     Undefined:
         For silence, for less than 0.1 s, above two minutes, and beyond twice full scale.

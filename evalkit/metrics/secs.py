@@ -77,14 +77,14 @@ class Ecapa2(SpeakerSimilarity):
     becomes of it.
 
     Range:
-        -1 to 1: 1 for the same, around 0 for strangers. Higher is better.
+        -1 to 1: 1 for the same, around 0 for different speakers. Higher is better.
 
     Source:
         Thienpondt and Demuynck 2023 (arXiv 2401.08342), `Jenthe/ECAPA2` (CC BY-NC 4.0), 192 dimensions; the metric of
         the NanoCodec paper (arXiv 2508.05835).
 
     Misses:
-        Words and quality. SECS of two models do not compare.
+        Words and quality. SECS values of two models are not comparable.
 
     Undefined:
         For silence, for less than 0.1 s, above five minutes, and beyond twice full scale.
@@ -125,14 +125,14 @@ class EcapaTdnn(SpeakerSimilarity):
     The weights are speechbrain's, the network our own (networks/ecapa_tdnn.py): torch is all it needs.
 
     Range:
-        -1 to 1: 1 for the same, around 0 for strangers. Higher is better.
+        -1 to 1: 1 for the same, around 0 for different speakers. Higher is better.
 
     Source:
         Desplanques et al. 2020 (arXiv 2005.07143), `speechbrain/spkrec-ecapa-voxceleb` (Apache-2.0), trained on
         VoxCeleb, 192 dimensions.
 
     Misses:
-        Words and quality. SECS of two models do not compare.
+        Words and quality. SECS values of two models are not comparable.
 
     Undefined:
         For silence, for less than 0.1 s, above ten minutes, and beyond twice full scale.
@@ -167,7 +167,7 @@ class WavlmLargeSimilarity(SpeakerSimilarity):
         dimensions; each recording is normalised to mean 0 and variance 1, as there.
 
     Misses:
-        Words and quality. SIM of two models do not compare.
+        Words and quality. SIM values of two models are not comparable.
 
     Undefined:
         For silence, for less than 0.1 s, above two minutes, and beyond twice full scale.
@@ -197,7 +197,7 @@ class WavlmBaseSimilarity(SpeakerSimilarity):
         `microsoft/wavlm-base-plus-sv` (arXiv 2110.13900; CC BY-SA 3.0), 512 dimensions, by transformers.
 
     Misses:
-        Words and quality. SIM of two models do not compare: values by WavLM-large are far lower.
+        Words and quality. SIM values of two models are not comparable: values by WavLM-large are far lower.
 
     Undefined:
         For silence, for less than 0.4 s (the head sees 15 frames at once), above two minutes, and beyond twice full

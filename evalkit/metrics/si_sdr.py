@@ -34,9 +34,9 @@ class ScaleInvariantSDR(PairMetric):
         Le Roux, Wisdom, Erdogan, Hershey, "SDR - half-baked or well done?", ICASSP 2019 (zero-mean form).
 
     Misses:
-        Sound: a codec that is free in its phase scores low at any quality. NanoCodec at 12.5 frames a second does not
-        keep polarity: it turns over *within* an utterance, inaudibly, and nothing in the formula undoes that. The
-        value is then no measure of quality and must not rank such a codec against others.
+        Audible quality: a codec that does not preserve phase scores low at any quality. NanoCodec at 12.5 frames a
+        second does not keep polarity: it flips *within* an utterance, inaudibly, and nothing in the formula undoes
+        that. The value then does not measure quality and must not rank such a codec against others.
 
     Undefined:
         Where either signal is silent or constant.
@@ -48,7 +48,9 @@ class ScaleInvariantSDR(PairMetric):
     """
 
     ranks: ClassVar[bool] = False
-    note: ClassVar[str] = "SI-SDR is no measure of quality: it is low wherever a codec does not keep the waveform."
+    note: ClassVar[str] = (
+        "SI-SDR does not measure quality: it is low for any codec that does not preserve the waveform."
+    )
 
     def score(self, pair: Pair) -> float:
         """dB of `pair`.

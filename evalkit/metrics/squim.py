@@ -80,7 +80,7 @@ class Sqmos(ModelMetric):
         torchaudio's `SQUIM_SUBJECTIVE` (weights CC BY-NC 4.0); the metric of the NanoCodec paper (arXiv 2508.05835).
 
     Misses:
-        Whether it says the same, and in the same voice: the recording need not match. A copy need not score best.
+        Words and voice: the recording need not match. An identical copy need not score best.
 
     Undefined:
         For silence, for less than 0.1 s and above two minutes.
@@ -155,7 +155,7 @@ class SquimObjective(ModelMetric):
         torchaudio's `SQUIM_OBJECTIVE` (weights CC BY 4.0), trained on noisy and enhanced speech (DNS 2020).
 
     Misses:
-        What the codec changed: the original plays no part, and codecs were not in the training data.
+        What the codec changed: the original is not used, and codecs were not in the training data.
 
     Undefined:
         For silence, for less than 0.1 s and above two minutes.

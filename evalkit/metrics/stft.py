@@ -58,7 +58,7 @@ class StftDistance(PairMetric):
         Raises:
             UndefinedScore: Too short, or not finite.
         """
-        require_length(pair, max(self.windows) // 2 + 1, "reflection takes half a window")
+        require_length(pair, max(self.windows) // 2 + 1, "reflection padding needs half a window")
         require_finite(pair)
         return sum(_distance(pair, size) for size in self.windows)
 

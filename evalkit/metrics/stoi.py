@@ -52,7 +52,7 @@ class ShortTimeIntelligibility(PairMetric):
         are used. The rest is own code that takes long audio in blocks.
 
     Misses:
-        Everything above 4.3 kHz, and pitch. It is near its end for codecs above 4 kbit/s.
+        Everything above 4.3 kHz, and pitch. It saturates for codecs above 4 kbit/s.
 
     Undefined:
         Below 0.41 s and above two hours; for silence on either side; where fewer than 30 frames are left (pystoi gives

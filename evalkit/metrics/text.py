@@ -101,7 +101,7 @@ def text_errors(
 
     spoken, recognized = rule(spoken), rule(recognized)
     if not any(character.isalnum() for character in spoken):  # whisper-en keeps full stops, of which no speech is left
-        raise UndefinedScore("there is no text to compare with: nothing is left of it after normalisation")
+        raise UndefinedScore("there is no reference text: nothing is left of it after normalisation")
     if unit == "words":
         words = jiwer.process_words(spoken, recognized)
         return words.substitutions + words.deletions + words.insertions, len(spoken.split())

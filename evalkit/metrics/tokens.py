@@ -22,7 +22,7 @@ class Bitrate(CodesMetric):
         sum over utterances of (tokens x log2(size), or bits of the stream) / sum of seconds.
 
     Range:
-        bit/s, 0 up. No direction: it is what the other columns are bought with.
+        bit/s, 0 up. No direction: it is the cost of the quality in the other columns.
 
     Source:
         The definition; tokens are counted as sent, without an entropy coder.
@@ -145,7 +145,7 @@ def codebook_counts(codes: Sequence[Codes]) -> list[NDArray[np.int64]]:
     if any(one.latents is not None for one in codes):
         raise UndefinedScore("the codec sends continuous latents and has no codebooks")
     if any(one.indices is None for one in codes):
-        raise UndefinedScore("the codec sends a bitstream of its own and has no codebooks")
+        raise UndefinedScore("the codec has its own bitstream and no codebooks")
     sizes = codes[0].codebook_sizes
     if any(one.codebook_sizes != sizes for one in codes):
         raise UndefinedScore("the codebooks differ between utterances")

@@ -50,7 +50,7 @@ class UtmosModel(Scorer):
 @dataclass(frozen=True)
 class Utmos22(ModelMetric):
     """Predicted mean opinion score of the decoded audio: 2 m + 3, with m the mean over frames of what a recurrent
-    network on wav2vec 2.0 makes of them. The original plays no part; the level is not changed.
+    network on wav2vec 2.0 makes of them. The original is not used; the level is not changed.
 
     What papers call UTMOS. The network is our own (networks/utmos.py) and reads SpeechMOS's weights: torch is all it
     needs, and neither package called `speechmos` is imported.
@@ -63,7 +63,7 @@ class Utmos22(ModelMetric):
         release v1.0.0, which all publications with "utmos22_strong" use.
 
     Misses:
-        What was said, and by whom: good codecs at low rates score *above* the original (LibriSpeech test-clean itself
+        Words and voice: good codecs at low rates score *above* the original (LibriSpeech test-clean itself
         has 4.09). It measures how clean speech sounds, not how faithful it is.
 
     Undefined:

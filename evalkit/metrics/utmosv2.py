@@ -105,7 +105,7 @@ def _spectrogram(wav: Wave, window: int) -> "Tensor":
 @dataclass(frozen=True)
 class Utmosv2Metric(ModelMetric):
     """Predicted mean opinion score of the decoded audio, from random parts of it: 3 s for wav2vec 2.0, and twice 1.4 s
-    as mel spectrograms of four kinds, each mixed with that of another part. The original plays no part.
+    as mel spectrograms of four kinds, each mixed with that of another part. The original is not used.
 
     Upstream draws the parts anew at each call. Here they are drawn from seed 0 for every recording, so that a score
     repeats; one repetition, fold 0, the data domain `sarulab`, silence left in, as in the paper. (Upstream's package
@@ -120,7 +120,7 @@ class Utmosv2Metric(ModelMetric):
         `fusion_stage3`, fold 0. The paper averages five folds, each over five draws.
 
     Misses:
-        What was said, and by whom. One draw of a long recording sees 3 s of it: read means over many utterances.
+        Words and voice. One draw of a long recording sees 3 s of it: read means over many utterances.
 
     Undefined:
         For silence, for less than 0.1 s, above ten minutes, and beyond twice full scale.

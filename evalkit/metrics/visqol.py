@@ -43,13 +43,13 @@ class Visqol(PairMetric):
         one to 1.2e-4; in speech mode the port is within 0.0024.
 
     Misses:
-        Delays and levels, which it takes away first.
+        Delays and levels, which it removes first.
 
     Undefined:
         Below half a second and above ten minutes; for silence; beyond twice full scale; where no patch of speech is
         found.
 
-        The first call of all compiles for up to a minute where numba is installed, with the same results.
+        With numba installed, the very first call compiles for up to a minute; the results are the same.
 
     Example:
         >>> from evalkit.testing import example_pair
@@ -99,7 +99,7 @@ class Visqol(PairMetric):
         except (IndexError, ValueError) as error:
             raise UndefinedScore(f"ViSQOL finds no patch to compare ({str(error)[:100]})") from error
         if not isfinite(value):
-            raise UndefinedScore("ViSQOL is not a number: nothing in the audio counts as speech")
+            raise UndefinedScore("ViSQOL is not a number: it finds no speech in the audio")
         # The last digits of the package depend on how its threads share the work.
         return round(float(np.clip(value, self.low, self.high)), 9)
 

@@ -63,7 +63,7 @@ class CodecChoice:
         elif isinstance(self.family, Weighted):
             codec = self.family.build_from(self.weights, self.rate, device)
         else:
-            raise UsageError(f"{self.spec} has no weights that --weights could replace")
+            raise UsageError(f"{self.spec} has no weights for --weights to replace")
         check_declared(codec)
         return codec
 
@@ -134,7 +134,7 @@ def _choice(thing: object, label: str, wanted: str | None) -> CodecChoice:
         family = thing  # type: ignore[assignment]
     else:
         raise UsageError(
-            f"{thing!r} is no codec: it needs what evalkit.codecs.Codec or CodecFamily asks for, and lacks "
+            f"{thing!r} is not a codec: it must follow evalkit.codecs.Codec or CodecFamily, and lacks "
             f"{', '.join(lacking(thing, Codec))}"
         )
     return CodecChoice(family, family.default_rate if wanted is None else _rate(family, wanted), label=label)
@@ -163,7 +163,7 @@ class OneCodec:
     def build(self, rate: str, device: str) -> Codec:
         codec = self._codec() if isinstance(self._codec, type) else self._codec
         if not isinstance(codec, Codec):
-            raise UsageError(f"{codec!r} is no codec: it lacks {', '.join(lacking(codec, Codec))}")
+            raise UsageError(f"{codec!r} is not a codec: it lacks {', '.join(lacking(codec, Codec))}")
         return codec
 
 
@@ -242,7 +242,7 @@ def assign(choices: Sequence[CodecChoice], paths: Sequence[str], flag: str) -> t
         matches = labelled or matches
         if len(matches) != 1:
             wanted = ", ".join(f"{flag} {one.label or one.spec}=PATH" for one in choices)
-            raise UsageError(f"{flag} {text}: which codec is meant? Write {wanted}.")
+            raise UsageError(f"{flag} {text}: which codec is this for? Write {wanted}.")
         one = assigned[matches[0]]
         before = one.weights if flag == "--weights" else one.rendered
         if before is not None:

@@ -48,7 +48,7 @@ def notes_on_weights(names: Iterable[str], languages: Sequence[str]) -> Iterator
         if file.replaced:
             yield f"{users}: {file} is a mirror's, held to the sha256 in {file.replaced}, not to the recorded one."
         elif not file.pinned:
-            yield f"{users}: no sha256 of {file} is recorded; run.json has that of the file which was used."
+            yield f"{users}: the sha256 of {file} is not recorded; run.json has that of the file used."
 
 
 def describe_dataset(dataset: Dataset) -> DatasetInfo:

@@ -146,7 +146,7 @@ class RunningCodec(System):
             found = " and ".join(f"{rate / 1000:g}" for rate in sorted(set(self._narrow)))
             yield (
                 f"{self.name} works at {self._codec.sample_rate / 1000:g} kHz, but {len(self._narrow)} of {count} "
-                f"utterances are at {found} kHz: they hold nothing above {max(self._narrow) / 2000:g} kHz."
+                f"utterances are at {found} kHz: they contain nothing above {max(self._narrow) / 2000:g} kHz."
             )
 
     def _begin(self, utterance: Utterance) -> Callable[[], Reconstruction]:

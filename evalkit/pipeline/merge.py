@@ -75,7 +75,7 @@ def merge(paths: Sequence[Path], output: Path, overwrite: bool = False) -> list[
 
 def _shard(run: Run) -> Shard:
     if run.provenance.shard is None:
-        raise UsageError(f"{run.path} is a whole run, not a shard of one (`--shard i/n`)")
+        raise UsageError(f"{run.path} is a complete run, not a shard (`--shard i/n`)")
     return parse_shard(run.provenance.shard)
 
 
@@ -85,10 +85,10 @@ def _check(runs: Sequence[Run]) -> None:
     first = runs[0]
     for run in runs:
         if run.provenance.state != "finished":
-            raise UsageError(f"{run.path}: {run.provenance.state}. Run its command again before you merge.")
+            raise UsageError(f"{run.path}: {run.provenance.state}. Finish it with the same command before you merge.")
         for part in SAME:
             if _same(run.provenance.get(part)) != _same(first.provenance.get(part)):
-                raise UsageError(f"{first.path} and {run.path} are not shards of one run: they differ in {part!r}")
+                raise UsageError(f"{first.path} and {run.path} are not shards of the same run: they differ in {part!r}")
         _check_codes(run)
     count = _shard(first).count
     found = [_shard(run).index for run in runs]

@@ -93,8 +93,8 @@ def from_folders(
         if len(surplus) == len(candidates):
             raise UsageError(
                 f"no file in {shown(folder)} has the name of a file in {shown(reference)}: "
-                f"for instance {min(candidates)!r} and {min(references)!r}. Files match by their path without the "
-                f"suffix{'' if match == SAME_NAME else f', which --match makes {match!r}'}. {hint}"
+                f"for example {min(candidates)!r} and {min(references)!r}. Files are matched by path without the "
+                f"suffix{'' if match == SAME_NAME else f' and --match {match!r}'}. {hint}"
             )
         notes += more
         absent = sum(name not in candidates for name in wanted.values())
@@ -122,7 +122,7 @@ def _systems(decoded: Path | str | Sequence[Path | str] | Mapping[str, Path | st
             name = shown(path.stem if _is_list(path) else path.name)
         if name in named:
             raise UsageError(
-                f"{shown(named[name])} and {shown(folder)} would both be the system {name!r}: name them, NAME=DIR"
+                f"{shown(named[name])} and {shown(folder)} would both be the system {name!r}: name them with NAME=DIR"
             )
         named[name] = folder
     return named
@@ -142,7 +142,9 @@ def _named_files(place: Path | str) -> tuple[dict[str, Path], list[str]]:
     for line in read_keyed(listed, "ID, white space and a path", r"\S+"):
         text = line.get("text")
         if not text or text.endswith("|") or re.search(r"\.ark:\d+$", text):
-            raise UsageError(f"{line.place}: {text!r} is not the path of an audio file; commands and arks are not read")
+            raise UsageError(
+                f"{line.place}: {text!r} is not the path of an audio file; commands and ark files are not supported"
+            )
         files[nfc(line.get("key"))] = _beside(listed, text)
     if not files:
         raise UsageError(f"{shown(listed)} lists no audio")
@@ -178,7 +180,7 @@ def _near_miss(references: Sequence[str], surplus: Sequence[str]) -> str:
     for pattern, count in patterns.most_common(1):
         if count > len(references[:1000]) / 2:
             return f"--match '{pattern}' would pair {count} of them."
-    return "Where names follow no pattern, list the pairs: --manifest FILE.csv."
+    return "If names follow no pattern, list the pairs in a manifest: --manifest FILE.csv."
 
 
 def from_manifest(path: Path | str) -> Pairs:

@@ -66,9 +66,7 @@ class Plan:
         if not 0 <= self.seed < 2**32:
             raise UsageError(f"the seed must be from 0 to {2**32 - 1}, not {self.seed}")
         if any(utterance.id == CORPUS for utterance in self.dataset):
-            raise UsageError(
-                f"an utterance is called {CORPUS!r}, which stands for the whole dataset: name it otherwise"
-            )
+            raise UsageError(f"an utterance is called {CORPUS!r}, which stands for the whole dataset: rename it")
         problems = []
         missing = [(choice.spec, state) for choice in self.systems if not (state := choice.availability()).ready]
         if missing:
@@ -89,7 +87,7 @@ def with_texts(plan: Plan) -> tuple[Plan, list[str]]:
         for position, name in enumerate(metrics):
             if (other := load_metric(name).without_text) is not None:
                 metrics[position] = other
-                notes.append(f"{plan.dataset.name} has no transcripts: {other} was measured in place of {name}.")
+                notes.append(f"{plan.dataset.name} has no transcripts: {other} was measured instead of {name}.")
     return replace(plan, metrics=tuple(dict.fromkeys(metrics))), notes
 
 
@@ -109,6 +107,6 @@ def missing_metrics(metrics: Sequence[str], languages: Sequence[str]) -> list[st
     fetched = " ".join(
         name.partition(":")[0] for name, m in known.items() if isinstance(m, ModelMetric) and m.missing(languages)
     )
-    hint = f"All of it: evalkit fetch {fetched}. " if len(lacking) > 1 and fetched else ""
-    hint += "What can run now: add `available` to --metrics."
+    hint = f"To fetch everything: evalkit fetch {fetched}. " if len(lacking) > 1 and fetched else ""
+    hint += "To run what is ready now: add `available` to --metrics."
     return [f"these metrics cannot run here yet:\n{missing_lines(lacking)}\n{hint}"]

@@ -76,7 +76,7 @@ class RayWorkers:
             try:
                 result = self._ray.get(handle)
             except gone:
-                result = WorkerCrash("its process died" if done else f"took longer than {self.timeout:g} s")
+                result = WorkerCrash("its process crashed" if done else f"took longer than {self.timeout:g} s")
             yield handle, result
 
     def models(self, device: str) -> "RayModels":

@@ -52,7 +52,7 @@ def _from_file(spec: str) -> str:
     """The name of the metric that `FILE.py:NAME` names, which is registered under it."""
     metric = plugins.load("metric", spec)
     if not isinstance(metric, Metric):
-        raise UsageError(f"{spec} is no metric: it must be an instance of a class of evalkit.metrics.base")
+        raise UsageError(f"{spec} is not a metric: it must be an instance of a class of evalkit.metrics.base")
     return use_metric(metric)
 
 
@@ -60,7 +60,7 @@ def use_metric(metric: Metric) -> str:
     """Make `metric`, an object of this process, known; returns its name. Raises UsageError where an installed metric
     has that name."""
     if metric.name in plugins.installed("metric"):
-        raise UsageError(f"a metric is given that is called {metric.name}, as an installed one: name it otherwise")
+        raise UsageError(f"a given metric has the name of an installed one, {metric.name}: rename it")
     plugins.register("metric", metric.name, metric)
     load_metric.cache_clear()
     return metric.name
@@ -161,7 +161,7 @@ class Suite:
             elif not available and (need := metric_need(name, load_metric(name), sorted(languages))):
                 metrics.append(need)
         if lacking := [*codecs, *metrics, *datasets]:
-            raise MissingError(f"the suite {self.name} cannot run here yet. It lacks:\n{report(lacking)}")
+            raise MissingError(f"the suite {self.name} cannot run here yet. Missing:\n{report(lacking)}")
 
 
 def suites() -> dict[str, Suite]:

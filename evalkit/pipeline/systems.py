@@ -34,14 +34,14 @@ def open_systems(plan: "Plan", cache: Cache) -> list[System]:
     names = [system.name for system in systems if system.condition.name == plan.conditions[0].name]
     for name in names:
         if names.count(name) > 1:
-            raise UsageError(f"two codecs are called {name}: give one of them a label, --codec LABEL=NAME@RATE")
+            raise UsageError(f"two codecs have the name {name}: give one of them a label, --codec LABEL=NAME@RATE")
     return systems
 
 
 def _open(choice: CodecChoice | RenderedChoice, plan: "Plan", cache: Cache) -> list[System]:
     rendered = isinstance(choice, RenderedChoice) or choice.rendered is not None
     if rendered and not plan.clean:
-        raise UsageError(f"{choice.spec}: audio that was decoded elsewhere cannot be put under a condition")
+        raise UsageError(f"{choice.spec}: conditions do not apply to audio decoded elsewhere")
     if isinstance(choice, RenderedChoice):
         return [_listed(choice)]
     if choice.rendered is not None:
@@ -108,7 +108,7 @@ def _listed(choice: RenderedChoice) -> System:
     def find(utterance: Utterance) -> Path:
         path = choice.files[utterance.id]
         if path is None:
-            raise AudioError(f"no decoded file has the name of {utterance.path or utterance.id}")
+            raise AudioError(f"no decoded file is named like {utterance.path or utterance.id}")
         return path
 
     info = CodecInfo(spec=choice.spec, rendered=choice.place)

@@ -58,10 +58,10 @@ class TokenComparison:
             return []
         names = " and ".join(self.rows)
         if tokens is None:
-            self.notes[f"{system} sends a bitstream of its own, so there is no {names}."] = None
+            self.notes[f"{system} has its own bitstream, so there is no {names}."] = None
             return []
         if offset is None:
-            self.notes[f"{condition}: its frames are not those of clean audio, so there is no {names}."] = None
+            self.notes[f"{condition}: its frames do not match those of clean audio, so there is no {names}."] = None
             return []
         found: list[RowScore] = []
         for metric in self._metrics:
@@ -85,6 +85,6 @@ def _aligned(tokens: Codes, clean: Codes | None, offset: float, frame_rate: floa
     edge = round(EDGE * (frame_rate or 0)) if offset else 0
     end = min(before.shape[1], after.shape[1]) - edge
     if end <= edge:
-        raise UndefinedScore("too short: every frame lies near an end" if edge else "no tokens were sent")
+        raise UndefinedScore("too short: every frame is near an end" if edge else "no tokens were sent")
     sizes = tokens.codebook_sizes[:kept]
     return Codes(0, before[:, edge:end], sizes), Codes(0, after[:, edge:end], sizes)

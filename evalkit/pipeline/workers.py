@@ -239,7 +239,7 @@ def _ready() -> None:
 
 def _cause(code: int) -> str:
     if code < 0:
-        return f"its process died: {signal.Signals(-code).name}"
+        return f"its process crashed: {signal.Signals(-code).name}"
     if code == EXITED:
-        return "its process was ended by os._exit"
-    return f"its process died with exit code {code}"
+        return "its process exited through os._exit"
+    return f"its process crashed with exit code {code}"

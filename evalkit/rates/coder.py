@@ -27,7 +27,7 @@ def coded_length(utterances: Sequence[NDArray[np.int64]], sizes: Sequence[int], 
 
     Raises:
         MissingError: `constriction` is not installed.
-        AssertionError: what was decoded is not what was coded.
+        AssertionError: the decoded tokens differ from the coded ones.
     """
     constriction = extras.load("constriction", "rates")
     encoder = constriction.stream.queue.RangeEncoder()
@@ -48,7 +48,7 @@ def coded_length(utterances: Sequence[NDArray[np.int64]], sizes: Sequence[int], 
             contexts = contexts_of(order, found, k, n)
             found[k, n] = decoder.decode(_entropy_model(constriction, models[k].distribution(contexts)))
             models[k].learn(int(found[k, n]), contexts)
-        assert np.array_equal(found, indices), "what was decoded is not what was coded"
+        assert np.array_equal(found, indices), "the decoded tokens differ from the coded ones"
     return CodedLength(int(encoder.num_bits()), information)
 
 

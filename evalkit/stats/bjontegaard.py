@@ -34,14 +34,14 @@ def bd_rate(anchor: tuple[Floats, Floats], test: tuple[Floats, Floats]) -> float
         order = np.argsort(rates)
         rates, quality = rates[order], quality[order]
         if len(rates) < 2:
-            raise UndefinedScore(f"the {what} has {len(rates)} rate: it takes two or more")
+            raise UndefinedScore(f"the {what} has {len(rates)} rate: it needs two or more")
         if not (np.diff(quality) > 0).all():
             raise UndefinedScore(f"the quality of the {what} does not rise with its rate")
         curves.append((quality, PchipInterpolator(quality, np.log(rates))))
     low = max(float(quality[0]) for quality, _ in curves)
     high = min(float(quality[-1]) for quality, _ in curves)
     if high <= low:
-        raise UndefinedScore("the two have no quality in common")
+        raise UndefinedScore("the two quality ranges do not overlap")
     first, second = (float(curve.integrate(low, high)) for _, curve in curves)
     return float(100 * np.expm1((second - first) / (high - low)))
 

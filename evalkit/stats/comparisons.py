@@ -105,5 +105,5 @@ def all_pairs(codecs: Iterable[str], metrics: Iterable[str]) -> list[ComparisonR
     """
     names = list(codecs)
     if len(names) < 2:
-        raise UsageError(f"a comparison takes two codecs, and there is {names[0] if names else 'none'}")
+        raise UsageError(f"a comparison needs two codecs, but there is {names[0] if names else 'none'}")
     return [ComparisonRequest(metric, a, b) for metric in metrics for i, a in enumerate(names) for b in names[i + 1 :]]

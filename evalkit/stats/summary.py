@@ -44,7 +44,7 @@ class Settings:
 
     def describe(self) -> str:
         """In words, for notes beneath tables."""
-        what = {"t": "t interval, widened where values are skewed", "none": "no interval"}[self.interval]
+        what = {"t": "t interval, corrected for skewness", "none": "no interval"}[self.interval]
         return f"{self.level:.0%} {what}{self._by}"
 
     def describe_tests(self, comparisons: int, what: str = "comparisons") -> str:

@@ -164,7 +164,7 @@ def put_release(hub: Path, release: Release, family: str, rate: str, revision: s
 
 def test_what_lies_in_the_hubs_cache_is_verified_before_it_is_run(empty_hub: Path) -> None:
     put_release(empty_hub, mimi.RELEASE, "mimi", "1.1k")
-    with pytest.raises(MissingError, match=r"config\.json is not what was pinned: its sha256 is .* Delete it"):
+    with pytest.raises(MissingError, match=r"config\.json is not the pinned file: its sha256 is .* Delete it"):
         mimi.FAMILY.build("1.1k")
 
 

@@ -102,7 +102,7 @@ def test_arrays_and_their_files_score_alike(folder: Path) -> None:
 
 
 def test_arrays_come_with_their_rate(speech: np.ndarray) -> None:
-    with pytest.raises(UsageError, match="say its sample_rate"):
+    with pytest.raises(UsageError, match="give its sample_rate"):
         evalkit.measure(speech, speech, metrics="si-sdr")
     with pytest.raises(UsageError, match=r"array \[T\] of floats, .* not int16 of shape \[2\]"):
         evalkit.measure(np.zeros(2, np.int16), speech, sample_rate=RATE, metrics="si-sdr")
@@ -187,7 +187,7 @@ def test_score_measures_what_needs_no_text_where_there_is_none(folder: Path, tmp
     metrics = [words, replace(words, name="dwords", text=False)]
     run = evalkit.score(folder, folder, metrics=metrics, output=tmp_path / "run", name="mine")
     assert set(run.rows["metric"]) == {"dwords"} and run.rows["value"].eq(3).all()
-    assert list(run.provenance.notes) == ["mine has no transcripts: dwords was measured in place of words."]
+    assert list(run.provenance.notes) == ["mine has no transcripts: dwords was measured instead of words."]
     paths = sorted(map(str, folder.iterdir()))
     frame = pd.DataFrame({"utterance": ["a"], "reference": paths[:1], "decoded": paths[:1], "transcript": ["four"]})
     run = evalkit.score(manifest=frame, metrics=metrics, output=tmp_path / "with-text")

@@ -27,8 +27,8 @@ def test_linked_folders_are_read_once_and_circles_end(tmp_path: Path) -> None:
     (tmp_path / "set" / "real" / "circle").symlink_to("..")
     found = audio_files(tmp_path / "set")
     assert list(found.files) == ["de/sub/1", "real/2"]
-    assert found.left_out == {"link(s) to folders that were read already": ["again/", "real/circle/"]}
-    assert "2 of 2 files were taken; left out: 2 link(s)" in found.notes[0]
+    assert found.left_out == {"link(s) to folders already read": ["again/", "real/circle/"]}
+    assert "2 of 2 files were used; skipped: 2 link(s)" in found.notes[0]
 
 
 def test_links_to_nothing_fail_when_they_are_read_or_are_counted(tmp_path: Path) -> None:
@@ -36,14 +36,14 @@ def test_links_to_nothing_fail_when_they_are_read_or_are_counted(tmp_path: Path)
         (tmp_path / name).symlink_to("gone")
     (tmp_path / "b.wav").symlink_to("b.wav")
     found = audio_files(tmp_path)
-    assert list(found.files) == ["a", "b"] and found.left_out == {"link(s) to nothing": ["notes"]}
+    assert list(found.files) == ["a", "b"] and found.left_out == {"broken link(s)": ["notes"]}
 
 
 def test_what_is_left_out_is_counted_with_its_kinds(tmp_path: Path) -> None:
     touch(*(tmp_path / name for name in ("a.wav", "a.txt", "b.lab", "c.txt", "d", ".hidden.wav", ".cache/x.wav")))
     note = audio_files(tmp_path).notes
     assert note == (
-        f"{tmp_path}: 1 of 6 files were taken; left out: 2 hidden (.cache/, .hidden.wav); "
+        f"{tmp_path}: 1 of 6 files were used; skipped: 2 hidden (.cache/, .hidden.wav); "
         "4 without an audio suffix (.lab, .txt, no suffix).",
     )
     assert audio_files(tmp_path, known=("a.txt", "b.lab", "c.txt", "d")).notes[0].endswith(".hidden.wav).")
@@ -59,7 +59,7 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pyt
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    assert "1 folder(s) that cannot be read: Permission denied (secret/)" in audio_files(tmp_path).notes[0]
+    assert "1 folder(s) that could not be read: Permission denied (secret/)" in audio_files(tmp_path).notes[0]
 
 
 def test_names_are_composed_and_can_be_stored(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_evalkits_own_are_registered_as_others_are(kind: str) -> None:
 
 def test_an_installation_older_than_the_code_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "_found", lambda kind: {})
-    with pytest.raises(MissingError, match=r"no executor is registered: .* pip install it again"):
+    with pytest.raises(MissingError, match=r"no executor is registered: .* Reinstall it"):
         plugins.load("executor", "processes")
 
 

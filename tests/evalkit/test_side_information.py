@@ -98,9 +98,9 @@ def test_they_keep_the_protocol(kind: type) -> None:
     [
         ({"depends_on": (LEVEL,)}, "tokens depend on level; 0.0% of them changed"),
         ({"depends_on": (PADDING,)}, "tokens depend on padding; 0.0% of them changed"),
-        ({"extra_bits": 16}, "its family says extra_bits = 16, the codec 32"),
-        ({"output_rate": 24_000}, "its family says output_rate = 24000, the codec None"),
-        ({"continuous": True}, "its family says continuous = True"),
+        ({"extra_bits": 16}, "its family declares extra_bits = 16, the codec has 32"),
+        ({"output_rate": 24_000}, "its family declares output_rate = 24000, the codec has None"),
+        ({"continuous": True}, "its family declares continuous = True"),
     ],
 )
 def test_what_a_family_says_wrongly_is_found(change: dict[str, object], message: str) -> None:
@@ -135,7 +135,7 @@ def test_codes_are_read_as_they_were_written() -> None:
 
 
 def test_conditions_on_codes_refuse_a_decoder_with_a_rate_of_its_own() -> None:
-    with pytest.raises(UsageError, match=r"tandem:n=2 takes no codec whose decoder has a rate of its own: wide"):
+    with pytest.raises(UsageError, match=r"tandem:n=2 does not support codecs that decode at another rate: wide"):
         Tandem(n=2).wrap(Wide(), 0)
 
 

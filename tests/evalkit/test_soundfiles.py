@@ -177,7 +177,7 @@ def test_a_header_that_claims_what_its_bytes_cannot_hold_is_refused(
 
 def test_a_file_that_is_cut_short_is_no_recording(tone: np.ndarray, tmp_path: Path) -> None:
     data = (tone * 32767).astype("<i2").tobytes()
-    with pytest.raises(AudioError, match="claims 32000 bytes of audio, and 22000 are there"):
+    with pytest.raises(AudioError, match="claims 32000 bytes of audio, but there are only 22000"):
         read_bytes(wav_bytes(data)[:-10_000], "a.wav")
     assert len(read_bytes(wav_bytes(data, claimed=len(data) + 36), "a.wav").wav) == RATE  # counts its header, too
     for suffix in ("flac", "aiff", "au"):

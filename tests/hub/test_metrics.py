@@ -41,6 +41,6 @@ def test_a_run_with_all_of_them(evalkit: Evalkit, offline: Evalkit, local: Local
         assert set(METRICS) <= set(rows["metric"])
         found.append((output / "rows.parquet").read_bytes())
         notes = json.loads((output / "run.json").read_text())["notes"]
-        assert any("no sha256 of squim_subjective_bvcc_daps.pth is recorded" in note for note in notes)
+        assert any("the sha256 of squim_subjective_bvcc_daps.pth is not recorded" in note for note in notes)
         assert any("ecapa2.pt is a mirror's, held to the sha256 in mirror.yaml" in note for note in notes)
     assert found[0] == found[1] and len(local.hub.log) == asked

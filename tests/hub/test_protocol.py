@@ -33,7 +33,7 @@ def evalkit(local: Local, start: Callable[..., Evalkit]) -> Evalkit:
 def test_a_file_of_another_content_is_refused_and_not_kept(evalkit: Evalkit, local: Local) -> None:
     local.hub.faults[WEIGHTS] = ["wrong"]
     done = evalkit("fetch", CODEC)
-    assert done.code == 3 and "is not what was pinned" in done.err and "it was not kept" in done.err
+    assert done.code == 3 and "is not the pinned file" in done.err and "it was not kept" in done.err
     assert not list(evalkit.home.rglob("*.nemo"))
 
 
@@ -58,7 +58,7 @@ def test_a_connection_that_breaks_off_is_taken_up_again_within_the_command(evalk
 def test_a_plain_address_that_breaks_off_goes_on_with_the_next_command(evalkit: Evalkit, local: Local) -> None:
     local.hub.faults["lyragan.tflite"] = ["cut"]
     broken = evalkit("fetch", ADDRESS)
-    assert broken.code == 3 and "the same command goes on there" in broken.err
+    assert broken.code == 3 and "the same command resumes there" in broken.err
     assert evalkit("fetch", ADDRESS).code == 0
     first, rest = local.hub.asked("lyragan.tflite")
     assert (first.status, rest.status) == (200, 206) and rest.range == f"bytes={first.sent}-"

@@ -46,7 +46,7 @@ def write_bench(path: Path, rtf: dict[str, float], rounds: int = 9, rows: Iterab
                 row("both", "parameters", parameters, "counted"), row("encode", "gmac", encode, "counted"),
                 row("decode", "gmac", decode, "counted"), row("both", "frame", frame),
                 row("decode", "lookahead", lookahead, setting=setting(level="0")),
-                row("decode", "lookahead", None, reason="it shows no latents", setting=setting(level="1%")),
+                row("decode", "lookahead", None, reason="it exposes no latents", setting=setting(level="1%")),
                 row("both", "latency", (frame + lookahead) / 22.05, setting=setting(level="0")),
                 row("encode", "first-packet", None, reason="it does not stream here"),
             ])  # fmt: skip
@@ -191,7 +191,7 @@ def test_speed_is_held_as_a_ratio(
     capsys.readouterr()
     assert gate(again, baseline, "--junit", str(tmp_path / "gate.xml")) == code
     said = capsys.readouterr().out
-    assert f"RTF dec / {LFSC}" in said and "ratios may move with the machine" in said
+    assert f"RTF dec / {LFSC}" in said and "ratios may depend on the machine" in said
     assert ("FAILED" in said) == (code == 1) and (tmp_path / "gate.xml").is_file()
 
 

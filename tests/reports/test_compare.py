@@ -61,7 +61,7 @@ def test_what_does_not_rank_and_what_a_codec_was_trained_on_are_not_compared(run
         ("a", "b", "PESQ-WB"), ("a", "few", "PESQ-WB"), ("b", "few", "PESQ-WB"),
     }  # fmt: skip
     assert "Holm over 1 comparisons" in table.notes[0]
-    assert "Not compared, since the codec was trained on the metric: c by PESQ-WB." in table.notes
+    assert "Not compared because the codec was trained on the metric: c by PESQ-WB." in table.notes
     with pytest.raises(UsageError, match="no run has a metric mel that ranks codecs"):
         build_comparisons([run], metrics=["mel"])
 

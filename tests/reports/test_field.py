@@ -96,7 +96,7 @@ def test_a_run_beside_the_field(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "20 of the 2620 utterances" in notes and "arXiv 2502.04128" in notes
     assert main(["table", str(run.path), "--against", "field", "--format", "markdown"]) == 0
     assert "2.22 to 2.25" in capsys.readouterr().out
-    with pytest.raises(UsageError, match="no source states a number"):
+    with pytest.raises(UsageError, match="no source has a value"):
         build_against_field([write_run(tmp_path / "other", means, dataset="builtin")])
 
 

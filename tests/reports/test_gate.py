@@ -135,11 +135,11 @@ def test_speakers_can_be_drawn_together(baseline: Path, tmp_path: Path) -> None:
 
 def test_a_missing_codec_is_not_a_pass(baseline: Path, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", codec="other")
-    with pytest.raises(GateError, match="c: bitrate was not measured") as error:
+    with pytest.raises(GateError, match="c: bitrate is in the baseline but was not measured") as error:
         judge(run, baseline)
     assert error.value.exit_code == 4
     verdict = judge(run, baseline, codec="other")
-    assert verdict.passed and "other is held to the baseline's c." in verdict.notes
+    assert verdict.passed and "other is compared with the baseline's c." in verdict.notes
     with pytest.raises(UsageError, match=r"the run has no codec c\. It has: other"):
         judge(run, baseline, codec="c")
 
@@ -185,7 +185,7 @@ def test_gates_too_many_for_so_few_utterances_are_refused(tmp_path: Path) -> Non
     write_baseline(many_gates(tmp_path / "good", 20, 8, 0), tmp_path / "b.json")
     worse = many_gates(tmp_path / "worse", 20, 8, 5.0)
     margins = {f"m{i:03}": Margin(0.1) for i in range(20)}
-    with pytest.raises(GateError, match=r"8 utterances are too few to test: with 20 gate.* It takes 9 utterances"):
+    with pytest.raises(GateError, match=r"8 utterances are too few to test: with 20 gate.* A test needs 9 utterances"):
         judge(worse, tmp_path / "b.json", Rules(margins))
     assert not judge(worse, tmp_path / "b.json", Rules(margins, correction="none")).passed
     assert not judge(worse, tmp_path / "b.json", Rules(dict(list(margins.items())[:12]))).passed
@@ -199,11 +199,11 @@ def test_speakers_too_few_to_test_are_refused(baseline: Path, tmp_path: Path) ->
 
 
 def test_nothing_is_not_a_pass(baseline: Path, tmp_path: Path) -> None:
-    with pytest.raises(GateError, match="measured nothing"):
+    with pytest.raises(GateError, match="has no values"):
         judge(_null(tmp_path), baseline)
     with pytest.raises(GateError, match="nothing was gated"):
         judge(read_run(tmp_path / "good"), baseline, Rules({"stoi": read_rules().margins["stoi"]}))
-    with pytest.raises(GateError, match="measured nothing: it makes no baseline"):
+    with pytest.raises(GateError, match="has no values, so it cannot be a baseline"):
         write_baseline(_null(tmp_path), tmp_path / "b.json")
 
 
@@ -268,7 +268,7 @@ def test_a_broken_baseline_is_named(content: str, tmp_path: Path) -> None:
         ("{confidence: 2.0, metrics: {m: {margin: 1}}}", "confidence must be"),
         ("{correction: all, metrics: {m: {margin: 1}}}", "correction must be one of holm, bh, none"),
         ("{max_failed: -1, metrics: {m: {margin: 1}}}", "max_failed must be"),
-        ("metrics:\n  m: {margin: 1}\n  m: {margin: 99}", "the key 'm' stands there twice"),
+        ("metrics:\n  m: {margin: 1}\n  m: {margin: 99}", "the key 'm' occurs twice"),
         ("{margin: 3, metrics: {m: {margin: 1}}}", r"unknown key\(s\) margin"),
     ],
 )

@@ -59,7 +59,7 @@ def verdict() -> Verdict:
         Gate(name, f"m{position}", "L|[/x]", "failed", 3, 1.0, 2.0, 1.0, 0.5, 0.1, 0.01, worst=((name, 1.0, 2.0),))
         for position, name in enumerate(NASTY)
     ]
-    return Verdict(tuple(gates), tuple(f"{name} is held to the baseline" for name in NASTY))
+    return Verdict(tuple(gates), tuple(f"{name} is compared with the baseline" for name in NASTY))
 
 
 def on_a_terminal() -> str:

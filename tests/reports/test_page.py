@@ -72,13 +72,13 @@ def test_the_same_run_gives_the_same_page(run: Run, plotless: None) -> None:
 
 def test_a_page_keeps_to_its_budget(run: Run, plotless: None) -> None:
     page = build_page([run], chance=1, budget=300_000)
-    assert "Left out, since the page would grow too large: u" in page
+    assert "Left out because the page would grow too large: u" in page
     assert 0 < page.count('class="play"') < 12
 
 
 def test_a_page_without_audio_says_how_to_keep_it(run: Run, plotless: None) -> None:
     shutil.rmtree(run.path / "audio" / "reference")
-    assert "originals were not kept" in build_page([run], worst=1, chance=0)
+    assert "did not keep the originals" in build_page([run], worst=1, chance=0)
     shutil.rmtree(run.path / "audio")
     page = build_page([run])
     assert "run --save-audio" in page and 'class="play"' not in page
@@ -97,14 +97,14 @@ def test_a_page_says_whether_recordings_belong_to_their_references(tmp_path: Pat
     assert first[-1].text.startswith("a: 20.0 ms late; b: 20.0 ms late; ") and first[-1].text.endswith("and 2 more")
     assert [cell.text for cell in whole[1:5]] == ["set (noise)", "1", "0", "+0.0"] and whole[-1].text == ""
     page = build_page([run])
-    assert "Do recordings belong to their references?" in page and "a: 20.0 ms late; b:" in page
+    assert "Are recordings paired with the right references?" in page and "a: 20.0 ms late; b:" in page
     packed = gzip.decompress(base64.b64decode(re.findall(r'id="rowdata">(.*?)</script>', page)[0]))
     assert json.loads(packed)["words"]["pairing"] == ["20.0 ms late", ""]
 
 
 def test_a_page_of_a_run_that_checked_no_pairs_says_nothing_of_them(run: Run, plotless: None) -> None:
     page = build_page([run])
-    assert build_pairing([run]).rows == () and "belong to their references" not in page
+    assert build_pairing([run]).rows == () and "paired with the right references" not in page
     packed = gzip.decompress(base64.b64decode(re.findall(r'id="rowdata">(.*?)</script>', page)[0]))
     assert json.loads(packed)["columns"] == ["codec", "dataset", "utterance", "language"]
 
@@ -128,7 +128,7 @@ def test_a_damaged_file_costs_its_own_clip_and_is_named(run: Run, plotless: None
     page = build_page([run], worst=1, chance=0)
     clips = json.loads(re.findall(r'id="clips">(.*?)</script>', page)[0])
     assert len(clips) == 3, "the original and the two other codecs"
-    assert "Left out, since the file cannot be read" in page and "opus@6k/u00.wav" in page
+    assert "Left out because the file cannot be read" in page and "opus@6k/u00.wav" in page
 
 
 def test_clips_lose_nothing_and_share_one_gain(run: Run, plotless: None) -> None:

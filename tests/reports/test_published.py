@@ -100,7 +100,7 @@ def test_data_that_the_paper_does_not_report_is_not_compared(tmp_path: Path) -> 
     with pytest.raises(UsageError, match="reports nothing for the data of these runs"):
         build_against_paper([run])
     other = read_run(write_run(tmp_path / "other", {"opus@6k": (2.1, 0.24)}))
-    with pytest.raises(UsageError, match="no source states a number"):
+    with pytest.raises(UsageError, match="no source has a value"):
         build_against_paper([other])
 
 
@@ -204,4 +204,4 @@ def test_a_system_is_the_papers_by_its_bytes_or_by_declaration(tmp_path: Path) -
 def test_files_under_the_name_of_a_set_are_not_the_set(tmp_path: Path) -> None:
     run = changed(read_run(write_run(tmp_path / "run", {"x": (1.0, 1.0)}, "daps")), {"x": {"rendered": "daps.csv"}})
     place = places_of([run])["daps"]
-    assert place is not None and "which part of the set they are is not known" in str(place.caution)
+    assert place is not None and "which part of the dataset they are is not known" in str(place.caution)

@@ -36,11 +36,9 @@ def run(tmp_path: Path) -> str:
 
 def test_tables_take_the_statistics_asked_for(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["table", run, "--format", "markdown"]) == 0
-    assert "95% t interval, widened where values are skewed." in capsys.readouterr().out
+    assert "95% t interval, corrected for skewness." in capsys.readouterr().out
     assert main(["table", run, "--ci", "t", "--cluster", "speaker", "--correction", "bh"]) == 0
-    assert "95% t interval, widened where values are skewed, clustered by speaker." in " ".join(
-        capsys.readouterr().out.split()
-    )
+    assert "95% t interval, corrected for skewness, clustered by speaker." in " ".join(capsys.readouterr().out.split())
     assert main(["table", run, "--ci", "none", "--codecs", "mimi@1.1k"]) == 0
     printed = capsys.readouterr().out
     assert "interval" not in printed and "nanocodec" not in printed

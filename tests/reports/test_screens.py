@@ -136,7 +136,7 @@ FINDINGS = [
                       "dcer-mms", files=frozenset(["mms"]))),
     Finding("metric", "secs-ecapa", "needs extra",
             need=Need("metric secs-ecapa", "needs extra", 83_300_000, "Apache-2.0", "models", "secs-ecapa")),
-    Finding("data", "folder", "give a place"),
+    Finding("data", "folder", "give its location"),
     Finding("data", "daps", "not here", need=Need("dataset daps", "not here", advice="DAPS is daps.tar.gz (Zenodo "
             "record 4660670; CC BY-NC 4.0, non-commercial): --dataset daps:DIR,version=cleanraw,speakers=f10+m10")),
     Finding("extra", "models", "lacks torchaudio, speechbrain", need=Need("extra models", "", extra="models")),

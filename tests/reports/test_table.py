@@ -127,7 +127,7 @@ def test_datasets_get_a_table_each(tmp_path: Path) -> None:
 
 def test_a_run_that_stopped_early_says_so(run: Run) -> None:
     run = replace(run, provenance=replace(run.provenance, state="running"))
-    assert "not complete" in FORMATS["markdown"](build_tables([run])[0])
+    assert "incomplete" in FORMATS["markdown"](build_tables([run])[0])
 
 
 def test_no_rows_is_an_error(tmp_path: Path) -> None:
@@ -168,8 +168,8 @@ def test_intervals_and_ties_stand_beside_the_means(contest: Run) -> None:
         "Holm over 3 comparisons)."
     ) in text
     assert "Fewer than 6 utterances have no interval and no test." in text
-    assert "[low, high]: 95% t interval, widened where values are skewed." in table.notes
-    assert "80% power, at the least: PESQ-WB 0." in text
+    assert "[low, high]: 95% t interval, corrected for skewness." in table.notes
+    assert "80% power: PESQ-WB 0." in text
     assert "only 4 are shared by all" in text
     assert r"$\approx$" in FORMATS["latex"](table) and r"{\scriptsize [" in FORMATS["latex"](table)
     (line,) = [line for line in csv.DictReader(io.StringIO(FORMATS["csv"](table))) if line["codec"] == "second"]
@@ -220,7 +220,7 @@ def test_a_metric_that_does_not_rank_has_no_best_and_counts_for_nothing(contest:
     assert not any(cell.best or cell.tied for row in table.rows for cell in row)
     assert table.rows[0][2].interval, "it is shown all the same"
     text = FORMATS["markdown"](table)
-    assert "PESQ-WB: shown, but no measure by which codecs rank." in text and "It finds breakage." in text
+    assert "PESQ-WB: shown but not used to rank codecs." in text and "It finds breakage." in text
     assert "comparisons" not in text and "power" not in text
 
 
@@ -239,10 +239,8 @@ def test_a_codec_is_never_the_best_by_what_it_was_trained_on(contest: Run) -> No
     assert first.text.endswith("†") and not first.best and not first.tied and first.interval
     assert second.best and "†" not in second.text and not third.best
     text = FORMATS["markdown"](table)
-    assert (
-        "†: the codec was trained on this metric, which overstates it beside others: not ranked, not compared." in text
-    )
-    assert "power, at the least: PESQ-WB" in text
+    assert "†: the codec was trained on this metric, which therefore overrates it: not ranked, not compared." in text
+    assert "power: PESQ-WB" in text
     csv_line = FORMATS["csv"](table).splitlines()[1]
     assert "†" not in csv_line and repr(first.value) in csv_line
     (alone,) = build_tables([contest], codecs=["first", "second"])
@@ -259,9 +257,9 @@ def test_utterances_too_few_for_so_many_comparisons_are_named(tmp_path: Path) ->
     text = FORMATS["markdown"](table)
     assert (
         "Over 6 utterances or fewer, none of 6 comparisons could be significant, however large the difference: "
-        "it takes 8."
+        "that needs 8."
     ) in text
-    assert "Intervals over fewer than 12 utterances hold where values are close to symmetric." in text
+    assert "Intervals over fewer than 12 utterances are reliable only for nearly symmetric values." in text
     (uncorrected,) = build_tables([make_run(tmp_path / "again", rows)], settings=Settings(correction="none"))
     assert not any(row[2].tied for row in uncorrected.rows)
 
@@ -290,4 +288,4 @@ def test_error_rates_need_the_ranks_to_agree(tmp_path: Path) -> None:
     run = changed(run, mel={"skewed": True})
     (table,) = build_tables([run])
     assert table.rows[1][2].tied
-    assert "Mel: strongly skewed, so a difference counts only where the signed-rank test finds it, too." in table.notes
+    assert "Mel: strongly skewed, so a difference counts only if the signed-rank test finds it too." in table.notes

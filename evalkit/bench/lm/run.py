@@ -116,11 +116,11 @@ def execute(plan: LmPlan, say: Say = lambda text: None) -> BenchWriter:
 def _codecs(subjects: Sequence[Subject], writer: BenchWriter, say: Say) -> Iterator[LmCodec]:
     """Codecs that an LM can drive; the others get a row that says why not."""
     for one in subjects:
-        say(f"{one.name}: what its decoder costs and looks ahead")
+        say(f"{one.name}: cost and lookahead of its decoder")
         counted = list(count_rows(one))
         found = measure_latency(one, encoder=False)
         writer.add([*counted, *latency_rows(one, found)])
-        why = one.failure or ("" if one.codec.codebook_sizes else "it has no codebooks that an LM could predict")
+        why = one.failure or ("" if one.codec.codebook_sizes else "it has no codebooks for an LM to predict")
         if why or isinstance(found, str) or one.codec.frame_rate is None:
             writer.add([one.row("lm", "rtf", None, "simulated", why or str(found))])
             continue
@@ -190,7 +190,7 @@ def _simulated(
         models[codec.spec.name] = build(lm, codec.spec, heads, plan.device)
     short = replace(plan.speech, seconds=min(0.5, plan.speech.seconds))
     for number in range(plan.rounds + 1):
-        say(f"generating, round {number} of {plan.rounds}" if number else "generating, to warm up")
+        say(f"generating, round {number} of {plan.rounds}" if number else "generating, warm-up")
         for codec in list(codecs)[:: -1 if number % 2 else 1]:
             for cache in plan.caches:
                 made = models[codec.spec.name](plan.speech if number else short, cache)

@@ -15,4 +15,4 @@ def load() -> Dataset:
     return read_manifest(MANIFEST, "builtin", "CC0-1.0")
 
 
-LOADER = DatasetLoader("builtin", load, about="the set that evalkit ships", license="CC0-1.0")
+LOADER = DatasetLoader("builtin", load, about="the set that ships with evalkit", license="CC0-1.0")

@@ -36,7 +36,7 @@ def test_windows_are_measured_to_the_sample(past: int, ahead: int, late: int, ea
     assert (found.encoder["0"].ahead, found.encoder["0"].back) == (ahead, past)
     assert (found.decoder["0"].ahead, found.decoder["0"].back) == (early, late)
     assert found.algorithmic("0") == (HOP + max(0, ahead) + early) / RATE * 1000
-    assert found.encoder["1%"].why_ahead == "it shows no latents" and found.algorithmic("1%") is None
+    assert found.encoder["1%"].why_ahead == "it exposes no latents" and found.algorithmic("1%") is None
 
 
 def test_an_encoder_that_sees_everything_has_no_number() -> None:

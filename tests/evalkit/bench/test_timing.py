@@ -96,7 +96,7 @@ def test_energy_is_the_sum_of_the_packages_and_survives_a_counter_that_begins_an
     zone(tmp_path, "intel-rapl:1", 5.0)
     zone(tmp_path, "intel-rapl:0:0", 400.0)  # a part of a package
     meter, counter = energy.meter("cpu", tmp_path)
-    assert meter is not None and counter == "RAPL, whole processor packages"
+    assert meter is not None and counter == "RAPL, entire CPU packages"
     before = meter()
     (first / "energy_uj").write_text("20000000\n")
     assert meter() - before == pytest.approx(1000 - 990 + 20)

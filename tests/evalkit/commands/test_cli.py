@@ -282,7 +282,7 @@ def test_a_crash_of_pesq_costs_one_row(
 ) -> None:
     add(*folders, "bursts", bursts, 0.9 * bursts)
     assert score(folders, tmp_path / "run", f"pesq-wb,{CHEAP}") == 4
-    assert reasons(tmp_path / "run") == {"bursts": {"its process died: SIGSEGV"}}
+    assert reasons(tmp_path / "run") == {"bursts": {"its process crashed: SIGSEGV"}}
     found = values(tmp_path / "run")
     assert found["bursts", "pesq-wb"] is None and found["bursts", "si-sdr"] == 100
     assert found["good", "pesq-wb"] == pytest.approx(4.6439, abs=1e-3)

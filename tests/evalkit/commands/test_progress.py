@@ -11,11 +11,11 @@ def test_lines_tell_how_far_and_how_long(monkeypatch: pytest.MonkeyPatch, capsys
     monkeypatch.setattr(progress.time, "monotonic", lambda: now)
     with Progress("utterances") as bar:
         bar.start(4)
-        bar.note("3 of 4 files were taken.")
+        bar.note("3 of 4 files were used.")
         for now in (1.0, 12.0, 13.0, 20.0):  # noqa: B007
             bar.advance("opus@6k")
     assert capsys.readouterr().err.splitlines() == [
-        "3 of 4 files were taken.",
+        "3 of 4 files were used.",
         "2/4 utterances, 12 s, 12 s left (opus@6k)",
         "4/4 utterances, 20 s (opus@6k)",
     ]

@@ -230,7 +230,7 @@ def test_what_makes_no_sense_for_a_codec_is_refused() -> None:
     for text, message in (
         ("codebooks:1", "are not residual"),
         ("loss:5,conceal=zero", "has no codebooks"),
-        ("loss:5,conceal=own", "no concealment of its own"),
+        ("loss:5,conceal=own", "no loss concealment"),
         ("pad", "no sampling rate of its own"),
     ):
         with pytest.raises(UsageError, match=message):
@@ -314,7 +314,7 @@ def test_a_manifest_may_name_conditions(data: str, tmp_path: Path) -> None:
 
 def test_audio_decoded_elsewhere_has_no_condition(data: str, tmp_path: Path) -> None:
     folder = data.partition(":")[2]
-    with pytest.raises(UsageError, match="cannot be put under a condition"):
+    with pytest.raises(UsageError, match="conditions do not apply to audio decoded elsewhere"):
         evalkit.run("ts3", data, "mel-2048-80-ln1p", tmp_path, rendered=[f"ts3={folder}"], conditions=["gain:-6"])
 
 

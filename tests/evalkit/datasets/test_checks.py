@@ -91,7 +91,7 @@ class Fickle:
         (made(replace(GOOD, source=lambda: AUDIO)), "mine, a: source must outlive pickling.*functools.partial"),
         (made(replace(GOOD, source=no_audio)), "mine, a: source must raise AudioError, not ValueError: odd"),
         (made(replace(GOOD, source=partial(dict))), "mine, a: source must give Audio, not {}"),
-        (made(replace(GOOD, source=Fickle())), "mine, a: source gave other audio the second time"),
+        (made(replace(GOOD, source=Fickle())), "mine, a: source gave different audio the second time"),
         (made(replace(GOOD, source=Audio(AUDIO.wav.astype(np.float64), 16_000))), "wav must be float32"),  # type: ignore[arg-type]
         (
             made(replace(GOOD, source=Audio(AUDIO.wav[None], 16_000))),
@@ -104,7 +104,7 @@ class Fickle:
         (DatasetLoader("mine", lambda: made(GOOD), about="two\nlines"), "about must be a text of one line"),
         (DatasetLoader("mine", lambda: made(GOOD), files=("x",)), "files must be of File"),  # type: ignore[arg-type]
         (DatasetLoader("mine", lambda: [GOOD]), "load must return a Dataset, not"),  # type: ignore[arg-type, return-value]
-        ("builtin", "'builtin' is no Dataset, no DatasetLoader and no function"),
+        ("builtin", "'builtin' is neither a Dataset nor a DatasetLoader nor a function"),
     ],
 )
 def test_what_is_wrong_is_named(dataset: object, message: str) -> None:
@@ -114,8 +114,8 @@ def test_what_is_wrong_is_named(dataset: object, message: str) -> None:
 
 def test_a_loader_gives_the_same_each_time() -> None:
     ids = iter("abcd")
-    with pytest.raises(AssertionError, match="loading twice gave other utterances"):
+    with pytest.raises(AssertionError, match="loading twice gave different utterances"):
         check_dataset(lambda: made(replace(GOOD, id=next(ids))))
-    with pytest.raises(AssertionError, match="loading twice gave another revision"):
+    with pytest.raises(AssertionError, match="loading twice gave different revisions"):
         check_dataset(lambda: made(GOOD, revision=next(ids)))
     check_dataset(made(GOOD, replace(GOOD, id="b", source=refused)))

@@ -88,7 +88,7 @@ def test_librispeech_that_is_damaged_says_where(tmp_path: Path) -> None:
     found = problems(dataset)
     assert "8000 Hz, but LibriSpeech has 16000 Hz" in found["1089-134686-0001"] and len(found) == 2
     assert "no such file" in found["1089-134686-0002"]
-    assert "1 audio files beside it are not in the list, for instance 1089/134686/1089-134686-0007" in dataset.notes[-1]
+    assert "1 audio files in its folder are not listed, for example 1089/134686/1089-134686-0007" in dataset.notes[-1]
     for text, message in (
         ("1089-134686-0000 A\n1089-134686-0000 B\n", "lines 1 and 2: two entries for"),
         ("1089-134686-0000 A\n121-134686-0001 B\n", "line 2: not 1089-134686-INDEX and a transcript"),
@@ -308,9 +308,9 @@ def test_seed_tts_eval_reads_its_lists(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("a|b|prompt-wavs/c.wav\n", r"line 1: not NAME\|text of the prompt"),
-        ("a|b|prompt-wavs/c.wav|d\n\na|b|prompt-wavs/c.wav|e\n", "line 3: 'a' stands in an earlier line"),
-        ("../a|b|prompt-wavs/c.wav|d\n", "line 1: .* leads out of the set"),
-        ("a|b|c.wav|d|/etc/x.wav\n", "line 1: .* leads out of the set"),
+        ("a|b|prompt-wavs/c.wav|d\n\na|b|prompt-wavs/c.wav|e\n", "line 3: 'a' is already on an earlier line"),
+        ("../a|b|prompt-wavs/c.wav|d\n", "line 1: .* is a path outside the dataset"),
+        ("a|b|c.wav|d|/etc/x.wav\n", "line 1: .* is a path outside the dataset"),
     ],
 )
 def test_a_damaged_list_of_seed_tts_eval_says_where(text: str, message: str, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_mls_counts_audio_that_its_list_does_not_name(tmp_path: Path) -> None:
     put(folder / "test" / "transcripts.txt", "0_77_000000\tone\u2028two\n")
     dataset = load_dataset(f"mls:{tmp_path}")
     assert [u.transcript for u in dataset] == ["one\u2028two"]
-    assert "2 audio files beside it are not in the list, for instance 1/77/1_77_000001" in dataset.notes[0]
+    assert "2 audio files in its folder are not listed, for example 1/77/1_77_000001" in dataset.notes[0]
 
 
 def test_a_missing_transcript_is_none_and_a_bad_file_costs_itself(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_speaker_0_and_id_0_are_values(tmp_path: Path) -> None:
     unnamed = [{key: value for key, value in one.items() if key != "id"} for one in rows]
     parquet(tmp_path / "unnamed" / "test-0.parquet", unnamed)
     numbered = load_dataset(f"hub:{tmp_path / 'unnamed'}")
-    assert [u.id for u in numbered] == ["0", "1"] and "named by the numbers of their rows" in numbered.notes[0]
+    assert [u.id for u in numbered] == ["0", "1"] and "named by row number" in numbered.notes[0]
     with pytest.raises(UsageError, match="no column 'name'"):
         load_dataset(f"hub:{tmp_path / 'unnamed'},id=name")
 
@@ -312,7 +312,7 @@ def test_mls44_reads_the_archive_in_place(tmp_path: Path, monkeypatch: pytest.Mo
     with zipfile.ZipFile(path) as file:
         file.extractall(tmp_path / "unpacked")
     folder = load_dataset(f"mls44:{tmp_path / 'unpacked'}")
-    assert [u.id for u in folder] == [u.id for u in dataset] and "not checked" in folder.notes[0]
+    assert [u.id for u in folder] == [u.id for u in dataset] and "does not check" in folder.notes[0]
     assert isinstance(loaded(folder)["7_8_000001"], Audio)
 
 
@@ -323,7 +323,7 @@ def test_an_archive_that_leads_out_of_itself_is_refused(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = archive(tmp_path / "set.zip", MEMBERS | {name: b""}, monkeypatch)
-    with pytest.raises(UsageError, match="leads out of the archive"):
+    with pytest.raises(UsageError, match="a path outside the archive"):
         load_dataset(f"mls44:{path}")
 
 
@@ -450,11 +450,11 @@ def test_a_folder_says_what_it_passed_over(tmp_path: Path) -> None:
     assert [u.id for u in dataset] == ["a", "b", "c", "gone", "more/d"]
     assert "it is a link to nowhere.wav" in str(loaded(dataset)["gone"])
     assert dataset.notes == (
-        f"{tmp_path / 'mine'}: 5 of 6 files were taken; left out: 1 without an audio suffix (.txt).",
+        f"{tmp_path / 'mine'}: 5 of 6 files were used; skipped: 1 without an audio suffix (.txt).",
     )
     put(tmp_path / "mine" / "metadata.csv", "file_name\na.wav\n./b.wav\n")
     assert (
-        "2 utterances were taken; 3 audio files beside it are not in the list"
+        "2 utterances were used; 3 audio files beside it are not in the list"
         in (load_dataset(f"folder:{tmp_path / 'mine'}").notes[0])
     )
     (tmp_path / "mine" / "metadata.csv").unlink()
@@ -555,6 +555,6 @@ def test_a_codec_that_is_given_less_than_its_band_is_flagged(tmp_path: Path) -> 
         return list(running.notes(len(rates)))
 
     assert notes("wide@1k", 22_050, (4,), [16_000] * 3 + [22_050] * 2) == [
-        "wide@1k works at 22.05 kHz, but 3 of 5 utterances are at 16 kHz: they hold nothing above 8 kHz."
+        "wide@1k works at 22.05 kHz, but 3 of 5 utterances are at 16 kHz: they contain nothing above 8 kHz."
     ]
     assert not notes("opus@6k", 48_000, (), [16_000])

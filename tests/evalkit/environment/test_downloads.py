@@ -56,12 +56,12 @@ def test_a_file_comes_with_its_progress_and_is_kept(own_places: Path) -> None:
 
 def test_a_file_that_is_not_the_pinned_one_is_refused(own_places: Path) -> None:
     wrong, right = served(own_places, sha256="0" * 64), served(own_places, sha256=DIGEST)
-    with pytest.raises(MissingError, match=f"is not what was pinned: what came has the sha256 {DIGEST}"):
+    with pytest.raises(MissingError, match=f"is not the pinned file: the download has the sha256 {DIGEST}"):
         wrong.fetch(lambda name, count: None)
     assert wrong.find() is None  # so that the next attempt downloads it anew
     path = right.fetch(lambda name, count: None)
     path.write_bytes(b"touched")
-    with pytest.raises(MissingError, match=rf"{path} is not what was pinned: .* Delete it"):
+    with pytest.raises(MissingError, match=rf"{path} is not the pinned file: .* Delete it"):
         right.fetch(lambda name, count: None)
     assert path.read_bytes() == b"touched"  # not ours to delete: it was here before
 
@@ -110,7 +110,7 @@ def test_a_download_that_broke_off_goes_on_where_it_was(
     told: list[int] = []
     monkeypatch.setattr(Server, "most", 100_000)
     for came in (100_000, 200_000):
-        with pytest.raises(MissingError, match=f"ended after {came} of 256000 bytes: the same command goes on there"):
+        with pytest.raises(MissingError, match=f"ended after {came} of 256000 bytes: the same command resumes there"):
             file.fetch(lambda name, count: told.append(count))
         assert file.find() is None
     told.clear()
@@ -130,7 +130,7 @@ def test_what_an_earlier_try_left_never_spoils_the_file(left: bytes, own_places:
         try:
             path = file.fetch(lambda name, count: None)
         except MissingError as error:
-            assert "is not what was pinned" in str(error) and file.find() is None and left.startswith(b"wrong")
+            assert "is not the pinned file" in str(error) and file.find() is None and left.startswith(b"wrong")
     assert path.read_bytes() == BODY
 
 
@@ -234,7 +234,7 @@ def test_the_command_fetches_metrics_and_data(
     assert "evalkit list datasets" in capsys.readouterr().err
     assert main(["fetch", "no-such-thing"]) == 2
     assert main(["fetch", "sqmos", "--sha256", DIGEST]) == 2
-    assert "is for one file that is code" in capsys.readouterr().err
+    assert "is for one file that contains code" in capsys.readouterr().err
 
 
 def test_code_without_a_pin_is_fetched_and_then_refused_with_its_digest(own_places: Path) -> None:
@@ -243,7 +243,7 @@ def test_code_without_a_pin_is_fetched_and_then_refused_with_its_digest(own_plac
         list(fetch.fetch_files([file], lambda name, count: None))
     downloads.pin(file, DIGEST.upper())
     assert [path.read_bytes() for _, path in fetch.fetch_files([file], lambda name, count: None)] == [CONTENT]
-    with pytest.raises(UsageError, match="is recorded"):
+    with pytest.raises(UsageError, match="is already recorded"):
         downloads.pin(served(own_places, sha256=DIGEST), "1" * 64)
 
 

@@ -51,7 +51,7 @@ def test_a_file_comes_from_the_mirror_and_is_held_to_its_sha256(
     released = File("a.bin", "MIT", 0, url=URL, kept="a.bin", sha256="0" * 64)
     address = f"addresses: {{'https://upstream.example/files/': '{own_places.as_uri()}/'}}\n"
     name_mirror(own_places, address, monkeypatch, "one.yaml")
-    with pytest.raises(MissingError, match=f"what came has the sha256 {DIGEST}, not {'0' * 64}"):
+    with pytest.raises(MissingError, match=f"the download has the sha256 {DIGEST}, not {'0' * 64}"):
         released.fetch(lambda name, count: None)
     name_mirror(own_places, f"{address}sha256: {{'{URL}': {DIGEST}}}\n", monkeypatch)
     assert released.fetch(lambda name, count: None).read_bytes() == CONTENT
@@ -65,7 +65,7 @@ def test_a_run_says_which_files_of_its_metrics_nothing_or_a_mirror_pins(
     own_places: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (unpinned,) = notes_on_weights(["sqmos", "squim-pesq", "pesq-wb"], ["en"])
-    assert unpinned.startswith("sqmos: no sha256 of squim_subjective_bvcc_daps.pth is recorded")
+    assert unpinned.startswith("sqmos: the sha256 of squim_subjective_bvcc_daps.pth is not recorded")
     file = squim.SQUIM_PESQ.files[0]
     name_mirror(own_places, f"sha256: {{'{file.url}': {DIGEST}}}\n", monkeypatch)
     (replaced,) = notes_on_weights(["squim-pesq", "squim-stoi"], ["en"])
@@ -77,10 +77,10 @@ def test_a_run_says_which_files_of_its_metrics_nothing_or_a_mirror_pins(
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("[]", "must hold addresses and sha256"),
-        ("sha: {}", "must hold addresses and sha256"),
-        ("sha256: {a: b}", "what stands beside a is no sha256"),
-        ("addresses: {a: 1}", "one text for another"),
+        ("[]", "must have only the keys addresses and sha256"),
+        ("sha: {}", "must have only the keys addresses and sha256"),
+        ("sha256: {a: b}", "the value of a is not a sha256"),
+        ("addresses: {a: 1}", "map text to text"),
         ("{", "cannot be read"),
     ],
 )

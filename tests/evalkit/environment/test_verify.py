@@ -49,7 +49,7 @@ def test_what_is_stated_can_be_looked_up() -> None:
 
 def test_the_built_in_model_computes_what_was_recorded(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", MINI]) == 0
-    assert "what comes out is what was recorded" in capsys.readouterr().out
+    assert "the output equals the record" in capsys.readouterr().out
 
 
 def test_other_codes_are_told_from_recorded_ones(own_places: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,8 +85,8 @@ def test_a_release_is_told_by_its_codes_whatever_its_bytes(name: str, monkeypatc
 def test_a_value_beside_the_stated_one(
     own_places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["verify", "pesq-wb"]) == 4  # the pair is not here, and cannot be had
-    assert "the pair is not here" in capsys.readouterr().out
+    assert main(["verify", "pesq-wb"]) == 4  # the pair is not available, and cannot be had
+    assert "the pair is not available" in capsys.readouterr().out
     pair = verify.golden()["pairs"]["versa"]
     addresses, digests = {}, {}
     for number, (side, about) in enumerate(pair.items()):
@@ -96,7 +96,7 @@ def test_a_value_beside_the_stated_one(
     mirrored(own_places, monkeypatch, addresses, **digests)
     assert main(["verify", "pesq-wb", "stoi"]) == 3  # another pair has other values
     shown = capsys.readouterr().out
-    assert "DIFFERS" in shown and "what comes out is NOT what upstream computes" in shown
+    assert "DIFFERS" in shown and "the output does NOT equal upstream's" in shown
 
 
 def test_codes_of_a_fixture(own_places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,13 +118,13 @@ def test_codes_of_a_fixture(own_places: Path, monkeypatch: pytest.MonkeyPatch) -
         (
             {"weights": True, "value": True},
             True,
-            "these are the released weights; what comes out is what upstream computes",
+            "these are the released weights; the output equals upstream's",
         ),
-        ({"weights": True, "codes": None}, None, "these are the released weights; nobody's values are here"),
+        ({"weights": True, "codes": None}, None, "these are the released weights; there are no values to compare with"),
         ({"weights": False, "codes": True}, False, "these are NOT the released weights"),
-        ({"weights": None, "fingerprint": True}, True, "no recorded sha256 says which weights these are"),
-        ({"weights": True, "codes": True, "fingerprint": False}, False, "what comes out is NOT what was recorded"),
-        ({"value": True}, True, "its weights, if any, are in a package"),
+        ({"weights": None, "fingerprint": True}, True, "no recorded sha256 identifies these weights"),
+        ({"weights": True, "codes": True, "fingerprint": False}, False, "the output does NOT equal the record"),
+        ({"value": True}, True, "its weights, if any, come with a package"),
     ],
 )
 def test_verdicts(agreed: dict[str, bool | None], verified: bool | None, words: str) -> None:

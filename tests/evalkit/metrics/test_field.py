@@ -373,7 +373,7 @@ def test_whisper_recognizes_as_transformers_pipeline_does_and_cuts_nothing_off(h
 def test_words_are_counted_by_the_rule_that_was_named() -> None:
     assert text_errors("Mr. Quilter's colours", "mister quilter is colors", "words", WHISPER_ENGLISH) == (0, 4)
     assert text_errors("Mr. Quilter's colours", "mister quilter is colors", "words") == (4, 3)
-    with pytest.raises(UndefinedScore, match="no text to compare"):
+    with pytest.raises(UndefinedScore, match="no reference text"):
         text_errors("...", "a", "words", WHISPER_ENGLISH)
 
 

@@ -171,8 +171,8 @@ def zeros(samples: int) -> Pair:
     ("metric", "samples", "reason"),
     [
         (PAPER, 0, "no samples"),
-        (NEMO, 511, "not a single frame"),
-        (DAC, 1024, "reflection takes half a window"),
+        (NEMO, 511, "less than one frame"),
+        (DAC, 1024, "reflection padding needs half a window"),
     ],
     ids=lambda x: getattr(x, "name", None),
 )

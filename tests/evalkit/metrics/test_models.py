@@ -143,7 +143,7 @@ def test_character_errors_are_those_of_jiwer() -> None:
     errors, length = character_errors("guten morgen", "gute morgenn da")
     assert errors / length == pytest.approx(jiwer.cer("guten morgen", "gute morgenn da"))
     assert character_errors("abc", "")[0] == 3
-    with pytest.raises(UndefinedScore, match="no text to compare"):
+    with pytest.raises(UndefinedScore, match="no reference text"):
         character_errors("...", "abc")
 
 
@@ -356,7 +356,7 @@ def test_secs_is_the_cosine_of_what_the_model_says(tiny_ecapa2: Embedder) -> Non
 def test_torchscript_is_code_and_only_opened_if_pinned() -> None:
     (file,) = secs.SECS_ECAPA2.files
     assert file.sha256 and file.size and file.revision != "main"  # `fetch secs-ecapa2` needs nothing else
-    with pytest.raises(MissingError, match="is not what was pinned"):
+    with pytest.raises(MissingError, match="is not the pinned file"):
         secs.SECS_ECAPA2.open("cpu")
     unpinned = replace(secs.SECS_ECAPA2, files=(replace(file, sha256=None),))
     path = place(file)
@@ -370,7 +370,7 @@ def test_torchscript_is_code_and_only_opened_if_pinned() -> None:
         warnings.simplefilter("error")
         unpinned.open("cpu")
     path.write_bytes(path.read_bytes() + b"something else")
-    with pytest.raises(MissingError, match="is not what was pinned"):
+    with pytest.raises(MissingError, match="is not the pinned file"):
         unpinned.open("cpu")
     with pytest.raises(UsageError, match="64 hexadecimal digits"):
         downloads.pin(unpinned.files[0], "abc")
@@ -390,7 +390,7 @@ def test_secs_ecapa_is_the_cosine_of_the_networks_embeddings(own_places: Path) -
     state, _, _ = golden("ecapa_tdnn")
     path = place(secs.SECS_ECAPA.files[0])
     torch.save(state, path)
-    with pytest.raises(MissingError, match="is not what was pinned"):
+    with pytest.raises(MissingError, match="is not the pinned file"):
         secs.SECS_ECAPA.open("cpu")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     metric = replace(secs.SECS_ECAPA, files=(replace(secs.SECS_ECAPA.files[0], sha256=digest),))
@@ -486,7 +486,7 @@ def upstream_nisqa(own_places: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 
 def test_nisqa_is_what_torchmetrics_gives_on_verified_weights_alone(upstream_nisqa: ModuleType) -> None:
-    with pytest.raises(MissingError, match="is not what was pinned"):
+    with pytest.raises(MissingError, match="is not the pinned file"):
         nisqa.MOS.open("cpu")
     path = nisqa.WEIGHTS.find()
     assert path is not None and "CC BY-NC-SA 4.0" in nisqa.WEIGHTS.license
@@ -583,7 +583,7 @@ def test_without_any_transcript_the_other_cer_is_measured_and_said(speech_set: P
     (speech_set / "metadata.csv").unlink()
     plan, notes = plan_for(with_text, "si-sdr", "cer-mms", "dcer-mms")
     assert plan.metrics == ("si-sdr", "dcer-mms")
-    assert notes == ["folder:set has no transcripts: dcer-mms was measured in place of cer-mms."]
+    assert notes == ["folder:set has no transcripts: dcer-mms was measured instead of cer-mms."]
 
 
 def test_missing_weights_end_a_run_at_once_with_all_that_is_missing(own_places: Path) -> None:

@@ -53,7 +53,7 @@ def test_a_metric_of_ones_own_takes_no_name_of_an_installed_one(monkeypatch: pyt
     monkeypatch.setattr(plugins, "_REGISTERED", {})
     mine = replace(load_metric("si-sdr"), name="my-sdr")
     assert use_metric(mine) == "my-sdr" and expand_metrics(["my-sdr"]) == ("my-sdr",)
-    with pytest.raises(UsageError, match="called si-sdr, as an installed one: name it otherwise"):
+    with pytest.raises(UsageError, match="name of an installed one, si-sdr: rename it"):
         use_metric(load_metric("si-sdr"))
 
 

@@ -65,7 +65,7 @@ def test_what_kills_a_model_or_takes_all_memory_costs_its_own_rows(ear_log: Path
     lost = rows[rows["value"].isna()]
     assert set(lost["metric"]) == {"ear"}
     reasons = lost.groupby("utterance")["reason"].unique()
-    assert reasons["kills"].tolist() == ["its process died: SIGKILL"]
+    assert reasons["kills"].tolist() == ["its process crashed: SIGKILL"]
     assert reasons["fails"].tolist() == ["OutOfMemoryError: out of memory, and no more to have"]
     found = rows[(rows["metric"] == "ear") & rows["value"].notna()]
     assert found["utterance"].tolist() == ["a", "z"] * 2 and (found["value"] == 0).tolist() == [True] * 2 + [False] * 2

@@ -67,7 +67,7 @@ def test_a_manifest_keeps_its_columns(tmp_path: Path) -> None:
         ("utterance,reference,decoded,bitrate_kbps\nu,a.wav,b.wav,fast\n", "'fast' is not a number"),
         ("utterance,reference,decoded,bitrate_kbps\nu,a.wav,b.wav,nan\n", "line 2: bitrate_kbps 'nan' is not a number"),
         ('utterance,reference,decoded\nu,a.wav,b.wav\nv,a.wav,"b.wav\n', "line 3: .*Close every quotation mark"),
-        ("utterance,reference,decoded,reference\nu,a.wav,b.wav,c.wav\n", "stand there twice"),
+        ("utterance,reference,decoded,reference\nu,a.wav,b.wav,c.wav\n", "occur twice"),
         ("utterance,reference,decoded,value\nu,a.wav,b.wav,1\n", "evalkit's own: rename"),
     ],
 )
@@ -113,7 +113,7 @@ def test_what_has_no_partner_is_counted(tmp_path: Path) -> None:
     touch(*(ref / f"{i}.wav" for i in range(3)), *(dec / f"{i}.wav" for i in range(1, 40)), dec / "log.txt")
     pairs = from_folders(ref, dec)
     assert len(pairs) == 3 and pairs[0].decoded is None and pairs[1:][0].decoded == dec / "1.wav"
-    assert pairs.notes[0] == f"{dec}: 39 of 40 files were taken; left out: 1 without an audio suffix (.txt)."
+    assert pairs.notes[0] == f"{dec}: 39 of 40 files were used; skipped: 1 without an audio suffix (.txt)."
     assert pairs.notes[1].startswith(
         f"{dec}: 2 of 3 references have a decoded file; 37 of 39 decoded files have no reference, for instance 10."
     )
@@ -150,7 +150,7 @@ def test_a_near_miss_names_the_pattern_or_the_manifest(tmp_path: Path) -> None:
     touch(ref / "en/x.wav", dec / "en/x.wav")
     assert "--match '{name}_dec' would pair 3 of them." in from_folders(ref, dec).notes[-1]
     touch(flat / "other.wav")
-    with pytest.raises(UsageError, match="list the pairs: --manifest"):
+    with pytest.raises(UsageError, match="list the pairs in a manifest: --manifest"):
         from_folders(ref, flat)
     for pattern in ("dec", "{name}{name}", "{other}_{name}", "../{name}", "{name"):
         with pytest.raises(UsageError, match=r"write a name with \{name\} in it once"):
@@ -178,8 +178,8 @@ def test_kaldi_lists_stand_for_folders(tmp_path: Path, monkeypatch: pytest.Monke
     ]  # fmt: skip
     assert all(pair.reference.is_file() for pair in pairs)  # beside the list, or in the working folder as Kaldi has it
     for text, message in (
-        ("1 sox x.flac -t wav - |\n", "line 1: .* commands and arks are not read"),
-        ("1 raw.ark:42\n", "line 1: .* commands and arks are not read"),
+        ("1 sox x.flac -t wav - |\n", "line 1: .* commands and ark files are not supported"),
+        ("1 raw.ark:42\n", "line 1: .* commands and ark files are not supported"),
         ("1 a.wav\n1 b.wav\n", "lines 1 and 2: two entries for '1'"),
         ("1\n", "line 1: '' is not the path"),
         ("", "lists no audio"),

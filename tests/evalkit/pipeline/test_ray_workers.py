@@ -135,7 +135,7 @@ def test_a_crash_costs_one_row(cluster: Any, speech: np.ndarray, bursts: np.ndar
     rows = read_run(tmp_path / "run").rows
     failed = rows[rows["value"].isna()]
     assert failed[["utterance", "metric"]].to_numpy().tolist() == [["bursts", "pesq-wb"]]
-    assert failed["reason"].item().startswith("its process died")
+    assert failed["reason"].item().startswith("its process crashed")
     process = start(cluster, [*arguments, "--device", "cuda"], tmp_path / "none")
     assert "the Ray cluster has no GPU" in process.communicate(timeout=300)[1] and process.returncode == 3
 

@@ -69,7 +69,7 @@ def test_other_audio_under_the_same_names_is_refused_by_gate_and_table(tmp_path:
     baseline = str(tmp_path / "baseline.json")
     assert main(["gate", str(tmp_path / "run-one"), "--update", "--baseline", baseline]) == 0
     assert main(["gate", str(tmp_path / "run-two"), "--baseline", baseline]) == 2
-    with pytest.raises(UsageError, match="different audio under the same names"):
+    with pytest.raises(UsageError, match="different audio under the same ids"):
         evalkit.load_run(tmp_path / "run-one").table(evalkit.load_run(tmp_path / "run-two"))
 
 
@@ -88,7 +88,7 @@ def test_a_missing_decoded_file_has_a_row_for_each_metric(folder: Path, tmp_path
     run = evalkit.score(folder, decoded, metrics=CHEAP, output=tmp_path / "run")
     lost = run.rows[run.rows["utterance"] == "c"]
     assert sorted(lost["metric"]) == sorted(CHEAP.split(",")) and lost["value"].isna().all()
-    assert lost["reason"].str.contains("no decoded file has the name of").all()
+    assert lost["reason"].str.contains("no decoded file is named like").all()
 
 
 def test_shards_of_two_devices_are_not_one_run(folder: Path, tmp_path: Path) -> None:
@@ -309,8 +309,8 @@ def test_what_a_metric_does_wrong_costs_its_own_rows(folder: Path, tmp_path: Pat
     for name, reason in {
         "odd-none": "the metric returned a NoneType", "odd-true": "a bool", "odd-complex": "a complex",
         "odd-array": "of shape (2,)", "odd-nan": "the metric returned nan", "odd-undefined": "no reason was given",
-        "odd-change": "read-only", "odd-leave": "SystemExit", "odd-end": "ended by os._exit", "odd-kill": "SIGKILL",
-        "odd-sleep": "took longer than 2 s",
+        "odd-change": "read-only", "odd-leave": "SystemExit", "odd-end": "exited through os._exit",
+        "odd-kill": "SIGKILL", "odd-sleep": "took longer than 2 s",
     }.items():  # fmt: skip
         assert rows.loc[name, "value"].isna().all() and rows.loc[name, "reason"].str.contains(reason, regex=False).all()
 

@@ -81,7 +81,7 @@ def test_only_the_shards_of_one_run_are_merged(tmp_path: Path, capsys: pytest.Ca
     for parts, message in (
         (["1"], "each shard from 1/2 to 2/2 is needed once; given: 1/2"),
         (["1", "1"], "given: 1/2, 1/2"),
-        (["1", "whole"], "is a whole run"),
+        (["1", "whole"], "is a complete run"),
         (["1", "other"], "differ in 'dataset'|differ in 'seed'"),
     ):
         assert main(["merge", *(str(tmp_path / part) for part in parts), "--output", str(tmp_path / "m")]) == 2

@@ -38,12 +38,12 @@ def test_results_of_all_jobs_come_back() -> None:
 def test_a_crash_costs_its_own_part_only() -> None:
     results, deaths = outcome([("a", "b"), ("c", "crash", "d"), ("e",)])
     assert results == [("a", "b"), ("c",), ("d",), ("e",)]
-    assert [(death.job, death.reason) for death in deaths] == [(("crash",), "its process died: SIGSEGV")]
+    assert [(death.job, death.reason) for death in deaths] == [(("crash",), "its process crashed: SIGSEGV")]
 
 
 def test_an_exit_is_reported_with_its_code() -> None:
     _, deaths = outcome([("exit",)])
-    assert [death.reason for death in deaths] == ["its process died with exit code 7"]
+    assert [death.reason for death in deaths] == ["its process crashed with exit code 7"]
 
 
 def test_jobs_are_drawn_only_as_they_are_needed() -> None:

@@ -40,7 +40,7 @@ def test_a_damaged_model_cannot_decode(monkeypatch: pytest.MonkeyPatch) -> None:
             learn(self, token, contexts)
 
     monkeypatch.setattr(BackoffModel, "learn", forgetful)
-    with pytest.raises(AssertionError, match="not what was coded"):
+    with pytest.raises(AssertionError, match="differ from the coded ones"):
         coded_length(utterances, [4], "order 0")
 
 

@@ -43,7 +43,7 @@ def test_the_same_curve_at_twice_the_rate_costs_100_percent() -> None:
 @pytest.mark.parametrize(
     ("test", "reason"),
     [
-        ((ANCHOR[0], ANCHOR[1] + 50), "no quality in common"),
+        ((ANCHOR[0], ANCHOR[1] + 50), "quality ranges do not overlap"),
         ((ANCHOR[0], ANCHOR[1][::-1]), "does not rise"),
         ((ANCHOR[0][:1], ANCHOR[1][:1]), "two or more"),
     ],

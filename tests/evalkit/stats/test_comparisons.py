@@ -87,7 +87,7 @@ def test_skewed_metrics_are_tested_on_ranks_as_well() -> None:
 
 def test_a_comparison_takes_two() -> None:
     assert all_pairs("abc", ["m"]) == [ComparisonRequest("m", *pair) for pair in ("ab", "ac", "bc")]
-    with pytest.raises(UsageError, match="takes two codecs"):
+    with pytest.raises(UsageError, match="needs two codecs"):
         all_pairs(["one"], ["m"])
 
 
