@@ -20,6 +20,7 @@ from torch import Tensor
 from nanocodec.causal import CausalBranch, CausalConv, CausalUpsample
 from nanocodec.decoder import Decoder
 from nanocodec.encoder import Encoder
+from nanocodec.fused import FusedBranch, wanted
 from nanocodec.layers import GroupedCausalUpsample
 from nanocodec.symmetric import SymmetricConv, SymmetricLayer
 from nanocodec.threads import SecondThread, mean, side_by_side, with_second_thread
@@ -71,7 +72,9 @@ class _Stage:
 
     def __init__(self, activation: Any, up: Any, layer: Any, batch: int, dtype: torch.dtype) -> None:
         self.upsample = CausalUpsample(up, activation, batch)
-        self.branches = [CausalBranch(branch, batch, dtype) for branch in layer.res_blocks]
+        fused = wanted(up.conv.weight[::2])
+        kind: type[CausalBranch] | type[FusedBranch] = FusedBranch if fused else CausalBranch
+        self.branches = [kind(branch, batch, dtype) for branch in layer.res_blocks]
 
     def __call__(self, x: Tensor, second_thread: SecondThread) -> Tensor:
         return mean(side_by_side(self.branches, second_thread, self.upsample(x)))

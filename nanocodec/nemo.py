@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
-import yaml
 from torch import Tensor
 
 from nanocodec.config import VARIANTS, CodecConfig, DecoderConfig, EncoderConfig
@@ -190,17 +189,18 @@ def _bytes(file: IO[bytes], offset: int, length: int, limit: int) -> bytes:
     return file.read(length)
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader without aliases, with which a short text can describe an enormous structure."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise CheckpointError(f"{CONFIG} uses YAML aliases, which NeMo does not write")
-        return super().compose_node(parent, index)
-
-
 def _yaml(text: bytes) -> dict[str, Any]:
-    data = yaml.load(text, _Loader)
+    import yaml  # here: weights in safetensors load without it
+
+    class Loader(yaml.SafeLoader):
+        """SafeLoader without aliases, with which a short text can describe an enormous structure."""
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                raise CheckpointError(f"{CONFIG} uses YAML aliases, which NeMo does not write")
+            return super().compose_node(parent, index)
+
+    data = yaml.load(text, Loader)
     if not isinstance(data, dict):
         raise CheckpointError(f"{CONFIG} is not a configuration")
     return data

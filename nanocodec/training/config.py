@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
-
-import yaml
 
 from nanocodec.config import CodecConfig, UnknownVariantError, get_config
 from nanocodec.training.discriminators import DiscriminatorConfig
@@ -230,7 +229,7 @@ def builtin_configs() -> dict[str, Path]:
 
 
 def load_config(source: str | Path) -> TrainConfig:
-    """Read a YAML file whose keys are `TrainConfig`'s fields.
+    """Read a YAML (or JSON) file whose keys are `TrainConfig`'s fields.
 
     `model` is a variant's name or a whole codec configuration. `extends: other.yaml` (relative to this file, or the
     name of a built-in configuration) takes that file's keys first; mappings are merged, everything else is replaced.
@@ -243,7 +242,7 @@ def load_config(source: str | Path) -> TrainConfig:
         ConfigError: missing file, bad YAML, or an unknown, missing or ill-typed key; the message names it.
     """
     path = _find(str(source), Path())
-    data = _read(path, ())
+    data = resolved(path)
     _check_keys(path, data, TrainConfig)
     for key in ("model", "phases"):
         if not data.get(key):
@@ -269,6 +268,18 @@ def load_config(source: str | Path) -> TrainConfig:
     return config
 
 
+def resolved(source: str | Path) -> dict[str, Any]:
+    """What a configuration says, with everything that it extends, as `load_config` would read it.
+
+    Args:
+        source: as of `load_config`.
+
+    Raises:
+        ConfigError: missing file or bad YAML.
+    """
+    return _read(_find(str(source), Path()), ())
+
+
 def _find(name: str, folder: Path) -> Path:
     """A file in `folder`, or the built-in one of that name."""
     path = folder / name
@@ -279,11 +290,11 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in seen:
         raise ConfigError(f"{path}: extends itself")
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = _parse(path.read_text(encoding="utf-8"), path.suffix)
     except FileNotFoundError:
         names = ", ".join(name for name in builtin_configs() if name != BASE)
         raise ConfigError(f"{path}: no such file, nor the name of a built-in configuration ({names})") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise ConfigError(f"{path}: not readable as YAML ({error})") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: must be a mapping with the keys model and phases")
@@ -294,6 +305,18 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         both = isinstance(value, dict) and isinstance(base.get(key), dict)
         base[key] = {**base[key], **value} if both else value
     return base
+
+
+def _parse(text: str, suffix: str) -> Any:
+    """Raises ValueError where `text` is neither."""
+    if suffix == ".json":  # so that a machine for training does without yaml
+        return json.loads(text)
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
 
 
 def _check_keys(path: Path, data: dict[str, Any], kind: type) -> None:

@@ -26,10 +26,16 @@ from nanocodec.model import NanoCodec
 from nanocodec.training.config import ConfigError, Phase, TrainConfig
 from nanocodec.training.data import AudioSource, DataError, Excerpts
 from nanocodec.training.discriminators import build_discriminators
-from nanocodec.training.optim import MuonAdam
+from nanocodec.training.optim import build_optimizer, set_learning_rate
 from nanocodec.training.paper_losses import discriminator_loss, feature_matching_loss, generator_loss
 from nanocodec.training.speaker import SpeakerConsistencyLoss, SpeakerEncoder
-from nanocodec.training.training_model import TrainingModel, copy_weights, fold_standardization, initialize
+from nanocodec.training.training_model import (
+    TrainingModel,
+    averaged_codec,
+    copy_weights,
+    initialize,
+    latent_moments,
+)
 from nanocodec.training.validation import code_statistics, load_scorer, score
 
 CALIBRATION_STEP = 2**31  # a batch that no run trains on
@@ -79,7 +85,7 @@ class Trainer:
             copy_weights(start, self.training_model.codec)
             if config.standardize:
                 self.training_model.unfold_standardization()
-        self.model, self.optimizer = fabric.setup(self.training_model, self._optimizer())
+        self.model, self.optimizer = fabric.setup(self.training_model, build_optimizer(config, self.training_model))
         self.parameters = list(self.training_model.parameters())
         self.average = [p.detach().clone() for p in self.parameters]
         self.speaker = None
@@ -100,25 +106,6 @@ class Trainer:
         self.audio_seconds = 0.0
         self._codes: list[np.ndarray] = []
         self._board = _tensorboard(run) if fabric.is_global_zero else None
-
-    def _optimizer(self) -> torch.optim.Optimizer:
-        config = self.config
-        parameters = dict(self.training_model.named_parameters())
-        if config.optimizer == "adam":
-            return torch.optim.Adam(parameters.values(), config.lr, config.betas, weight_decay=config.weight_decay)
-        matrices = {
-            name
-            for name, p in parameters.items()
-            if name.startswith("codec.") and name.endswith("conv.weight") and "up_sample" not in name
-            if min(p.shape[:2]) > 1
-        }
-        return MuonAdam(
-            [p for name, p in parameters.items() if name in matrices],
-            [p for name, p in parameters.items() if name not in matrices],
-            lr=config.lr,
-            betas=config.betas,
-            weight_decay=config.weight_decay,
-        )
 
     # ------------------------------------------------------------------ state
 
@@ -184,16 +171,7 @@ class Trainer:
 
     def averaged(self) -> NanoCodec:
         """The codec with its weights' exponential moving average, folded, on the CPU, in eval mode."""
-        codec = NanoCodec(self.config.model)
-        if not self.config.weight_norm:
-            codec.fold()
-        index = {id(p): i for i, p in enumerate(self.parameters)}
-        averages = {n: self.average[index[id(p)]].cpu() for n, p in self.training_model.codec.named_parameters()}
-        codec.load_state_dict({**codec.state_dict(), **averages})
-        codec.fold()
-        if self.config.standardize:
-            fold_standardization(codec, self._calibration())
-        return codec.eval()
+        return averaged_codec(self.training_model, self.average, self._calibration)
 
     @torch.no_grad()
     def _adopt_average(self) -> None:
@@ -201,8 +179,8 @@ class Trainer:
         for p, average in zip(self.parameters, self.average, strict=True):
             p.copy_(average)
         raw, _ = self.training_model.encode(self._calibration().to(self.fabric.device))
-        values = raw.transpose(0, 1).flatten(1)
-        self.training_model.track(values.mean(1), values.square().mean(1), first=True)
+        mean, square = latent_moments(raw)
+        self.training_model.track(mean, square, first=True)
 
     def _calibration(self) -> Tensor:
         frames = self.config.phases[0].frames
@@ -256,8 +234,7 @@ class Trainer:
         if phase.freeze_encoder and not (self.step and config.phase(self.step - 1).freeze_encoder):
             self._adopt_average()
         lr = config.lr_at(self.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr if group.get("muon", True) else lr * config.adam_lr_scale
+        set_learning_rate(self.optimizer, lr, config.adam_lr_scale)
 
         # one by one: Fabric's wrapper takes no frozen dataclass
         trained = (phase.waveform, phase.auxiliary_heads, phase.freeze_encoder)
@@ -281,9 +258,7 @@ class Trainer:
         self.optimizer.step()
 
         if config.standardize and not phase.freeze_encoder:
-            values = output.latent.transpose(0, 1).flatten(1)
-            moments = torch.stack([values.mean(1), values.square().mean(1)])
-            mean, square = self.fabric.all_reduce(moments, reduce_op="mean")
+            mean, square = self.fabric.all_reduce(latent_moments(output.latent), reduce_op="mean")
             self.training_model.track(mean, square, first=self.fresh and self.step == 0)
         decay = min(config.ema, (self.step + 1) / (self.step + 10))
         with torch.no_grad():

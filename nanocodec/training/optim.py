@@ -12,7 +12,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from nanocodec.training.config import TrainConfig
 
 
 def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
@@ -110,3 +112,29 @@ class MuonAdam(torch.optim.Optimizer):
             mean = state["mean"] / (1 - beta1 ** state["step"])
             square = state["square"] / (1 - beta2 ** state["step"])
             p.addcdiv_(mean, square.sqrt_().add_(group["eps"]), value=-group["lr"])
+
+
+def build_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimizer that `config` names, over the parameters of a `TrainingModel`."""
+    parameters = dict(model.named_parameters())
+    if config.optimizer == "adam":
+        return torch.optim.Adam(parameters.values(), config.lr, config.betas, weight_decay=config.weight_decay)
+    matrices = {
+        name
+        for name, p in parameters.items()
+        if name.startswith("codec.") and name.endswith("conv.weight") and "up_sample" not in name
+        if min(p.shape[:2]) > 1
+    }
+    return MuonAdam(
+        [p for name, p in parameters.items() if name in matrices],
+        [p for name, p in parameters.items() if name not in matrices],
+        lr=config.lr,
+        betas=config.betas,
+        weight_decay=config.weight_decay,
+    )
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float, adam_scale: float) -> None:
+    """Give the optimizer a learning rate; where it follows both rules, Adam's is `adam_scale` times that of Muon."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr if group.get("muon", True) else lr * adam_scale

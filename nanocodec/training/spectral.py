@@ -20,16 +20,19 @@ GAIN = 100.0
 
 
 @functools.cache
-def mel_filters(sample_rate: int, n_fft: int, n_mels: int) -> Tensor:
-    """Slaney mel filters [n_mels, n_fft // 2 + 1], each with unit sum, so that a band's value is a mean magnitude."""
+def mel_filters(sample_rate: int, n_fft: int, n_mels: int, device: torch.device) -> Tensor:
+    """Slaney mel filters [n_mels, n_fft // 2 + 1], each with unit sum, so that a band's value is a mean magnitude.
+
+    They stay on the device: copying them at each call would make a GPU wait, and cannot be part of a CUDA graph.
+    """
     filters = triangular_filters(slaney_edges(sample_rate, n_mels), sample_rate, n_fft)
     filters /= np.maximum(filters.sum(1, keepdims=True), 1e-3)
-    return torch.tensor(filters, dtype=torch.float32)
+    return torch.tensor(filters, dtype=torch.float32, device=device)
 
 
 @functools.cache
-def _window(n_fft: int) -> Tensor:
-    window = torch.hann_window(n_fft)
+def _window(n_fft: int, device: torch.device) -> Tensor:
+    window = torch.hann_window(n_fft, device=device)
     return window / window.square().sum().sqrt()
 
 
@@ -47,14 +50,14 @@ def magnitude(audio: Tensor, n_fft: int, hop: int, *, center: bool = True) -> Te
     """
     if center:
         audio = F.pad(audio, (n_fft // 2, n_fft // 2))
-    frames = audio.unfold(1, n_fft, hop) * _window(n_fft).to(audio.device)
+    frames = audio.unfold(1, n_fft, hop) * _window(n_fft, audio.device)
     spectrum = torch.view_as_real(torch.fft.rfft(frames))
     return (spectrum.square().sum(-1) + 1e-10).sqrt().transpose(1, 2)
 
 
 def log_mel(audio: Tensor, sample_rate: int, n_fft: int, hop: int, n_mels: int, *, center: bool = True) -> Tensor:
     """ln(1 + GAIN * mel) [B, n_mels, frames] of [B, T]."""
-    filters = mel_filters(sample_rate, n_fft, n_mels).to(audio.device)
+    filters = mel_filters(sample_rate, n_fft, n_mels, audio.device)
     return torch.log1p(GAIN * (filters @ magnitude(audio, n_fft, hop, center=center)))
 
 
@@ -106,7 +109,7 @@ class SpectralLoss(torch.nn.Module):
             m_dec, m_ref = magnitude(both, n_fft, n_fft // 4).chunk(2)
             total = total + (torch.log1p(GAIN * m_dec) - torch.log1p(GAIN * m_ref)).abs().mean()
             if n_mels:
-                filters = mel_filters(self.sample_rate, n_fft, n_mels).to(decoded.device)
+                filters = mel_filters(self.sample_rate, n_fft, n_mels, decoded.device)
                 mel = torch.log1p(GAIN * (filters @ m_dec)) - torch.log1p(GAIN * (filters @ m_ref))
                 total = total + self.mel_weight * mel.abs().mean()
         return total / len(self.resolutions)

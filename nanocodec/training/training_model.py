@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
@@ -322,3 +323,30 @@ class TrainingModel(nn.Module):
         total = torch.stack([weight * loss for weight, loss in losses.values()]).sum()
         parts = {name: loss.detach() for name, (_, loss) in losses.items()}
         return ForwardOutput(total, parts, decoded, codes, raw.detach().float())
+
+
+def latent_moments(latent: Tensor) -> Tensor:
+    """Mean and mean square of each dimension, [2, D], of raw latents [B, D, N], for `TrainingModel.track`."""
+    values = latent.transpose(0, 1).flatten(1)
+    return torch.stack([values.mean(1), values.square().mean(1)])
+
+
+def averaged_codec(model: TrainingModel, average: Sequence[Tensor], calibration: Callable[[], Tensor]) -> NanoCodec:
+    """The codec with averages of its weights, folded, on the CPU, in eval mode.
+
+    Args:
+        model: as it is trained.
+        average: of each of its parameters, in their order.
+        calibration: gives speech like that of training, [B, T], where latents are standardized.
+    """
+    config = model.config
+    codec = NanoCodec(config.model)
+    if not config.weight_norm:
+        codec.fold()
+    index = {id(p): i for i, p in enumerate(model.parameters())}
+    averages = {name: average[index[id(p)]].cpu() for name, p in model.codec.named_parameters()}
+    codec.load_state_dict({**codec.state_dict(), **averages})
+    codec.fold()
+    if config.standardize:
+        fold_standardization(codec, calibration())
+    return codec.eval()

@@ -1,0 +1,47 @@
+"""The Triton kernels against the torch operations they stand in for, in Triton's interpreter: no GPU, no speed."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
+
+COMPARE = """
+import torch
+from nanocodec import fused
+from nanocodec.causal import CausalBranch
+from nanocodec.layers import ResBlock, fold_weight_norm
+
+torch.manual_seed(0)
+assert fused.wanted(torch.empty(5, 5, 3)) and not fused.wanted(torch.empty(65, 65, 3))
+for channels, kernel, dilations in ((5, 3, (1, 3)), (20, 7, (2,))):
+    block = fold_weight_norm(ResBlock(channels, kernel, dilations, "half_snake", causal=True)).eval()
+    for name, parameter in block.named_parameters():
+        drawn = torch.rand_like(parameter) + 0.5 if name.endswith("alpha") else 0.2 * torch.randn_like(parameter)
+        parameter.data = drawn
+    x = torch.randn(2, channels, 1, 300)
+    with torch.inference_mode():
+        whole = block(x[:, :, 0])
+        for dtype, close in ((torch.float32, 2e-5), (torch.bfloat16, 0.02 * float(whole.abs().max()))):
+            branch = fused.FusedBranch(block, 2, dtype)
+            parts = [branch(part) for part in x.split([130, 1, 169], dim=3)]
+            found = torch.cat(parts, 3)[:, :, 0]
+            error = float((found - whole).abs().max())
+            assert found.dtype == torch.float32 and error <= close, (channels, dtype, error)
+            past = CausalBranch(block, 2, dtype)
+            for part in x.split([130, 1, 169], dim=3):
+                past(part)
+            for one, other in zip(branch.blocks, past.blocks):
+                for mine, theirs in zip(one, other):
+                    assert (mine.state.past.float() - theirs.state.past.float()).abs().max() <= close
+print("equal")
+"""
+
+
+def test_a_fused_branch_is_the_plain_one_in_chunks_and_in_its_state() -> None:
+    environment = os.environ | {"TRITON_INTERPRET": "1", "NANOCODEC_FUSED": "1"}
+    done = subprocess.run([sys.executable, "-c", COMPARE], env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == "equal", done.stderr

@@ -1,0 +1,58 @@
+#!/bin/bash
+# Everything that waits for a GPU, in order, each step with a time limit of its own: 15 minutes in all.
+#
+#   training/gpu_all.sh prepare    here: the same run on the CPU, to compare with ($OUT/cpu)
+#   training/gpu_all.sh train      there, up to 10 minutes: steps per second, then one short training run
+#   training/gpu_all.sh check      there, up to 5 minutes: the tests that need a GPU, evalkit run and bench, kernels
+#
+# training/short_gpu.sh pack comes first. A step that fails or takes too long costs only itself; $OUT/NAME.log holds
+# what it printed, and $OUT/summary.txt how each ended. DEVICE=cpu and smaller limits make a dry run. `check` needs
+# evalkit's own dependencies: WHEELS names a folder of wheels to install where there is no network.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+export PYTHON=${PYTHON:-python3} PYTHONPATH=.
+OUT=${OUT:-runs/gpu}
+DEVICE=${DEVICE:-cuda}
+CODEC=${CODEC:-nanocodec@1.1k}
+METRICS=${METRICS:-estoi,mel-2048-80-ln1p,pesq-wb}
+LIMIT=${LIMIT:-}
+mkdir -p "$OUT"
+
+step() { # NAME SECONDS COMMAND...
+    local name=$1 limit=$2 begun=$SECONDS code
+    shift 2
+    timeout -k 5 "$limit" "$@" >"$OUT/$name.log" 2>&1
+    code=$?
+    printf '%-10s code %-4s %4d s of %s\n' "$name" "$code" $((SECONDS - begun)) "$limit" | tee -a "$OUT/summary.txt"
+    [ $code = 0 ] || tail -5 "$OUT/$name.log"
+}
+
+run() { # DIRECTORY DEVICE BATCH
+    "$PYTHON" -m evalkit run --codec "$CODEC" --dataset builtin --metrics "$METRICS" --output "$1" --overwrite \
+        --no-cache --device "$2" --batch "$3" ${LIMIT:+--limit "$LIMIT"}
+}
+export -f run
+export CODEC METRICS LIMIT
+
+case ${1:-} in
+prepare)
+    step cpu 600 bash -c "run '$OUT/cpu' cpu 1"
+    ;;
+train)
+    step count "${COUNT_LIMIT:-75}" training/short_gpu.sh count --device "$DEVICE"
+    SECONDS_IN_ALL=${SECONDS_IN_ALL:-500} step train "${TRAIN_LIMIT:-515}" training/short_gpu.sh train --device "$DEVICE"
+    ;;
+check)
+    [ -z "${WHEELS:-}" ] || step wheels 60 "$PYTHON" -m pip install --no-index --no-deps "$WHEELS"/*.whl
+    step tests "${TESTS_LIMIT:-70}" "$PYTHON" -m pytest -q -p no:cacheprovider tests/nanocodec/test_cuda.py
+    step run "${RUN_LIMIT:-70}" bash -c "run '$OUT/$DEVICE' '$DEVICE' 8"
+    step compare 20 "$PYTHON" benchmarks/devices.py "$OUT/cpu" "$OUT/$DEVICE"
+    step bench "${BENCH_LIMIT:-60}" "$PYTHON" -m evalkit bench --codec "$CODEC" --device "$DEVICE" --batch 1,8,32 \
+        --measure count,time --rounds "${ROUNDS:-6}" --seconds "${BENCH_SECONDS:-10}" --output "$OUT/bench" --overwrite
+    step kernels "${KERNELS_LIMIT:-60}" "$PYTHON" benchmarks/nanocodec_fused.py --rounds "${ROUNDS:-6}"
+    ;;
+*)
+    sed -n '2,12p' "$0" >&2
+    exit 2
+    ;;
+esac
