@@ -67,7 +67,7 @@ class Audio:
     def pcm_hash(self) -> str:
         """sha256 of the samples and the rate: names the content, whatever the file's format or name."""
         digest = hashlib.sha256(f"{self.sample_rate}:".encode())
-        digest.update(np.ascontiguousarray(self.wav, dtype="<f4").tobytes())
+        digest.update(np.ascontiguousarray(self.wav, dtype="<f4").data)
         return digest.hexdigest()
 
     def identity(self) -> AudioIdentity:

@@ -319,16 +319,20 @@ def _most(size: int) -> int:
 def _read_mono(file: soundfile.SoundFile, size: int) -> Wave:
     """All samples of `file`, the mean of its channels, [T]."""
     step = max(1, BLOCK // file.channels)
-    blocks: list[Wave] = []
+    told = not _length_unknown(file) and file.format not in ("MP3", "OGG")  # there it is a guess
+    mono = np.empty(file.frames if told else step, np.float32)
     total = 0
     while True:
         block = file.read(step, dtype="float32", always_2d=True)
-        total += len(block)
-        if total * file.channels > _most(size):
+        end = total + len(block)
+        if end * file.channels > _most(size):
             raise AudioError(f"it unpacks to more than {_most(size)} samples from {size} bytes, implausible for speech")
-        blocks.append(np.ascontiguousarray(block[:, 0]) if file.channels == 1 else block.mean(axis=1))
+        if end > len(mono):
+            mono = np.concatenate([mono[:total], np.empty(max(end - total, total // 2), np.float32)])
+        mono[total:end] = block[:, 0] if file.channels == 1 else block.mean(axis=1)
+        total = end
         if len(block) < step:
             break
-    if not _length_unknown(file) and file.format not in ("MP3", "OGG"):  # there it is a guess
+    if told:
         _check_count(total, file.frames)
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+    return mono[:total]
