@@ -82,32 +82,32 @@ def test_a_pilot_says_how_much_listeners_differ(heard: Run, panel: Panel, tmp_pa
 @pytest.mark.slow
 @pytest.mark.parametrize(("true", "listeners", "items"), [(0.0, 15, 10), (8.0, 15, 10), (8.0, 20, 12), (6.0, 30, 16)])
 def test_simulated_panels_have_the_stated_power(true: float, listeners: int, items: int) -> None:
-    """800 panels each; the standard error of a share is 1.8 % at most."""
+    """300 panels each; the standard error of a share is 2.9 % at most."""
     rng = np.random.default_rng(2)
     clusters = [(str(n), str(m)) for n in range(listeners) for m in range(items)]
-    columns = np.stack([differences(rng, listeners, items, true).reshape(-1) for _ in range(800)], 1)
+    columns = np.stack([differences(rng, listeners, items, true).reshape(-1) for _ in range(300)], 1)
     found = float(np.mean([one.p < 0.05 for one in compare(columns, clusters)]))
     stated = power(true, listeners, items, SPREAD)
     if true:
-        assert found == pytest.approx(stated, abs=0.06)
+        assert found == pytest.approx(stated, abs=0.08)
     else:
-        assert found <= 0.07
+        assert found <= 0.09
 
 
 @pytest.mark.slow
 def test_the_true_ordering_is_recovered_with_the_stated_power(heard: Run, panel: Panel, tmp_path: Path) -> None:
-    """Three systems 8 points apart, 60 panels, imported and compared: the two neighbouring pairs are found as often as
+    """Three systems 8 points apart, 30 panels, imported and compared: the two neighbouring pairs are found as often as
     the formula says."""
     kit, _ = export(heard, "mushra", tmp_path / "kit")
     means = {"good@2k": 66.0, "fair@1k": 58.0, "bad@1k": 50.0}
     own = Spread(3 * 2**0.5, 3 * 2**0.5, 10 * 2**0.5)
     stated = power(8, 15, 12, own, comparisons=3)
     right = []
-    for seed in range(60):
+    for seed in range(30):
         answers = panel(tmp_path / "a.csv", kit, listeners=15, seed=seed, spread=(3, 3, 10), means=means)
         run, _ = collect(kit, [answers], tmp_path / "run", overwrite=True)
         for found in compare_codecs(run.rows, all_pairs(means, ["mushra"]), Settings(cluster=CROSSED)):
             assert not found.significant or found.test.difference > 0, "never the wrong way round"
             if {found.request.a, found.request.b} != {"good@2k", "bad@1k"}:
                 right.append(found.significant)
-    assert 0.6 < stated < 0.98 and stated - 0.1 < np.mean(right) < 1.0
+    assert 0.6 < stated < 0.98 and stated - 0.15 < np.mean(right)
