@@ -123,7 +123,7 @@ def test_what_has_no_partner_is_counted(tmp_path: Path) -> None:
 def test_several_systems_are_named_by_folder_or_by_name(tmp_path: Path) -> None:
     ref, a, b, odd = (tmp_path / name for name in ("ref", "a/out", "b/out", "x=y"))
     touch(*(folder / "1.wav" for folder in (ref, a, b, odd)))
-    with pytest.raises(UsageError, match="would both be the system 'out': name them, NAME=DIR"):
+    with pytest.raises(UsageError, match="would both be the system 'out': name them with NAME=DIR"):
         from_folders(ref, [a, b])
     with pytest.raises(UsageError, match="would both be the system 'mimi'"):
         from_folders(ref, [f"mimi={a}", f"mimi={b}"])
