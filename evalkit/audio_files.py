@@ -132,6 +132,6 @@ def unlisted(names: Sequence[str], taken: int, listed: Path) -> tuple[str, ...]:
     if not names:
         return ()
     return (
-        f"{shown(listed)}: {taken} utterances were used; {len(names)} audio files beside it are not in the list, "
-        f"for instance {names[0]}.",
+        f"{shown(listed)}: {taken} utterances were used; {len(names)} audio files in its folder are not listed, "
+        f"for example {names[0]}.",
     )

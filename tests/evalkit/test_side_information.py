@@ -154,4 +154,4 @@ def test_codes_that_hide_bits_are_refused() -> None:
 
     for codec, message in ((Both(), "latents beside tokens"), (Short(), "decode returned 160 samples for 240")):
         with pytest.raises(CodecError, match=message):
-            reconstruct(codec, speech(0.01, RATE), 0)
+            reconstruct(codec, speech(0.01, RATE), 0, 0)

@@ -155,8 +155,8 @@ def test_a_wrapped_codec_keeps_the_protocol(name: str, codec: Levels, speech: np
     used = load_condition(spec(name)).wrap(codec, 0)
     assert isinstance(used, Codec)
     for length in (1, HOP, HOP + 1, RATE):
-        codes, wav = reconstruct(used, speech[:length], 0)
-        again, same = reconstruct(used, speech[:length], 0)
+        codes, wav = reconstruct(used, speech[:length], 0, 0)
+        again, same = reconstruct(used, speech[:length], 0, 0)
         assert len(wav) == length and np.array_equal(wav, same) and np.array_equal(codes.indices, again.indices)
 
 

@@ -454,7 +454,7 @@ def test_a_folder_says_what_it_passed_over(tmp_path: Path) -> None:
     )
     put(tmp_path / "mine" / "metadata.csv", "file_name\na.wav\n./b.wav\n")
     assert (
-        "2 utterances were used; 3 audio files beside it are not in the list"
+        "2 utterances were used; 3 audio files in its folder are not listed"
         in (load_dataset(f"folder:{tmp_path / 'mine'}").notes[0])
     )
     (tmp_path / "mine" / "metadata.csv").unlink()
