@@ -107,7 +107,7 @@ def test_which_codec_a_path_is_for() -> None:
     assigned = assign(codecs, ["mimi@2.2k=w", "ts3=t"], "--weights")
     assert [str(one.weights) for one in assigned] == ["None", "w", "t"]
     for text in ("w", "mimi=w", "dac=w"):
-        with pytest.raises(UsageError, match=r"which codec is meant\? Write --weights mimi@1.1k=PATH, "):
+        with pytest.raises(UsageError, match=r"which codec is this for\? Write --weights mimi@1.1k=PATH, "):
             assign(codecs, [text], "--weights")
     with pytest.raises(UsageError, match="pcm@float32 has no weights"):
         assign([choose("pcm")], ["w"], "--weights")[0].build()
