@@ -1,7 +1,7 @@
 #!/bin/bash
 # Everything that waits for a GPU, in order, each step with a time limit of its own: 15 minutes in all.
 #
-#   training/gpu_all.sh prepare    here: the same run on the CPU, to compare with ($OUT/cpu)
+#   training/gpu_all.sh prepare    here: the same run on the CPU, to compare with ($OUT/expected)
 #   training/gpu_all.sh train      there, up to 10 minutes: steps per second, then one short training run
 #   training/gpu_all.sh check      there, up to 5 minutes: the tests that need a GPU, evalkit run and bench, kernels
 #
@@ -36,7 +36,7 @@ export CODEC METRICS LIMIT
 
 case ${1:-} in
 prepare)
-    step cpu 600 bash -c "run '$OUT/cpu' cpu 1"
+    step cpu 600 bash -c "run '$OUT/expected' cpu 1"
     ;;
 train)
     step count "${COUNT_LIMIT:-75}" training/short_gpu.sh count --device "$DEVICE"
@@ -45,8 +45,8 @@ train)
 check)
     [ -z "${WHEELS:-}" ] || step wheels 60 "$PYTHON" -m pip install --no-index --no-deps "$WHEELS"/*.whl
     step tests "${TESTS_LIMIT:-70}" "$PYTHON" -m pytest -q -p no:cacheprovider tests/nanocodec/test_cuda.py
-    step run "${RUN_LIMIT:-70}" bash -c "run '$OUT/$DEVICE' '$DEVICE' 8"
-    step compare 20 "$PYTHON" benchmarks/devices.py "$OUT/cpu" "$OUT/$DEVICE"
+    step run "${RUN_LIMIT:-70}" bash -c "run '$OUT/found' '$DEVICE' 8"
+    step compare 20 "$PYTHON" benchmarks/devices.py "$OUT/expected" "$OUT/found"
     step bench "${BENCH_LIMIT:-60}" "$PYTHON" -m evalkit bench --codec "$CODEC" --device "$DEVICE" --batch 1,8,32 \
         --measure count,time --rounds "${ROUNDS:-6}" --seconds "${BENCH_SECONDS:-10}" --output "$OUT/bench" --overwrite
     step kernels "${KERNELS_LIMIT:-60}" "$PYTHON" benchmarks/nanocodec_fused.py --rounds "${ROUNDS:-6}"

@@ -25,18 +25,15 @@ for channels, kernel, dilations in ((5, 3, (1, 3)), (20, 7, (2,))):
     x = torch.randn(2, channels, 1, 300)
     with torch.inference_mode():
         whole = block(x[:, :, 0])
-        for dtype, close in ((torch.float32, 2e-5), (torch.bfloat16, 0.02 * float(whole.abs().max()))):
-            branch = fused.FusedBranch(block, 2, dtype)
-            parts = [branch(part) for part in x.split([130, 1, 169], dim=3)]
-            found = torch.cat(parts, 3)[:, :, 0]
-            error = float((found - whole).abs().max())
-            assert found.dtype == torch.float32 and error <= close, (channels, dtype, error)
-            past = CausalBranch(block, 2, dtype)
-            for part in x.split([130, 1, 169], dim=3):
-                past(part)
-            for one, other in zip(branch.blocks, past.blocks):
-                for mine, theirs in zip(one, other):
-                    assert (mine.state.past.float() - theirs.state.past.float()).abs().max() <= close
+        branch, plain = (kind(block, 2, torch.float32) for kind in (fused.FusedBranch, CausalBranch))
+        parts = [branch(part) for part in x.split([130, 1, 169], dim=3)]
+        error = float((torch.cat(parts, 3)[:, :, 0] - whole).abs().max())
+        assert error <= 2e-5, (channels, error)
+        for part in x.split([130, 1, 169], dim=3):
+            plain(part)
+        for one, other in zip(branch.blocks, plain.blocks):
+            for mine, theirs in zip(one, other):
+                assert (mine.state.past - theirs.state.past).abs().max() <= 2e-5
 print("equal")
 """
 
