@@ -45,5 +45,5 @@ def test_paths_are_given_to_the_codec_that_is_meant(tmp_path: Path) -> None:
     weights = assign(codecs, [f"b={with_equals}", "mimi=w"], "--weights")
     assert [one.weights for one in weights] == [None, with_equals, Path("w")]
     assert assign(codecs[:1], [str(with_equals)], "--weights")[0].weights == with_equals
-    with pytest.raises(UsageError, match="which codec is meant"):
+    with pytest.raises(UsageError, match="which codec is this for"):
         assign(codecs, ["nanocodec=w"], "--weights")
