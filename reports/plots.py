@@ -153,7 +153,7 @@ def rate_quality(
     """
     figure, axes = new_figure(width, HEIGHT)
     summary = summarize(rows, settings).set_index("codec")
-    shown = [codec for codec in rated if codec in summary.index and not np.isnan(rated[codec])]
+    shown = [codec for codec in rated if codec in summary.index and 0 < rated[codec] < np.inf]  # NaN is neither
     look = looks(shown)
     points: dict[str, tuple[float, float]] = {}
     bars = []

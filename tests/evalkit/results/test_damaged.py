@@ -127,6 +127,14 @@ def test_a_metric_that_the_provenance_does_not_describe_ends_in_a_sentence(
     assert codes["drift"] == 2 and set(codes.values()) <= {0, 2, 4}, (codes, capsys.readouterr().err)
 
 
+def test_a_bitrate_that_no_axis_has_is_left_out(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for rate in (0.0, -1.0, float("inf")):
+        shutil.copytree(good / "run", tmp_path / "run", dirs_exist_ok=True)
+        rows(lambda frame, rate=rate: frame.assign(bitrate_kbps=rate))(tmp_path / "run")  # type: ignore[misc]
+        assert main(COMMANDS["plot"]) == 0
+
+
 @pytest.mark.parametrize("command", ["compare", "gate", "update", "report"])
 def test_damaged_references_are_refused(
     command: str, good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
