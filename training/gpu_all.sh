@@ -1,9 +1,9 @@
 #!/bin/bash
-# Everything that waits for a GPU, in order, each step with a time limit of its own: 15 minutes in all.
+# Everything that waits for a GPU, in order, each step with a time limit of its own: under 14 minutes in all.
 #
 #   training/gpu_all.sh prepare    here: the same run on the CPU, to compare with ($OUT/expected)
-#   training/gpu_all.sh train      there, up to 10 minutes: steps per second, then one short training run
-#   training/gpu_all.sh check      there, up to 5 minutes: the tests that need a GPU, evalkit run and bench, kernels
+#   training/gpu_all.sh train      there, up to 8 minutes: steps per second, then one short training run
+#   training/gpu_all.sh check      there, up to 6 minutes: the tests that need a GPU, evalkit run and bench, kernels
 #
 # training/short_gpu.sh pack comes first. A step that fails or takes too long costs only itself; $OUT/NAME.log holds
 # what it printed, and $OUT/summary.txt how each ended. DEVICE=cpu and smaller limits make a dry run. `check` needs
@@ -40,7 +40,7 @@ prepare)
     ;;
 train)
     step count "${COUNT_LIMIT:-75}" training/short_gpu.sh count --device "$DEVICE"
-    SECONDS_IN_ALL=${SECONDS_IN_ALL:-500} step train "${TRAIN_LIMIT:-515}" training/short_gpu.sh train --device "$DEVICE"
+    SECONDS_IN_ALL=${SECONDS_IN_ALL:-400} step train "${TRAIN_LIMIT:-415}" training/short_gpu.sh train --device "$DEVICE"
     ;;
 check)
     [ -z "${WHEELS:-}" ] || step wheels 60 "$PYTHON" -m pip install --no-index --no-deps "$WHEELS"/*.whl
