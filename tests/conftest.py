@@ -10,6 +10,7 @@ import pytest
 import soundfile
 from hypothesis import settings
 
+from evalkit import plugins
 from evalkit.datasets import load_dataset
 from evalkit.environment.extras import load_torchaudio
 
@@ -28,6 +29,12 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "evalkit-cache"
     monkeypatch.setenv("EVALKIT_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is gone after it."""
+    monkeypatch.setattr(plugins, "_REGISTERED", dict(plugins._REGISTERED))
 
 
 @pytest.fixture(scope="session", autouse=True)

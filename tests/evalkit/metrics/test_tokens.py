@@ -85,7 +85,7 @@ def test_nothing_encoded_is_undefined(metric):
 @pytest.mark.parametrize(
     ("codes", "reason"),
     [
-        ([PAYLOAD], "has no codebooks"),
+        ([PAYLOAD], "no codebooks"),
         ([Codes(10, np.zeros((2, 0), int), (4, 4))], "no tokens were sent"),
         (random_codes(0, [3]) + random_codes(0, [3], (4, 4, 4)), "codebooks differ"),
         ([Codes(10, np.array([[0, 4]]), (4,))], "codebook 1 has 4 entries, the codes 0 to 4"),
