@@ -233,6 +233,7 @@ def kill_and_rerun(tmp_path: Path, times: int, limit: int, seed: int, more: str 
         assert (output / name).read_bytes() == (expected / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     kill_and_rerun(tmp_path, times=1, limit=3, seed=0)
 

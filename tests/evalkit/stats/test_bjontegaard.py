@@ -53,6 +53,7 @@ def test_what_cannot_be_compared_is_refused(test: tuple[np.ndarray, np.ndarray],
         bd_rate(ANCHOR, test)
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_truth() -> None:
     """Families whose true delta rate is 100 %: 36 of 40 intervals of 90 % or more hold it."""
     rates, curve = np.array([1.0, 2.0, 4.0, 8.0]), np.array([1.0, 2.0, 3.0, 4.0])

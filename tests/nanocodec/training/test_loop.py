@@ -205,9 +205,8 @@ def test_a_frozen_encoder_keeps_its_codes(speechlike: Path, tmp_path: Path) -> N
     assert torch.equal(codes[7], codes[5])
 
 
-@pytest.mark.parametrize(
-    "base", [RUN, pytest.param(PAPER, marks=pytest.mark.slow)], ids=["short recipe", "paper's recipe"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("base", [RUN, PAPER], ids=["short recipe", "paper's recipe"])
 def test_a_few_steps_reduce_the_loss(base: TrainConfig, speechlike: Path, tmp_path: Path) -> None:
     phase = Phase(until=25, batch=4, frames=3)
     config = dataclasses.replace(base, phases=(phase,), lr=1.5e-2 if base is RUN else 2e-3, decay=15, save_every=99)
