@@ -99,19 +99,9 @@ def load(path: Path, spec: str) -> Any:
     Raises:
         MissingError: The file holds none.
     """
-    import torch
-
     from .bigcodec_model import BigCodec, Shape
 
-    checkpoint = checkpoints.read(path, spec)
-    try:
-        tensors = dict(plain(checkpoint))
-        with torch.device("meta"):
-            model = BigCodec(Shape.of(tensors))
-        model.load_state_dict(tensors, strict=True, assign=True)
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        raise MissingError(f"{spec}: the tensors in {path} are not those of a BigCodec ({error})") from error
-    return model
+    return checkpoints.assemble(BigCodec, Shape.of, plain(checkpoints.read(path, spec)), path, spec)
 
 
 def plain(checkpoint: Mapping[str, Mapping[str, "Tensor"]]) -> Iterator[tuple[str, "Tensor"]]:

@@ -160,18 +160,9 @@ def load(path: Path, model: str, spec: str) -> Any:
     Raises:
         MissingError: The file does not hold them.
     """
-    import torch
-
     from .dualcodec_model import DualCodec, Shape
 
-    state = checkpoints.read(path, spec)
-    try:
-        tensors = dict(plain(state))
-        with torch.device("meta"):
-            codec = DualCodec(Shape.of(tensors))
-        codec.load_state_dict(tensors, strict=True, assign=True)
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        raise MissingError(f"{spec}: the tensors in {path} are not those of a DualCodec ({error})") from error
+    codec = checkpoints.assemble(DualCodec, Shape.of, plain(checkpoints.read(path, spec)), path, spec)
     found = codec.shape
     if (found.hop, found.codebooks + 1, found.entries, found.semantic) != (HOPS[model], *CODEBOOKS[model], SEMANTIC):
         raise MissingError(
