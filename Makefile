@@ -42,7 +42,7 @@ calibration: $(VENV)/.demo-ready ## how often intervals and tests err, simulated
 	$(BIN)/python -m evalkit.stats.calibration --rows reports/examples/authors-demo/rows.csv
 
 test-slow: $(VENV)/.slow-ready ## the tests that take minutes
-	$(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m slow
 
 fuzz: $(VENV)/.test-ready ## 2,000 tries with damaged audio, lists, runs, caches, plugins, weights: FUZZ="--seed 1 --seconds 600"
 	$(BIN)/python -m tests.fuzz $(FUZZ)
