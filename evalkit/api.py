@@ -72,6 +72,8 @@ class RunOptions:
     """Recordings that codecs which can and models of metrics take at once; more than one may change last digits."""
     timeout: float = TIMEOUT
     """Seconds for one codec on one utterance, and one metric on one pair; 0 for no limit."""
+    max_seconds: float | None = None
+    """The longest recording that is encoded and scored: longer ones get a reason. None for each metric's own limit."""
     cache: bool | PathLike = True
     """Whether results are cached by content, or the folder of the cache."""
     shard: str | None = None
@@ -316,6 +318,7 @@ def _execute(
         conditions=conditions,
         shard=parse_shard(options.shard) if options.shard else None,
         align=options.align,
+        max_seconds=options.max_seconds,
         notes=tuple(notes),
         debug=options.debug,
         fail_fast=options.fail_fast,

@@ -90,6 +90,18 @@ def fetch(source: Path | Audio | Callable[[], Audio]) -> Audio:
     return audio if samples.dtype == np.float32 else Audio(samples.astype(np.float32), int(rate))
 
 
+def fetch_at_most(source: Path | Audio | Callable[[], Audio], seconds: float) -> Audio:
+    """`fetch(source)`; raises AudioError for what is longer than `seconds` as well, as far as its header says so before
+    it is read."""
+    length = duration(source) if isinstance(source, Path) else 0.0
+    if length <= seconds:
+        audio = fetch(source)
+        length = audio.seconds
+        if length <= seconds:
+            return audio
+    raise AudioError(f"{length:.0f} s long, more than --max-seconds {seconds:g}")
+
+
 def read(path: Path | str) -> Audio:
     """Audio of a file; several channels are averaged to one.
 

@@ -216,7 +216,7 @@ def _add_metrics(args: argparse.Namespace) -> int:
     top = argparse.ArgumentParser(prog="evalkit")
     add(top.add_subparsers())
     again = config.parse(content.get(config.COMMAND, "run"), path, content, top)
-    for name in ("device", "jobs", "batch", "executor", "timeout", "debug", "fail_fast", "max_failed"):
+    for name in ("device", "jobs", "batch", "executor", "timeout", "max_seconds", "debug", "fail_fast", "max_failed"):
         if (value := getattr(args, name)) != args.parser.get_default(name):
             setattr(again, name, value)
     again.output, again.overwrite = args.run, True
@@ -282,6 +282,10 @@ def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--timeout", type=_seconds, default=600.0, metavar="S",
         help="time limit in seconds for one codec or metric on one utterance; 0: no limit; default: %(default)g",
+    )  # fmt: skip
+    command.add_argument(
+        "--max-seconds", type=_seconds, metavar="S",
+        help="give recordings longer than S seconds a reason instead of scores; default: each metric's own limit",
     )  # fmt: skip
     command.add_argument("--align", action="store_true", help="compensate a constant delay of the decoded audio")
     command.add_argument("--debug", action="store_true", help="print the first traceback of each kind")

@@ -8,7 +8,8 @@ the data are not here.
 import hashlib
 import os.path
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from evalkit.audio import Audio
@@ -17,7 +18,7 @@ from evalkit.environment.downloads import File
 from evalkit.environment.folders import data_folder
 from evalkit.errors import AudioError, MissingError, UsageError
 from evalkit.files import expanded, locate, nfc, shown
-from evalkit.soundfiles import read
+from evalkit.soundfiles import duration, fetch_at_most, read
 
 AudioSource = Path | Audio | Callable[[], Audio]
 """Where audio comes from: a file, samples already in memory, or a function that fetches them."""
@@ -53,6 +54,12 @@ class Utterance:
             return read(self.source)
         return self.source if isinstance(self.source, Audio) else self.source().copy()
 
+    def at_most(self, seconds: float) -> "Utterance":
+        """The same utterance, whose audio is an AudioError where it is longer than `seconds`."""
+        if isinstance(self.source, Path) and 0 < duration(self.source) <= seconds:
+            return self
+        return replace(self, source=partial(fetch_at_most, self.source, seconds))
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -80,6 +87,10 @@ class Dataset:
 
     def __iter__(self) -> Iterator[Utterance]:
         return iter(self.utterances)
+
+    def at_most(self, seconds: float) -> "Dataset":
+        """The same utterances, of which those longer than `seconds` have a reason in place of audio."""
+        return replace(self, utterances=tuple(one.at_most(seconds) for one in self.utterances))
 
     @property
     def languages(self) -> tuple[str, ...]:

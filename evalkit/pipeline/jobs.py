@@ -6,11 +6,15 @@ from pathlib import Path
 
 from evalkit.audio import Audio, AudioIdentity
 from evalkit.results.pairing import Pairing
-from evalkit.soundfiles import fetch
+from evalkit.soundfiles import duration, fetch
 
 LENGTH_TOLERANCE = 0.25
 """Seconds by which a decoded file may differ in length from its reference; within it, the longer one is trimmed.
 Codecs add up to a frame (80 ms); more means that something else than the codec made the file."""
+
+LARGE = 2**20
+"""Bytes of a file beyond which it is worth reading the header to know how long the recording is: seven minutes of Opus
+at 20 kbit/s, half a minute of 16-bit samples at 16 kHz."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,21 @@ class Source:
     def audio(self) -> Audio:
         """Raises AudioError where it cannot be read."""
         return self.content if isinstance(self.content, Audio) else fetch(self.content)
+
+    def seconds(self) -> float:
+        """About how long it is; 0 for what is short anyway, or unknown before it is read."""
+        if self.identity is not None:
+            return self.identity.seconds
+        if isinstance(self.content, Audio):
+            return self.content.seconds
+        return duration(self.content) if isinstance(self.content, Path) and _is_large(self.content) else 0.0
+
+
+def _is_large(path: Path) -> bool:
+    try:
+        return path.stat().st_size > LARGE
+    except (OSError, ValueError):  # the worker says what is wrong with it
+        return False
 
 
 @dataclass(frozen=True)

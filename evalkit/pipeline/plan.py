@@ -42,6 +42,8 @@ class Plan:
     """The part of the dataset that this run does; None for all of it."""
     align: bool = False
     """Compensate a constant lag of decoded audio before it is scored."""
+    max_seconds: float | None = None
+    """The longest recording that is taken: longer ones get a reason."""
     notes: tuple[str, ...] = ()
     """What readers should know of how it was planned."""
     debug: bool = False
@@ -65,6 +67,8 @@ class Plan:
         for a seed that is none, and for an utterance called as the whole dataset."""
         if not 0 <= self.seed < 2**32:
             raise UsageError(f"the seed must be from 0 to {2**32 - 1}, not {self.seed}")
+        if self.max_seconds is not None and not self.max_seconds > 0:
+            raise UsageError(f"--max-seconds must be above 0, not {self.max_seconds}")
         if any(utterance.id == CORPUS for utterance in self.dataset):
             raise UsageError(f"an utterance is called {CORPUS!r}, which stands for the whole dataset: rename it")
         problems = []

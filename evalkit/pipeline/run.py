@@ -67,6 +67,8 @@ def execute(plan: Plan, cache: Cache, progress: ProgressReporter | None = None) 
     if plan.align:
         notes.append("A constant lag of decoded audio was compensated before scoring (--align).")
     plan.check()
+    if plan.max_seconds is not None:
+        plan = replace(plan, dataset=plan.dataset.at_most(plan.max_seconds))
     seed_everything(plan.seed)
     systems = open_systems(plan, cache)
     provenance = describe_run(

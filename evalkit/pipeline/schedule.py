@@ -7,6 +7,7 @@ scores what all codecs decoded, and is closed before the next one is opened, so 
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 from evalkit.environment.machine import available_memory, default_workers
@@ -19,6 +20,10 @@ from evalkit.pipeline.workers import TIMEOUT, CrashedJob, Executor, Processes, W
 
 MEMORY_A_WORKER = 2**30
 """Bytes that a worker may need for a recording of some minutes: more workers than fit are not started."""
+MEMORY_A_SECOND = 150_000
+"""Bytes that a worker may need for a second of a reference, and for one of decoded audio."""
+LONG = 600.0
+"""Seconds of a recording whose decoded versions are scored one by one, so that never all of them are in memory."""
 
 
 def score_all(
@@ -37,7 +42,8 @@ def score_all(
             if scores:
                 found.append(scores)
             if rest is not None:
-                yield rest if workers.here else _carried(rest)
+                for one in _by_candidate(rest):
+                    yield one if workers.here else _carried(one)
 
     light = unknown(replace(part, check=True) for job in jobs for part in _only(job, pair_metrics))
     lanes: list[tuple[Iterable[tuple[Job, ...]], Workers]] = [(((job,) for job in light), workers)]
@@ -47,7 +53,8 @@ def score_all(
         heavy = _by_model([replace(job, batch=batch, cache=folder) for job in jobs])
         groups = (group for parts in heavy for group in _groups(unknown(parts)))
         lanes.append((groups, workers.models(jobs[0].device)))
-    for result in run_isolated(score_jobs, split_jobs, *lanes):
+    memory = (available_memory() if workers.here else None) or inf
+    for result in run_isolated(score_jobs, split_jobs, *lanes, need=_memory_of, memory=memory):
         yield from found
         found.clear()
         if isinstance(result, CrashedJob):
@@ -93,6 +100,20 @@ def _by_model(jobs: Sequence[Job]) -> list[Iterator[Job]]:
             yield from _only(job, lambda names: tuple(name for name in names if name in mine))
 
     return [parts(mine) for mine in models.values()]
+
+
+def _memory_of(jobs: tuple[Job, ...]) -> float:
+    """Bytes that scoring `jobs` may take."""
+    seconds = (job.reference.seconds() + sum(one.source.seconds() for one in job.candidates) for job in jobs)
+    return MEMORY_A_SECOND * sum(seconds)
+
+
+def _by_candidate(job: Job) -> Iterator[Job]:
+    """`job`, or where its recordings are long one for each of its candidates."""
+    if len(job.candidates) == 1 or job.reference.seconds() <= LONG:
+        yield job
+    else:
+        yield from (replace(job, candidates=(candidate,)) for candidate in job.candidates)
 
 
 def _only(job: Job, choose: Callable[[Sequence[str]], tuple[str, ...]]) -> Iterator[Job]:

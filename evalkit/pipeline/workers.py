@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from math import inf
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -107,12 +108,15 @@ def run_isolated(
     function: Callable[[Task], Result],
     split: Callable[[Task], Sequence[Task]],
     *lanes: tuple[Iterable[Task], Workers],
+    need: Callable[[Task], float] = lambda job: 0.0,
+    memory: float = inf,
 ) -> Iterator[Result | CrashedJob[Task]]:
     """Results of `function` over the jobs of all `lanes`, in the order in which they are done. Lanes run beside each
     other, each with its own workers, all of one kind.
 
     `split(job)` gives the smaller jobs to try when a worker died on `job`: one job means that it cannot be split.
-    Jobs are drawn lazily, a window of the workers at a time.
+    Jobs are drawn lazily, a window of the workers at a time, and fewer where together they `need` more than `memory`,
+    in bytes: one that needs more by itself runs alone.
     """
     pending: dict[Any, tuple[_Lane[Task], Task]] = {}
     with ExitStack() as stack:
@@ -120,6 +124,9 @@ def run_isolated(
         while True:
             for lane in running:
                 while (job := lane.draw()) is not None:
+                    if pending and need(job) + sum(need(other) for _, other in pending.values()) > memory:
+                        lane.put_back(job)
+                        break
                     pending[lane.workers.submit(function, job)] = (lane, job)
             if not pending:
                 return
@@ -144,7 +151,7 @@ class _Lane(Generic[Task]):
     started: bool = False
     under_way: int = 0
     again: list[Task] = field(default_factory=list)
-    """Parts of jobs that were lost."""
+    """What is to be drawn before the next of `jobs`: parts of one that was lost, and what had no room."""
 
     def draw(self) -> Task | None:
         """The next job, where there is one and room for it."""
@@ -160,6 +167,11 @@ class _Lane(Generic[Task]):
                 self.started = True
             self.under_way += 1
         return job
+
+    def put_back(self, job: Task) -> None:
+        """Draw `job` again once there is room for it."""
+        self.again.insert(0, job)
+        self.under_way -= 1
 
 
 class Processes:

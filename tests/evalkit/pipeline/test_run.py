@@ -340,6 +340,34 @@ def test_audio_that_cannot_be_resampled_costs_its_own_utterance(
     assert len(rows) == 3 and rows["reason"].eq("no memory").all()
 
 
+def test_what_is_longer_than_asked_for_costs_its_own_utterance(
+    folder: Path, tmp_path: Path, speech: np.ndarray, capsys: Any
+) -> None:
+    """Whether it is read from a file, whose header says so, made in memory, or decoded elsewhere; cached or not."""
+    soundfile.write(folder / "long.wav", np.tile(speech, 3)[: 2 * RATE], RATE, subtype="FLOAT")
+    source = {"short": Audio(speech[:RATE], RATE), "long": Audio(np.tile(speech, 3)[: 2 * RATE], RATE)}
+    sources = tuple(Utterance(name, partial(Audio.copy, audio)) for name, audio in source.items())
+    common = {"metrics": CHEAP, "cache": tmp_path / "cache"}
+    everything = evalkit.run("pcm", f"folder:{folder}", output=tmp_path / "all", **common)
+    assert everything.rows["value"].notna().all()
+    limited = {**common, "max_seconds": 1.5}
+    runs = [
+        evalkit.run("pcm", f"folder:{folder}", output=tmp_path / "file", **limited),
+        evalkit.score(folder, folder, output=tmp_path / "scored", **limited),
+        evalkit.run("pcm", Dataset("set", sources, "", ""), output=tmp_path / "memory", **limited),
+    ]
+    for run in runs:
+        failed = run.rows[run.rows["value"].isna()]
+        assert set(failed["utterance"]) == {"long"} and len(failed) == 2
+        assert failed["reason"].str.contains("2 s long, more than --max-seconds 1.5").all()
+    command = ["run", "--codec", "pcm", "--dataset", f"folder:{folder}", "--metrics", "si-sdr", "--max-seconds", "1.5"]
+    assert main([*command, "--output", str(tmp_path / "by-command")]) == 4
+    assert "long: si-sdr: 2 s long" in capsys.readouterr().err
+    for limit in (0.0, -1.0, float("nan")):
+        with pytest.raises(UsageError, match="--max-seconds"):
+            evalkit.run("pcm", f"folder:{folder}", output=tmp_path / "none", metrics=CHEAP, max_seconds=limit)
+
+
 def test_fail_fast_stops_and_keeps_the_traceback(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(FailFastError, match=r"division by zero .*errors\.txt"):
         evalkit.run(BAD["raises"], f"folder:{folder}", "si-sdr", tmp_path / "run", fail_fast=True)

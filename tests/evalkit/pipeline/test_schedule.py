@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from evalkit import plugins
-from evalkit.audio import Audio
+from evalkit.audio import Audio, AudioIdentity
 from evalkit.cache import Cache
 from evalkit.metrics.base import Pair, PairMetric
 from evalkit.metrics.load import load_metric
@@ -73,6 +74,22 @@ def test_workers_share_what_the_metrics_import_and_fit_into_the_memory(monkeypat
     for free, count in ((3.5 * schedule.MEMORY_A_WORKER, 3), (100 * schedule.MEMORY_A_WORKER, 8), (1, 1)):
         monkeypatch.setattr(schedule, "available_memory", lambda free=free: int(free))
         assert scoring_processes().window == 2 * count and scoring_processes(5).window == 10
+
+
+def test_long_recordings_are_scored_one_by_one_and_need_memory_by_their_length(tmp_path: Path) -> None:
+    path = tmp_path / "long.flac"
+    soundfile.write(path, np.random.default_rng(0).uniform(-1, 1, 700 * 4000), 4000)
+    known = Source(Path("unread"), AudioIdentity("", 16_000, 700 * 16_000))
+    memory = Source(Audio(np.zeros(700 * 4000, np.float32), 4000))
+    for source in (Source(path), known, memory):
+        assert source.seconds() == 700
+        whole = Job(source, tuple(Candidate(key, source, ("si-sdr",)) for key in range(3)))
+        assert schedule._memory_of((whole,)) == 4 * 700 * schedule.MEMORY_A_SECOND
+        assert [[one.key for one in part.candidates] for part in schedule._by_candidate(whole)] == [[0], [1], [2]]
+    soundfile.write(tmp_path / "short.wav", np.zeros(4000), 4000)
+    short = Source(tmp_path / "short.wav")
+    whole = Job(short, (Candidate(0, short, ("si-sdr",)), Candidate(1, Source(tmp_path / "gone.wav"), ("si-sdr",))))
+    assert list(schedule._by_candidate(whole)) == [whole] and schedule._memory_of((whole,)) == 0
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
+from typing import Any
 
 from evalkit.pipeline.workers import CrashedJob, Processes, run_isolated
 
@@ -64,6 +65,31 @@ def tell(job: Job) -> tuple[str, float, float]:
     start = time.monotonic()
     time.sleep(float(job[1]))
     return job[0], start, time.monotonic()
+
+
+def test_no_more_jobs_are_under_way_than_the_memory_holds() -> None:
+    """What needs more than there is by itself runs alone."""
+    needs = {str(number): 40.0 for number in range(4)} | {"long": 1000.0}
+    under_way: list[str] = []
+
+    def jobs() -> Iterator[Job]:
+        yield from [("0",), ("1",), ("2",), ("long",), ("3",)]
+
+    class Counting(Processes):
+        def submit(self, function: Callable[[Any], Any], job: Any) -> Any:
+            under_way.append(job[0])
+            assert len(under_way) == 1 or sum(needs[name] for name in under_way) <= 100
+            return super().submit(function, job)
+
+    def need(job: Job) -> float:
+        return needs[job[0]]
+
+    done = []
+    for result in run_isolated(work, split, (jobs(), Counting(2)), need=need, memory=100.0):
+        assert not isinstance(result, CrashedJob)
+        done.append(result[0])
+        under_way.remove(result[0])
+    assert sorted(done) == sorted(needs)
 
 
 def test_lanes_run_beside_each_other_each_with_its_own_workers() -> None:
