@@ -1,11 +1,11 @@
-# Two commands matter: `make demo` and `make test`. Both set up what they need, once.
+# The two main commands are `make demo` and `make test`. Both set up what they need, once.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# The CPU build of torch; `make TORCH_INDEX= …` takes what the package index has, on Linux the CUDA build.
+# The CPU build of torch; `make TORCH_INDEX= …` installs the package index's default, on Linux the CUDA build.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 TORCH := $(shell grep ^torch== constraints.txt)
-# Whole files go to one process, with the fixtures and the worker processes that their tests share.
+# Each test file runs in one process, because its tests share fixtures and worker processes.
 PARALLEL ?= --numprocesses auto --maxprocesses 4 --dist loadfile
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
@@ -22,38 +22,38 @@ LYRA ?= $(shell $(BIN)/evalkit fetch lyra | sed 's/.*: //')
 	oracle-wavtokenizer oracle-taae oracle-codecs $(CODECS:%=oracle-%) oracle-qwen3_tts oracle-lyra \
 	oracle-metrics oracle-training clean
 
-help: ## this list
+help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
-demo: $(VENV)/.demo-ready ## set up and run the main job: the built-in codec beside Opus and Codec2
+demo: $(VENV)/.demo-ready ## set up, then score the built-in codec beside Opus and Codec 2
 	$(BIN)/evalkit run --codec nanocodec --bitrate 1.1k --codec opus@6k --codec codec2@1.2k \
 		--metrics offline-short,available --output runs/demo --overwrite --save-audio
 	@echo "Next: . $(BIN)/activate && evalkit report runs/demo --output report.html"
 
-test: lint ## set up and run lint, type checks and the fast tests, in a process a core
+test: lint ## set up, then run lint, type checks and the fast tests, one process per core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)
 
-gate: $(VENV)/.demo-ready ## hold the built-in codec to ci/baseline.json
+gate: $(VENV)/.demo-ready ## compare the built-in codec with ci/baseline.json
 	$(BIN)/evalkit run --codec nanocodec@1.1k --metrics pesq-wb,estoi,mel-2048-80-ln1p,bitrate --no-cache \
 		--output runs/gate --overwrite
 	$(BIN)/evalkit gate runs/gate --baseline ci/baseline.json
 
-calibration: $(VENV)/.demo-ready ## how often intervals and tests err, simulated: a table, in minutes
+calibration: $(VENV)/.demo-ready ## simulate how often intervals and tests err: a table, in minutes
 	$(BIN)/python -m evalkit.stats.calibration --rows reports/examples/authors-demo/rows.csv
 
-test-slow: $(VENV)/.slow-ready ## the tests that take minutes
+test-slow: $(VENV)/.slow-ready ## run the tests that take minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m slow
 
-fuzz: $(VENV)/.test-ready ## 2,000 tries with damaged audio, lists, runs, caches, plugins, weights: FUZZ="--seed 1 --seconds 600"
+fuzz: $(VENV)/.test-ready ## try 2,000 cases of damaged audio, lists, runs, caches, plugins, weights: FUZZ="--seed 1 --seconds 600"
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
-test-models: $(VENV)/.models-ready ## the tests of metrics that hold a model, with every extra at hand
+test-models: $(VENV)/.models-ready ## run the tests of metrics with a model, with every extra installed
 	$(BIN)/python -m pytest tests/evalkit/metrics
 
-hub: $(VENV)/.models-ready ## fetch and run everything that is downloaded against a local hub, then offline; logs in runs/hub
+hub: $(VENV)/.models-ready ## fetch everything from a local hub and run it, then again offline; logs in runs/hub
 	EVALKIT_HUB_LOG=runs/hub OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m "" tests/hub
 
-lint: $(VENV)/.test-ready ## ruff and mypy
+lint: $(VENV)/.test-ready ## run ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -62,29 +62,29 @@ docs: $(VENV)/.docs-ready ## build the documentation into build/site; a broken l
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	@echo "Open build/site/index.html"
 
-notebooks: $(VENV)/.docs-ready ## run the notebooks of the documentation, and keep their outputs in them
+notebooks: $(VENV)/.docs-ready ## run the documentation's notebooks and store their outputs
 	$(BIN)/python docs/notebooks/execute.py
 
-format: $(VENV)/.test-ready ## let ruff rewrite what it can
+format: $(VENV)/.test-ready ## format the code with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.test-ready ## scoring beside calling the metric packages directly; what the cache and processes give
+bench: $(VENV)/.test-ready ## time scoring against the metric packages alone, with cache and processes
 	$(BIN)/python benchmarks/scoring.py
 	$(BIN)/python benchmarks/reruns.py
 
-oracle: oracle-nemo oracle-wavtokenizer oracle-taae oracle-codecs ## upstream's own code beside ours: same tokens, same samples? (own environment)
+oracle: oracle-nemo oracle-wavtokenizer oracle-taae oracle-codecs ## compare tokens and samples with upstream's own code (in a separate environment)
 
-oracle-nemo: $(ORACLE_VENV)/.ready ## NVIDIA NeMo's codec
+oracle-nemo: $(ORACLE_VENV)/.ready ## … NVIDIA NeMo's codec
 	PYTHONPATH=. $(ORACLE_VENV)/bin/python tests/oracle/compare.py $(ORACLE)
 
-oracle-wavtokenizer: $(ORACLE_VENV)/.ready $(WAVTOKENIZER) ## … WAVTOKENIZER=CHECKOUT, else it is cloned
+oracle-wavtokenizer: $(ORACLE_VENV)/.ready $(WAVTOKENIZER) ## … WavTokenizer; WAVTOKENIZER=CHECKOUT, otherwise cloned
 	$(ORACLE_VENV)/bin/python tests/oracle/wavtokenizer.py $(WAVTOKENIZER)
 
-oracle-taae: $(ORACLE_VENV)/.ready $(STABLE_AUDIO_TOOLS) $(STABLE_CODEC) ## … STABLE_AUDIO_TOOLS=, STABLE_CODEC=CHECKOUT
+oracle-taae: $(ORACLE_VENV)/.ready $(STABLE_AUDIO_TOOLS) $(STABLE_CODEC) ## … TAAE; STABLE_AUDIO_TOOLS=, STABLE_CODEC=CHECKOUT
 	$(ORACLE_VENV)/bin/python tests/oracle/taae.py $(STABLE_AUDIO_TOOLS) $(STABLE_CODEC)
 
-oracle-codecs: oracle-qwen3_tts $(CODECS:%=oracle-%) ## the codecs of speech LLMs, each beside upstream's code: oracle-NAME
+oracle-codecs: oracle-qwen3_tts $(CODECS:%=oracle-%) ## … the codecs of speech LLMs, or one of them: oracle-NAME
 
 $(CODECS:%=oracle-%): oracle-%: $(ORACLE_VENV)/.ready $(UPSTREAM)/%
 	@$(ORACLE_PIP) --no-deps torchaudio==2.11.0
@@ -95,15 +95,15 @@ oracle-qwen3_tts: $(ORACLE_VENV)/.ready $(UPSTREAM)/Qwen3-TTS
 		tokenizers==0.22.1
 	PYTHONPATH=$(UPSTREAM)/transformers-4.57 $(ORACLE_VENV)/bin/python tests/oracle/qwen3_tts.py $(UPSTREAM)/Qwen3-TTS
 
-oracle-lyra: $(ORACLE_VENV)/.ready ## LiteRT running Lyra's published files; LYRA=FOLDER with them
+oracle-lyra: $(ORACLE_VENV)/.ready ## … Lyra's published files in LiteRT; LYRA=FOLDER with them
 	@$(ORACLE_PIP) ai-edge-litert==2.3.0
 	$(ORACLE_VENV)/bin/python tests/oracle/lyra.py $(LYRA)
 
-oracle-metrics: $(ORACLE_VENV)/.ready $(addprefix $(UPSTREAM)/,SpeechMOS UniSpeech s3prl) ## the networks behind metrics
+oracle-metrics: $(ORACLE_VENV)/.ready $(addprefix $(UPSTREAM)/,SpeechMOS UniSpeech s3prl) ## … the networks of metrics
 	@$(ORACLE_PIP) --no-deps torchaudio==2.11.0 speechbrain==1.1.2 hyperpyyaml ruamel.yaml
 	PYTHONPATH=. $(ORACLE_VENV)/bin/python tests/oracle/metrics.py $(UPSTREAM) tests/evalkit/metrics/golden
 
-oracle-training: $(ORACLE_VENV)/.ready ## NeMo's losses and discriminators, written down for the tests
+oracle-training: $(ORACLE_VENV)/.ready ## record NeMo's losses and discriminators for the tests
 	PYTHONPATH=. $(ORACLE_VENV)/bin/python tests/oracle/training.py tests/nanocodec/golden
 
 $(ORACLE_VENV)/.ready: tests/oracle/requirements.txt nanocodec/_kernels.c
@@ -133,24 +133,24 @@ $(UPSTREAM)/%:
 		git checkout --quiet FETCH_HEAD && mv ../$(@F).part ../$(@F) || \
 		{ echo "Cannot clone $(AT): 'make help' shows how to give a checkout instead"; exit 1; }
 
-clean: ## remove the virtual environment, runs and caches
+clean: ## remove the virtual environments, runs and caches
 	rm -rf $(VENV) .venv-oracle runs .pytest_cache .mypy_cache .ruff_cache *.egg-info
 
 $(VENV)/.demo-ready: pyproject.toml constraints.txt nanocodec/_kernels.c
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "evalkit needs Python 3.11 or newer: make PYTHON=python3.11 ..."; exit 1; }
-	@test -x $(BIN)/python || { echo "1/4 the environment $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@test -x $(BIN)/python || { echo "1/4 Creating the environment $(VENV)"; $(PYTHON) -m venv $(VENV); }
 	@test -z "$(TORCH_INDEX)" || $(BIN)/python -c 'import torch' 2>/dev/null || \
-		ci/set-up $(VENV) "2/4 the CPU build of torch" --retries 0 --timeout 5 --index-url $(TORCH_INDEX) $(TORCH) 2>/dev/null || \
-		echo "2/4 torch comes with the rest: $(TORCH_INDEX) cannot be reached"
-	@ci/set-up $(VENV) "3/4 evalkit and what it needs" --constraint constraints.txt --editable '.[classical,visqol]'
-	@ci/set-up $(VENV) "4/4 a model of speakers" --constraint constraints.txt --no-deps resemblyzer webrtcvad-wheels  # no more than is used of what it names
+		ci/set-up $(VENV) "2/4 Installing the CPU build of torch" --retries 0 --timeout 5 --index-url $(TORCH_INDEX) $(TORCH) 2>/dev/null || \
+		echo "2/4 Cannot reach $(TORCH_INDEX): torch will be installed with the rest"
+	@ci/set-up $(VENV) "3/4 Installing evalkit and its dependencies" --constraint constraints.txt --editable '.[classical,visqol]'
+	@ci/set-up $(VENV) "4/4 Installing the speaker model Resemblyzer" --constraint constraints.txt --no-deps resemblyzer webrtcvad-wheels  # --no-deps: only what evalkit uses of its dependencies
 	@touch $@
 
 $(VENV)/.test-ready: $(VENV)/.demo-ready
-	@echo "Installing what the tests need"
+	@echo "Installing the test dependencies"
 	@$(PIP) --editable '.[classical,dev]'
-	@$(PIP) --no-deps distillmos xls-r-sqa  # models in packages that name more than is used of them
+	@$(PIP) --no-deps distillmos xls-r-sqa  # --no-deps: they require more than evalkit uses
 	@touch $@
 
 $(VENV)/.slow-ready: $(VENV)/.test-ready

@@ -1,13 +1,13 @@
 #!/bin/bash
-# Everything that waits for a GPU, in order, each step with a time limit of its own: under 14 minutes in all.
+# All checks that need a GPU, in order, each with its own time limit: under 14 minutes in total.
 #
-#   training/gpu_all.sh prepare    here: the same run on the CPU, to compare with ($OUT/expected)
-#   training/gpu_all.sh train      there, up to 8 minutes: steps per second, then one short training run
-#   training/gpu_all.sh check      there, up to 6 minutes: the tests that need a GPU, evalkit run and bench, kernels
+#   training/gpu_all.sh prepare    your machine: the same run on the CPU, to compare with ($OUT/expected)
+#   training/gpu_all.sh train      GPU machine, up to 8 minutes: steps per second, then one short training run
+#   training/gpu_all.sh check      GPU machine, up to 6 minutes: tests that need a GPU, evalkit run and bench, kernels
 #
-# training/short_gpu.sh pack comes first. A step that fails or takes too long costs only itself; $OUT/NAME.log holds
-# what it printed, and $OUT/summary.txt how each ended. DEVICE=cpu and smaller limits make a dry run. `check` needs
-# evalkit's own dependencies: WHEELS names a folder of wheels to install where there is no network.
+# Run training/short_gpu.sh pack first. If a step fails or exceeds its limit, the next one still runs; $OUT/NAME.log has
+# its output, and $OUT/summary.txt the exit code and time of each. DEVICE=cpu and smaller limits make a dry run. `check`
+# needs evalkit's own dependencies: without a network, set WHEELS to a folder of wheels to install.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export PYTHON=${PYTHON:-python3} PYTHONPATH=.

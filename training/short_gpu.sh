@@ -1,18 +1,18 @@
 #!/bin/bash
-# One short training run on one GPU, by the clock.
+# One short training run on one GPU, for a fixed time.
 #
-#   training/short_gpu.sh pack SOURCE[:SHARE]...   here: pack the training speech into $PACK
-#   training/short_gpu.sh count                    there: steps per second, profiled, with and without bf16 and graph
-#   training/short_gpu.sh train [OPTION...]        there: train for $SECONDS_IN_ALL seconds into $RUN; --resume goes on
+#   training/short_gpu.sh pack SOURCE[:SHARE]...   your machine: pack the training speech into $PACK
+#   training/short_gpu.sh count                    GPU machine: steps per second, profiled, with and without bf16 and graph
+#   training/short_gpu.sh train [OPTION...]        GPU machine: train for $SECONDS_IN_ALL seconds into $RUN; --resume continues
 #
-# There, a checkout and $PACK are enough: torch 2.11, numpy, safetensors and soundfile, and no network.
+# The GPU machine needs a checkout, $PACK, torch 2.11, numpy, safetensors and soundfile, but no network.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
 PACK=${PACK:-runs/short/pack}
 RUN=${RUN:-runs/short/run}
 RECIPE=${RECIPE:-mini-1.1k-short}
-START=${START:-}                              # trained weights to begin from; none: afresh
+START=${START:-}                              # trained weights to start from; default: none
 SECONDS_IN_ALL=${SECONDS_IN_ALL:-660}
 start=(${START:+--start "$START"})
 
@@ -26,7 +26,7 @@ pack)
 count)
     shift
     for options in "--no-graph" "" "--precision bf16-mixed"; do
-        echo "== ${options:-as it trains}"
+        echo "== ${options:-as in training}"
         # shellcheck disable=SC2086
         "$PYTHON" -m nanocodec.training.short "$PACK" "$RUN" "${start[@]}" --count "${STEPS:-20}" $options "$@"
     done

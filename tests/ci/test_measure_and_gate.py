@@ -85,7 +85,7 @@ def test_what_was_not_measured_is_no_pass(place: Path, tmp_path: Path) -> None:
 def test_wrong_use_is_told(tmp_path: Path) -> None:
     both = run(tmp_path, "good", EVALKIT_RUN="--codec pcm")
     neither = run(tmp_path, "good", EVALKIT_SCORE="")
-    assert both.returncode == neither.returncode == 2 and "run, or those of score" in both.stderr
+    assert both.returncode == neither.returncode == 2 and "either EVALKIT_RUN or EVALKIT_SCORE" in both.stderr
 
 
 def test_the_action_hands_every_input_to_the_script() -> None:
