@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.codecs import LEVEL, CodecInfo
+from evalkit.codecs import LEVEL, Codec, CodecInfo
 from evalkit.errors import MissingError
 
-from . import checkpoints
-from .network import NetworkCodec
+from .network import RANDOM, NetworkCodec, draw, spread
+from .tensors import assemble, read
 from .weights import Release, ReleasedFamily, details, locate
 
 if TYPE_CHECKING:
@@ -85,6 +85,13 @@ class BigCodecFamily(ReleasedFamily):
             raise MissingError(f"{spec} has {CODEBOOK} codes, {path} {model.shape.codebook}")
         return BigCodecCodec(spec, model.to(device), self.info(rate), details([path]))
 
+    def random(self, rate: str, device: str = "cpu") -> Codec:
+        """The model in its published widths, with random weights."""
+        from .bigcodec_model import PUBLISHED, BigCodec
+
+        model = draw(lambda: spread(BigCodec(PUBLISHED)), device)
+        return BigCodecCodec(self.spec(rate), model, self.info(rate), RANDOM)
+
 
 def load(path: Path, spec: str) -> Any:
     """The model in a released checkpoint. Nothing in it is executed.
@@ -101,7 +108,7 @@ def load(path: Path, spec: str) -> Any:
     """
     from .bigcodec_model import BigCodec, Shape
 
-    return checkpoints.assemble(BigCodec, Shape.of, plain(checkpoints.read(path, spec)), path, spec)
+    return assemble(BigCodec, Shape.of, plain(read(path, spec)), [path], spec)
 
 
 def plain(checkpoint: Mapping[str, Mapping[str, "Tensor"]]) -> Iterator[tuple[str, "Tensor"]]:

@@ -45,6 +45,9 @@ class Shape:
         return cls(len(first), last.shape[1], len(last), codebook, dimension)
 
 
+PUBLISHED = Shape(filters=48, latents=1024, initial=1536, codebook=8192, dimension=8)
+
+
 class BigCodec(nn.Module):
     """Audio [B, T] at 16 kHz, T of whole hops, to tokens [B, T / 200], and tokens to audio."""
 

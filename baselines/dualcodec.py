@@ -11,12 +11,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.codecs import LEVEL, PADDING, CodecInfo
+from evalkit.codecs import LEVEL, PADDING, Codec, CodecInfo
 from evalkit.environment import extras
 from evalkit.errors import MissingError
 
-from . import checkpoints, pretrained
-from .network import NetworkCodec
+from . import pretrained
+from .network import RANDOM, NetworkCodec, draw, spread
+from .tensors import assemble, read
 from .weights import Release, ReleasedFamily, details, locate
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class DualCodecFamily(ReleasedFamily):
         del speech.encoder.layers[LAYERS:]
         import torch
 
-        stats = checkpoints.read(statistics, spec)
+        stats = read(statistics, spec)
         extractor = extras.load_transformers().SeamlessM4TFeatureExtractor()
         both = torch.nn.ModuleDict({"codec": codec, "speech": speech}).to(device)
         about = details([tensors, statistics, *files], "transformers") | {"arithmetic": ARITHMETIC}
@@ -144,6 +145,22 @@ class DualCodecFamily(ReleasedFamily):
         except (KeyError, TypeError, AttributeError) as error:
             raise MissingError(f"{spec}: {statistics} holds no mean and variance ({error!r})") from error
         return DualCodecCodec(*numbers, extractor, spec, both, self.info(rate), about)
+
+    def random(self, rate: str, device: str = "cpu") -> Codec:
+        """Both models in their published widths, with random weights."""
+        import torch
+
+        from .dualcodec_model import PUBLISHED, DualCodec
+
+        transformers, shape = extras.load_transformers(), PUBLISHED[VARIANTS[rate][0]]
+        config = transformers.Wav2Vec2BertConfig(num_hidden_layers=LAYERS)
+
+        def make() -> Any:
+            parts = {"codec": DualCodec(shape), "speech": transformers.Wav2Vec2BertModel(config)}
+            return spread(torch.nn.ModuleDict(parts))
+
+        extractor, numbers = transformers.SeamlessM4TFeatureExtractor(), (torch.zeros(()), torch.ones(()))
+        return DualCodecCodec(*numbers, extractor, self.spec(rate), draw(make, device), self.info(rate), RANDOM)
 
 
 def load(path: Path, model: str, spec: str) -> Any:
@@ -162,7 +179,7 @@ def load(path: Path, model: str, spec: str) -> Any:
     """
     from .dualcodec_model import DualCodec, Shape
 
-    codec = checkpoints.assemble(DualCodec, Shape.of, plain(checkpoints.read(path, spec)), path, spec)
+    codec = assemble(DualCodec, Shape.of, plain(read(path, spec)), [path], spec)
     found = codec.shape
     if (found.hop, found.codebooks + 1, found.entries, found.semantic) != (HOPS[model], *CODEBOOKS[model], SEMANTIC):
         raise MissingError(

@@ -71,6 +71,12 @@ class Shape:
         )  # fmt: skip
 
 
+PUBLISHED = {
+    "12hz": Shape(1024, 32, (4, 5, 6, 8, 2), 1024, 1536, 7, 4096, 16_384, 768, 2048, 4, 8),
+    "25hz": Shape(1024, 64, (4, 5, 6, 8), 1024, 1536, 11, 1024, 16_384, 768, 2048, 4, 8),
+}
+
+
 class DualCodec(nn.Module):
     """Audio and a speech model's features to tokens [B, K, N], and tokens to audio."""
 

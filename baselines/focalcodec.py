@@ -6,17 +6,17 @@ not coded and not restored: ten times louder input gives the same tokens, and le
 included: their configuration was not accessible.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.codecs import PADDING, CodecInfo
+from evalkit.codecs import PADDING, Codec, CodecInfo
 from evalkit.errors import MissingError
 
 from . import pretrained
-from .network import NetworkCodec
+from .network import RANDOM, NetworkCodec, draw, spread
+from .tensors import assemble, configured, read
 from .weights import Release, ReleasedFamily, details, locate
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SAMPLE_RATE = 16_000
 CODEBOOK = 8192
 HOPS = {"0.16k": 1280, "0.33k": 640, "0.65k": 320}
+DOWNSCALE = {"0.16k": [2, 2, 1], "0.33k": [2, 1, 1], "0.65k": [1, 1, 1]}
 RELEASES = {
     rate: Release(f"lucadellalib/focalcodec_{name}", pretrained.FILES, "Apache-2.0", size=size)
     for rate, name, size in (
@@ -72,23 +73,48 @@ class FocalCodecFamily(ReleasedFamily):
             MissingError: they are not there, are damaged, or hold another model.
         """
         spec = self.spec(rate)
-        config, tensors = locate(weights, pretrained.FILES, spec)
-        model = load(config, tensors, spec)
+        config, path = locate(weights, pretrained.FILES, spec)
+        model = load(config, path, spec)
         if (model.shape.hop, 2**model.shape.bits) != (HOPS[rate], CODEBOOK):
             raise MissingError(
                 f"{spec} has hop {HOPS[rate]} and {CODEBOOK} codes, {weights} hop {model.shape.hop} and "
                 f"{2**model.shape.bits} codes"
             )
-        about = details([config, tensors]) | {"level": "not coded"}
+        about = details([config, path]) | {"level": "not coded"}
         return FocalCodecCodec(spec, model.to(device), self.info(rate), about)
 
+    def random(self, rate: str, device: str = "cpu") -> Codec:
+        """The model in its published widths, with random weights."""
+        from .focalcodec_model import FocalCodec, Shape
 
-def load(config: Path, tensors: Path, spec: str) -> Any:
+        model = draw(lambda: spread(FocalCodec(Shape.of(published(rate)))), device)
+        return FocalCodecCodec(self.spec(rate), model, self.info(rate), RANDOM)
+
+
+def published(rate: str) -> dict[str, Any]:
+    """The configuration of the model at `rate`, as far as it is known."""
+    down, dims, focal = DOWNSCALE[rate], [1024, 512, 256], {"focal_window": 7, "focal_level": 2, "focal_factor": 2}
+    return {
+        "encoder_name": "WavLM", "encoder_config": {},
+        "compressor_name": "FocalEncoder",
+        "compressor_config": focal | {
+            "input_dim": 1024, "output_dim": 13, "hidden_dims": dims, "downscale_factors": down
+        },
+        "quantizer_name": "BinarySphericalQuantizer", "quantizer_config": {"codebook_size": CODEBOOK},
+        "decompressor_name": "FocalDecoder",
+        "decompressor_config": focal | {
+            "input_dim": 13, "output_dim": 1024, "hidden_dims": dims[::-1], "upscale_factors": down[::-1]
+        },
+        "decoder_name": "Vocos", "decoder_config": {"input_dim": 1024},
+    }  # fmt: skip
+
+
+def load(config: Path, path: Path, spec: str) -> Any:
     """The model that a configuration describes.
 
     Args:
         config: `config.json`.
-        tensors: `model.safetensors`.
+        path: `model.safetensors`.
         spec: What the codec is called, for messages.
 
     Returns:
@@ -97,31 +123,18 @@ def load(config: Path, tensors: Path, spec: str) -> Any:
     Raises:
         MissingError: The files do not make one.
     """
-    import torch
-    from safetensors.torch import load_file
-
     from .focalcodec_model import FocalCodec, Shape
 
-    try:
-        shape = Shape.of(json.loads(config.read_text(encoding="utf-8")))
-        with torch.device("meta"):
-            model = FocalCodec(shape)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise MissingError(f"{spec}: {config} describes no FocalCodec that can run here ({error})") from error
-    window = {"decoder.head.istft.window": torch.hann_window(shape.decoder["n_fft"])}
-    try:
-        state = dict(plain(load_file(tensors)))
-        model.load_state_dict(state | window, strict=True, assign=True)
-    except Exception as error:  # safetensors and torch each raise their own
-        raise MissingError(f"{spec}: the tensors in {tensors} are not those of {config} ({error})") from error
-    return model
+    shape = configured(config, Shape.of, spec, "FocalCodec")
+    return assemble(FocalCodec, lambda _: shape, plain(read(path, spec), shape.decoder["n_fft"]), [path], spec)
 
 
-def plain(state: Mapping[str, "Tensor"]) -> Iterator[tuple[str, "Tensor"]]:
-    """The tensors under this project's names. Upstream's first checkpoints have three projections for attention's one,
-    and numbers where the later ones have names (`OLDER`)."""
+def plain(state: Mapping[str, "Tensor"], window: int) -> Iterator[tuple[str, "Tensor"]]:
+    """The tensors under this project's names, and the window [window] that no checkpoint has. Upstream's first
+    checkpoints have three projections for attention's one, and numbers where the later ones have names (`OLDER`)."""
     import torch
 
+    yield "decoder.head.istft.window", torch.hann_window(window)
     for name, tensor in state.items():
         if ".k_proj." in name or ".v_proj." in name:
             continue  # come with the first of the three

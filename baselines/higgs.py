@@ -7,18 +7,16 @@ on the whole utterance, silence around it included: one utterance at a time.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from evalkit.codecs import LEVEL, PADDING, CodecInfo
+from evalkit.codecs import LEVEL, PADDING, Codec, CodecInfo
 from evalkit.environment import extras
 from evalkit.errors import MissingError
 
 from . import pretrained
-from .network import NetworkCodec
+from .network import RANDOM, NetworkCodec, draw, spread
 from .weights import Release, ReleasedFamily, details, locate
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from .xcodec import XCodecCodec
 
 SAMPLE_RATE = 24_000
 HOP = 960
@@ -36,24 +34,21 @@ RELEASE = Release(
     "bosonai/higgs-audio-v2-tokenizer", pretrained.FILES, "terms of its own (LICENSE in the repository)",
     size=806_000_000,
 )  # fmt: skip
+STRIDES = (8, 5, 4, 2, 3)
+PUBLISHED: dict[str, Any] = {
+    "target_bandwidths": [n * BITS / 1000 for n in COUNTS], "semantic_model_config": {"model_type": "hubert"},
+    "acoustic_model_config": {"downsampling_ratios": STRIDES, "upsampling_ratios": STRIDES},
+}  # fmt: skip
+"""Where `config.json` differs from what transformers takes by itself."""
 PARAMETERS = 183_039_969
 """Without what serves training only, and the codebooks, which transformers counts as buffers."""
 
 
-class HiggsCodec(NetworkCodec):
+class HiggsCodec(XCodecCodec):
     """The first codebooks of a `Higgs`, N = floor((T + 841) / 960) but at least 1: up to 118 samples at the end come
     back as silence."""
 
-    residual = True
-
-    def tokens(self, audio: "Tensor") -> "Tensor":
-        from torch.nn.functional import pad
-
-        audio = pad(audio, (0, max(0, LEAST - len(audio))))
-        return self._model.encode(audio[None, None], bandwidth=len(self.codebook_sizes) * BITS / 1000).audio_codes[0]
-
-    def audio(self, tokens: "Tensor") -> "Tensor":
-        return self._model.decode(tokens[None]).audio_values[0, 0]
+    least, bits = LEAST, BITS
 
 
 class HiggsFamily(ReleasedFamily):
@@ -104,6 +99,14 @@ class HiggsFamily(ReleasedFamily):
                 f"{weights} has {found[0]} Hz, hop {found[1]} and {found[4]} codebooks of {found[2]} x {found[3]}"
             )
         return HiggsCodec(spec, model, self.info(rate), details(files, "transformers"))
+
+    def random(self, rate: str, device: str = "cpu") -> Codec:
+        """The model as released, with random weights."""
+        transformers = extras.load_transformers()
+        from .higgs_model import Higgs
+
+        config = transformers.HiggsAudioV2TokenizerConfig(**PUBLISHED)
+        return HiggsCodec(self.spec(rate), draw(lambda: spread(Higgs(config)), device), self.info(rate), RANDOM)
 
 
 FAMILY = HiggsFamily()

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.codecs import LEVEL, CodecInfo
+from evalkit.codecs import LEVEL, Codec, CodecInfo
 from evalkit.errors import MissingError
 
-from .network import NetworkCodec
+from .network import RANDOM, NetworkCodec, draw, spread
 from .tflite import CONV_2D, DEPTHWISE_CONV_2D, TRANSPOSE_CONV, Operator, read
 from .weights import Release, ReleasedFamily, details, locate
 
@@ -92,6 +92,12 @@ class LyraFamily(ReleasedFamily):
         files = locate(weights, RELEASE.files, spec)
         about = details(files) | {"arithmetic": "float32, weights of 8 bits as the numbers that they stand for"}
         return LyraCodec(spec, load(files, spec).to(device), self.info(rate), about)
+
+    def random(self, rate: str, device: str = "cpu") -> Codec:
+        """Lyra at `rate` with random weights."""
+        from .lyra_model import Lyra
+
+        return LyraCodec(self.spec(rate), draw(lambda: spread(Lyra()), device), self.info(rate), RANDOM)
 
 
 def load(files: Sequence[Path], spec: str) -> Any:

@@ -5,16 +5,14 @@ all rates: each codebook adds 125 bit/s. Audio is filled up to whole frames with
 is only partly filled as if nothing were in it; filled up, its tokens are those of upstream for the longer audio.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.codecs import LEVEL, CodecInfo
-from evalkit.errors import MissingError
+from evalkit.codecs import LEVEL, Codec, CodecInfo
 
-from . import checkpoints
-from .network import NetworkCodec
+from .network import RANDOM, NetworkCodec, draw, spread
+from .tensors import assemble, configured, read
 from .weights import Release, ReleasedFamily, details, locate
 
 if TYPE_CHECKING:
@@ -40,6 +38,12 @@ RELEASE = Release(
     size=7_100_000_000,
 )
 """The sha256 are those that a mirror states, which calls its files unmodified."""
+STAGES = ((240, 768, 384, 12, 12), (768, 768, 384, 12, 12), (768, 768, 640, 12, 12), (1280, 1280, 768, 20, 32))
+"""Of the encoder: channels that come in, width, channels that go out, heads, layers. The decoder mirrors it."""
+QUANTIZER = {
+    "quantizer_type": "rlfq", "input_dim": 768, "output_dim": 768, "rvq_dim": 512, "codebook_size": CODEBOOK,
+    "codebook_dim": 8, "num_quantizers": QUANTIZERS,
+}  # fmt: skip
 PARAMETERS = 1_774_548_480
 """All 32 codebooks among them."""
 PER_CODEBOOK = 16_904
@@ -90,13 +94,48 @@ class MossFamily(ReleasedFamily):
         """
         spec = self.spec(rate)
         config, index = locate(weights, (CONFIG, INDEX), spec)
-        try:
-            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise MissingError(f"{spec}: {index} names no shards ({error!r})") from error
-        files = locate(weights, map(str, shards), spec)
+        shards = configured(index, lambda about: sorted(set(map(str, about["weight_map"].values()))), spec, "shards")
+        files = locate(weights, shards, spec)
         model = load(config, files, spec)
         return MossCodec(spec, model.to(device), self.info(rate), details([config, index, *files]))
+
+    def random(self, rate: str, device: str = "cpu") -> Codec:
+        """The model in its published widths, with random weights."""
+        from .moss_model import Moss, Shape
+
+        model = draw(lambda: spread(Moss(Shape.of(described()))), device)
+        return MossCodec(self.spec(rate), model, self.info(rate), RANDOM)
+
+
+def described(stages: Sequence[Sequence[int]] = STAGES, quantizer: Mapping[str, Any] = QUANTIZER) -> dict[str, Any]:
+    """What matters of `config.json`.
+
+    Args:
+        stages: As `STAGES`.
+        quantizer: As `QUANTIZER`.
+
+    Returns:
+        The configuration.
+    """
+
+    def stage(before: int, width: int, after: int, heads: int, layers: int) -> dict[str, Any]:
+        return {
+            "module_type": "Transformer", "causal": True, "conv_layout": True, "d_model": width,
+            "dim_feedforward": 4 * width, "gating": "none", "input_dimension": before, "layer_scale": 0.01,
+            "max_period": 10_000, "norm": "layer_norm", "num_heads": heads, "num_layers": layers,
+            "output_dimension": after, "positional_embedding": "rope",
+        }  # fmt: skip
+
+    encoder, decoder = [], []
+    for number, (before, width, after, heads, layers) in enumerate(stages):
+        fold = {"module_type": "PatchedPretransform", "patch_size": 2 if number else 240}
+        encoder += [fold, stage(before, width, after, heads, layers)]
+        decoder += [fold, stage(after, width, before, heads, layers)]
+    return {
+        "model_type": "speech_tokenizer", "sampling_rate": SAMPLE_RATE, "downsample_rate": HOP,
+        "causal_transformer_context_duration": 10, "quantizer_type": "rlfq", "quantizer_kwargs": dict(quantizer),
+        "encoder_kwargs": encoder, "decoder_kwargs": decoder[::-1],
+    }  # fmt: skip
 
 
 def load(config: Path, shards: Sequence[Path], spec: str) -> Any:
@@ -113,30 +152,27 @@ def load(config: Path, shards: Sequence[Path], spec: str) -> Any:
     Raises:
         MissingError: The files do not make one.
     """
-    import torch
-
-    from nanocodec.layers import fold_tensors
-
     from .moss_model import Moss, Shape
 
-    try:
-        shape = Shape.of(json.loads(config.read_text(encoding="utf-8")))
+    def released(about: Mapping[str, Any]) -> Shape:
+        shape = Shape.of(about)
         found = (shape.sample_rate, shape.hop, shape.codebook, shape.quantizers)
         if found != (SAMPLE_RATE, HOP, CODEBOOK, QUANTIZERS):
             raise ValueError(f"{found[0]} Hz, hop {found[1]} and {found[3]} codebooks of {found[2]}")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise MissingError(f"{spec}: {config} describes no model that can run here ({error!r})") from error
+        return shape
+
+    shape = configured(config, released, spec)
+    return assemble(Moss, lambda _: shape, plain(read(path, spec) for path in shards), shards, spec)
+
+
+def plain(shards: Iterable[Mapping[str, "Tensor"]]) -> Iterator[tuple[str, "Tensor"]]:
+    """The tensors of all shards, with weight normalisation folded."""
+    from nanocodec.layers import fold_tensors
+
     state: dict[str, Tensor] = {}
     for shard in shards:
-        state |= checkpoints.read(shard, spec)
-    try:
-        with torch.device("meta"):
-            model = Moss(shape)
-        model.load_state_dict(fold_tensors(state), strict=True, assign=True)
-    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        where = shards[0].parent
-        raise MissingError(f"{spec}: the tensors in {where} are not those of {config} ({error})") from error
-    return model
+        state |= shard
+    yield from fold_tensors(state).items()
 
 
 FAMILY = MossFamily()

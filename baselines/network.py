@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evalkit.audio import Wave
-from evalkit.codecs import CodecInfo, Codes, Network
+from evalkit.codecs import CodecInfo, Codes, Network, decoded_shape
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,6 +34,22 @@ def draw(make: Callable[[], Any], device: str) -> Any:
         return make().to(device)
 
 
+def spread(model: Any) -> Any:
+    """Random numbers for all tensors of a network, under which signals keep their size: many networks begin with zeros,
+    or with nothing.
+
+    Args:
+        model: A module.
+
+    Returns:
+        The same.
+    """
+    for tensor in model.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.normal_(0, tensor[0].numel() ** -0.5) if tensor.dim() > 1 else tensor.fill_(0.3)
+    return model
+
+
 class NetworkCodec(ABC):
     """An nn.Module behind the protocol, on the device that it is on, one utterance at a time; `card` says what it is,
     subclasses how it codes."""
@@ -47,6 +63,8 @@ class NetworkCodec(ABC):
         self.sample_rate = card.sample_rate
         self.frame_rate = card.frame_rate
         self.codebook_sizes = card.codebook_sizes
+        if card.output_rate is not None:
+            self.output_rate = card.output_rate
         self.streaming = bool(card.causal)
         self.details = details
         self._model = model.eval()
@@ -58,7 +76,8 @@ class NetworkCodec(ABC):
 
     @abstractmethod
     def audio(self, tokens: "Tensor") -> "Tensor":
-        """Audio [N * hop] of tokens [K, N], int64; a few samples less or more do no harm."""
+        """Audio [N * hop], at `output_rate` where there is one, of tokens [K, N], int64; a few samples less or more do
+        no harm."""
 
     def encode(self, wav: Wave) -> Codes:
         """Indices [K, N] of `wav` [T] at `sample_rate`."""
@@ -69,13 +88,20 @@ class NetworkCodec(ABC):
         return Codes(len(wav), tokens.cpu().numpy().astype(np.int64), self.codebook_sizes)
 
     def decode(self, codes: Codes) -> Wave:
-        """Audio [codes.length] at `sample_rate`: without the samples of the padding, and with zeros where the network
-        makes fewer samples than it was given."""
+        """Audio [codes.length] at `sample_rate`, or as long at `output_rate`: without the samples of the padding, and
+        with zeros where the network makes fewer samples than it was given."""
         import torch
 
         with torch.inference_mode():
             audio = self.audio(torch.from_numpy(codes.indices).to(self._device))
-        return _of_length(audio, codes.length)
+        return self._trimmed(audio, codes.length)
+
+    def _trimmed(self, audio: "Tensor", length: int) -> Wave:
+        """What stands for `length` samples of input, with zeros where there is less."""
+        assert self.sample_rate
+        samples, _ = decoded_shape(self, length, self.sample_rate)
+        wav = audio[:samples].float().cpu().numpy()
+        return np.pad(wav, (0, samples - len(wav)))
 
     def network(self) -> Network:
         """The model, which takes one utterance after another; subclasses whose model takes several say so."""
@@ -122,7 +148,7 @@ class BatchNetworkCodec(NetworkCodec):
         tokens, frames = _padded([torch.from_numpy(one.indices) for one in codes])
         with torch.inference_mode():
             audio = self.audio_of_batch(tokens.to(self._device), frames.to(self._device))
-        return [_of_length(wav, one.length) for wav, one in zip(audio, codes, strict=True)]
+        return [self._trimmed(wav, one.length) for wav, one in zip(audio, codes, strict=True)]
 
 
 def _padded(tensors: "Sequence[Tensor]") -> "tuple[Tensor, Tensor]":
@@ -132,9 +158,3 @@ def _padded(tensors: "Sequence[Tensor]") -> "tuple[Tensor, Tensor]":
     lengths = [one.shape[-1] for one in tensors]
     whole = [torch.nn.functional.pad(one, (0, max(lengths) - one.shape[-1])) for one in tensors]
     return torch.stack(whole), torch.tensor(lengths)
-
-
-def _of_length(audio: "Tensor", length: int) -> Wave:
-    """The first `length` samples, with zeros where there are fewer."""
-    wav = audio[:length].float().cpu().numpy()
-    return np.pad(wav, (0, length - len(wav)))

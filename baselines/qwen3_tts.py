@@ -5,18 +5,18 @@ each with 25 frames of context, though its attention reaches 72 back: beyond 24 
 once. `2.2k` decodes all at once, `2.2k-chunked` as upstream does.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.codecs import LEVEL, CodecInfo
+from evalkit.codecs import LEVEL, Codec, CodecInfo
 from evalkit.environment import extras
 from evalkit.errors import MissingError
 
 from . import pretrained
-from .network import NetworkCodec
+from .network import RANDOM, NetworkCodec, draw, spread
+from .tensors import assemble, configured, lay_out, read
 from .weights import Release, ReleasedFamily, details, locate
 
 if TYPE_CHECKING:
@@ -30,6 +30,13 @@ CHUNK, CONTEXT = 300, 25
 """Frames that upstream decodes at once, and how many before them it decodes again."""
 CHUNKED = "2.2k-chunked"
 RELEASE = Release("Qwen/Qwen3-TTS-Tokenizer-12Hz", pretrained.FILES, "Apache-2.0", size=682_000_000)
+PUBLISHED = {
+    "codebook_size": 2048, "num_quantizers": 16, "codebook_dim": 512, "latent_dim": 1024, "hidden_size": 512,
+    "intermediate_size": 1024, "num_hidden_layers": 8, "num_attention_heads": 16, "num_key_value_heads": 16,
+    "head_dim": 64, "sliding_window": 72, "rope_theta": 10_000, "rms_norm_eps": 1e-5, "decoder_dim": 1536,
+    "upsampling_ratios": [2, 2], "upsample_rates": [8, 5, 4, 3], "attention_bias": False, "hidden_act": "silu",
+}  # fmt: skip
+"""The `decoder_config` of its `config.json`; the encoder has transformers' defaults for Mimi."""
 PARAMETERS = 161_546_209
 """Codebooks of both sides among them; without those of the encoder beyond the sixteenth."""
 
@@ -90,19 +97,32 @@ class Qwen3TtsFamily(ReleasedFamily):
             MissingError: they are not there, are damaged, or hold another model.
         """
         spec = self.spec(rate)
-        config, tensors = locate(weights, pretrained.FILES, spec)
-        model = load(config, tensors, spec)
+        config, path = locate(weights, pretrained.FILES, spec)
+        model = load(config, path, spec)
         how = f"{CHUNK} frames at a time, {CONTEXT} of context" if rate == CHUNKED else "all frames at once"
-        about = details([config, tensors], "transformers") | {"decoding": how}
+        about = details([config, path], "transformers") | {"decoding": how}
         return Qwen3TtsCodec(CHUNK if rate == CHUNKED else None, spec, model.to(device), self.info(rate), about)
 
+    def random(self, rate: str, device: str = "cpu") -> Codec:
+        """Encoder and decoder as released, with random weights."""
+        import torch
 
-def load(config: Path, tensors: Path, spec: str) -> Any:
+        from .qwen3_tts_model import Decoder, Shape
+
+        def make() -> Any:
+            parts = {"encoder": mimi_encoder(extras.load_transformers().MimiConfig()), "decoder": Decoder(shape)}
+            return spread(torch.nn.ModuleDict(parts))
+
+        shape, chunk = Shape.of(PUBLISHED), CHUNK if rate == CHUNKED else None
+        return Qwen3TtsCodec(chunk, self.spec(rate), draw(make, device), self.info(rate), RANDOM)
+
+
+def load(config: Path, path: Path, spec: str) -> Any:
     """The encoder and the decoder that a configuration describes.
 
     Args:
         config: `config.json`.
-        tensors: `model.safetensors`.
+        path: `model.safetensors`.
         spec: What the codec is called, for messages.
 
     Returns:
@@ -113,34 +133,44 @@ def load(config: Path, tensors: Path, spec: str) -> Any:
     """
     transformers = extras.load_transformers()
     import torch
-    from safetensors.torch import load_file
 
     from .qwen3_tts_model import Decoder, Shape
 
-    try:
-        about = json.loads(config.read_text(encoding="utf-8"))
-        shape = Shape.of(about["decoder_config"])
-        encoder = transformers.MimiModel(transformers.MimiConfig(**about["encoder_config"]))
+    def released(about: Mapping[str, Any]) -> tuple[Any, Shape]:
+        mimi_config, shape = transformers.MimiConfig(**about["encoder_config"]), Shape.of(about["decoder_config"])
         found = (
             about["model_type"], about["input_sample_rate"], about["output_sample_rate"], shape.hop,
-            encoder.config.frame_rate, (shape.codebook_size,) * shape.num_quantizers,
+            mimi_config.frame_rate, (shape.codebook_size,) * shape.num_quantizers,
         )  # fmt: skip
         if found != ("qwen3_tts_tokenizer_12hz", SAMPLE_RATE, SAMPLE_RATE, HOP, FRAME_RATE, CODEBOOKS):
             raise ValueError(f"model type, rates, hop, frame rate and codebooks are {found}")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise MissingError(f"{spec}: {config} describes no such tokenizer ({error!r})") from error
-    with torch.device("meta"):
-        decoder = Decoder(shape)
-    for part in ("upsample", "decoder_transformer", "decoder"):  # of Mimi's own decoder
+        return mimi_config, shape
+
+    (mimi_config, shape), state = configured(config, released, spec, "such tokenizer"), read(path, spec)
+    decoder = assemble(Decoder, lambda _: shape, plain(state), [path], spec)
+    try:
+        lay_out(lambda: transformers.MimiModel(mimi_config), path)
+        encoder = mimi_encoder(mimi_config)
+        encoder.load_state_dict(dict(mimi(state, encoder.state_dict())), strict=True)
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise MissingError(f"{spec}: the tensors in {path} are not those of {config} ({error})") from error
+    return torch.nn.ModuleDict({"encoder": encoder, "decoder": decoder})
+
+
+def mimi_encoder(config: Any) -> Any:
+    """A MimiModel without its decoder.
+
+    Args:
+        config: A MimiConfig.
+
+    Returns:
+        The model.
+    """
+    encoder = extras.load_transformers().MimiModel(config)
+    for part in ("upsample", "decoder_transformer", "decoder"):
         if part in dict(encoder.named_children()):
             setattr(encoder, part, None)
-    try:
-        state = load_file(tensors)
-        decoder.load_state_dict(dict(plain(state)), strict=True, assign=True)
-        encoder.load_state_dict(dict(mimi(state, encoder.state_dict())), strict=True)
-    except Exception as error:  # safetensors and torch each raise their own
-        raise MissingError(f"{spec}: the tensors in {tensors} are not those of {config} ({error})") from error
-    return torch.nn.ModuleDict({"encoder": encoder, "decoder": decoder})
+    return encoder
 
 
 def plain(state: Mapping[str, "Tensor"]) -> Iterator[tuple[str, "Tensor"]]:

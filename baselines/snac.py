@@ -14,8 +14,8 @@ from evalkit.codecs import LEVEL, Codec, CodecInfo, Network
 from evalkit.environment import extras
 from evalkit.errors import MissingError
 
-from . import tensors
 from .network import RANDOM, NetworkCodec, draw
+from .tensors import lay_out, read
 from .weights import Release, ReleasedFamily, details, locate
 
 if TYPE_CHECKING:
@@ -123,11 +123,12 @@ class SnacFamily(ReleasedFamily):
         spec = self.spec(rate)
         config, path = locate(weights, RELEASE.files, spec)
         snac = extras.load("snac", "models")
+        state = read(path, spec)
         try:
             about = json.loads(config.read_text(encoding="utf-8"))
-            tensors.lay_out(lambda: snac.SNAC(**about), path)
+            lay_out(lambda: snac.SNAC(**about), path)
             model = snac.SNAC(**about)
-            model.load_state_dict(tensors.read(path))
+            model.load_state_dict(state)
         except Exception as error:  # json, pickle, zip and torch each raise their own
             raise MissingError(f"{spec}: the weights in {weights} cannot be opened ({error})") from error
         found = (model.sampling_rate, int(model.hop_length), tuple(model.vq_strides), model.codebook_size)

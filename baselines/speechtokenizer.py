@@ -4,17 +4,15 @@ An implementation of this project's own (speechtokenizer_model.py) that reads th
 rates: each codebook adds 500 bit/s.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.codecs import LEVEL, CodecInfo
-from evalkit.errors import MissingError
+from evalkit.codecs import LEVEL, Codec, CodecInfo
 
-from . import checkpoints
-from .network import NetworkCodec
+from .network import RANDOM, NetworkCodec, draw, spread
+from .tensors import assemble, configured, read
 from .weights import Release, ReleasedFamily, details, locate
 
 if TYPE_CHECKING:
@@ -33,6 +31,12 @@ CONFIG, TENSORS = "config.json", "SpeechTokenizer.pt"
 RELEASE = Release(
     "fnlp/SpeechTokenizer", (f"{FOLDER}/{CONFIG}", f"{FOLDER}/{TENSORS}"), "none stated", size=482_000_000
 )
+PUBLISHED = {
+    "n_filters": 64, "strides": [8, 5, 4, 2], "dimension": 1024, "semantic_dimension": 768, "bidirectional": True,
+    "dilation_base": 2, "residual_kernel_size": 3, "n_residual_layers": 1, "lstm_layers": 2, "activation": "ELU",
+    "codebook_size": 1024, "n_q": 8, "sample_rate": 16_000,
+}  # fmt: skip
+"""What matters of `config.json`."""
 PARAMETERS = 102_877_633
 """Without what serves training only, and the codebooks, which are buffers."""
 UNUSED = re.compile(r"transform\..*|quantizer\.vq\.layers\.\d+\._codebook\.(inited|cluster_size|embed_avg)")
@@ -81,17 +85,24 @@ class SpeechTokenizerFamily(ReleasedFamily):
         """
         spec = self.spec(rate)
         folder = weights / FOLDER if (weights / FOLDER).is_dir() else weights
-        config, tensors = locate(folder, (CONFIG, TENSORS), spec)
-        model = load(config, tensors, spec)
-        return SpeechTokenizerCodec(spec, model.to(device), self.info(rate), details([config, tensors]))
+        config, path = locate(folder, (CONFIG, TENSORS), spec)
+        model = load(config, path, spec)
+        return SpeechTokenizerCodec(spec, model.to(device), self.info(rate), details([config, path]))
+
+    def random(self, rate: str, device: str = "cpu") -> Codec:
+        """The model in its published widths, with random weights."""
+        from .speechtokenizer_model import Shape, SpeechTokenizer
+
+        model = draw(lambda: spread(SpeechTokenizer(Shape.of(PUBLISHED))), device)
+        return SpeechTokenizerCodec(self.spec(rate), model, self.info(rate), RANDOM)
 
 
-def load(config: Path, tensors: Path, spec: str) -> Any:
+def load(config: Path, path: Path, spec: str) -> Any:
     """The model that a configuration describes. Nothing in the files is executed.
 
     Args:
         config: `config.json`.
-        tensors: A checkpoint.
+        path: A checkpoint.
         spec: What the codec is called, for messages.
 
     Returns:
@@ -100,26 +111,17 @@ def load(config: Path, tensors: Path, spec: str) -> Any:
     Raises:
         MissingError: The files do not make one.
     """
-    import torch
-
     from .speechtokenizer_model import Shape, SpeechTokenizer
 
-    try:
-        about = json.loads(config.read_text(encoding="utf-8"))
+    def released(about: Mapping[str, Any]) -> Shape:
         shape = Shape.of(about)
         found = (about["sample_rate"], shape.hop, shape.codebook, shape.quantizers)
         if found != (SAMPLE_RATE, HOP, CODEBOOK, 8):
             raise ValueError(f"{found[0]} Hz, hop {found[1]} and {found[3]} codebooks of {found[2]}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MissingError(f"{spec}: {config} describes no model that can run here ({error!r})") from error
-    state = checkpoints.read(tensors, spec)
-    try:
-        with torch.device("meta"):
-            model = SpeechTokenizer(shape)
-        model.load_state_dict(dict(plain(state, shape.quantizers)), strict=True, assign=True)
-    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        raise MissingError(f"{spec}: the tensors in {tensors} are not those of {config} ({error})") from error
-    return model
+        return shape
+
+    shape = configured(config, released, spec)
+    return assemble(SpeechTokenizer, lambda _: shape, plain(read(path, spec), shape.quantizers), [path], spec)
 
 
 def plain(state: Mapping[str, "Tensor"], quantizers: int) -> Iterator[tuple[str, "Tensor"]]:

@@ -5,7 +5,6 @@ weights serves every rate; the labels are upstream's names of the presets, `rate
 The released checkpoint is `stable-codec-speech-16k`; that of the paper on TAAE is `-base`: --weights takes it too.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from math import log2
@@ -16,10 +15,9 @@ import numpy as np
 
 from evalkit.audio import Wave
 from evalkit.codecs import PADDING, CodecInfo, Codes
-from evalkit.errors import MissingError
 
-from . import tensors
 from .network import NetworkCodec
+from .tensors import assemble, configured, read
 from .weights import Release, ReleasedFamily, details, locate
 
 if TYPE_CHECKING:
@@ -144,33 +142,23 @@ def load(config: Path, path: Path, spec: str) -> Any:
     """
     from .taae_model import Shape, Taae
 
-    try:
-        described = json.loads(config.read_text(encoding="utf-8"))
-        shape = Shape.of(described)
-        if (described["sample_rate"], shape.hop, shape.latents) != (SAMPLE_RATE, HOP, LATENTS):
-            raise ValueError(f"{described['sample_rate']} Hz, hop {shape.hop} and {shape.latents} latents")
-    except (OSError, ValueError, TypeError, AttributeError, ArithmeticError, LookupError, RecursionError) as error:
-        raise MissingError(
-            f"{spec}: {config} describes no model of {SAMPLE_RATE} Hz, hop {HOP} and {LATENTS} latents "
-            f"that can run here ({error!r})"
-        ) from error
-    try:
-        state = tensors.read(path)
-        state = state if path.suffix == ".safetensors" else state["state_dict"]
-    except Exception as error:  # zip, pickle, safetensors and torch each raise their own
-        raise MissingError(f"{spec}: {path} cannot be opened as a checkpoint of tensors ({error})") from error
-    try:
-        model = tensors.lay_out(lambda: Taae(shape), path)
-        model.load_state_dict(dict(plain(state)), strict=True, assign=True)
-    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        raise MissingError(f"{spec}: the tensors in {path} are not those of {config} ({error})") from error
-    return model
+    def released(about: Mapping[str, Any]) -> Shape:
+        shape = Shape.of(about)
+        if (about["sample_rate"], shape.hop, shape.latents) != (SAMPLE_RATE, HOP, LATENTS):
+            raise ValueError(f"{about['sample_rate']} Hz, hop {shape.hop} and {shape.latents} latents")
+        return shape
+
+    expected = f"model of {SAMPLE_RATE} Hz, hop {HOP} and {LATENTS} latents"
+    shape = configured(config, released, spec, expected)
+    return assemble(Taae, lambda _: shape, plain(read(path, spec)), [path], spec)
 
 
-def plain(state: Mapping[str, "Tensor"]) -> Iterator[tuple[str, "Tensor"]]:
-    """The tensors under this project's names, with weight normalisation and the scales of branches folded."""
+def plain(checkpoint: Mapping[str, Any]) -> Iterator[tuple[str, "Tensor"]]:
+    """The tensors under this project's names, with weight normalisation and the scales of branches folded. A checkpoint
+    of torch has them in its `state_dict`."""
     from nanocodec.layers import fold_tensors
 
+    state: Mapping[str, Tensor] = checkpoint.get("state_dict", checkpoint)
     for name, tensor in fold_tensors(state).items():
         if name.endswith(("_scale.scale", ".rope.inv_freq")):
             continue  # come with what they scale; follow from the width

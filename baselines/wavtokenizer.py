@@ -6,6 +6,7 @@ means by "WavTokenizer, 0.9 kbit/s" is often not said, so the rate's label names
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from evalkit.codecs import LEVEL, Codec, CodecInfo, Network
 from evalkit.errors import MissingError
 
-from . import tensors
 from .network import RANDOM, NetworkCodec, draw
+from .tensors import assemble, read
 from .weights import Release, ReleasedFamily, details, locate
 
 if TYPE_CHECKING:
@@ -143,10 +144,10 @@ class WavTokenizerFamily(ReleasedFamily):
         """The model in its published widths, with random weights."""
         import torch
 
-        from .wavtokenizer_model import Shape, WavTokenizer
+        from .wavtokenizer_model import PUBLISHED, WavTokenizer
 
         hop = HOPS[rate.split("-")[0]]
-        shape = Shape(STRIDES[hop], 32, CODEBOOK, 512, 768, 2304, 12, 4 * hop)
+        shape = replace(PUBLISHED, strides=STRIDES[hop], window=4 * hop)
 
         def make() -> Any:
             model: Any = WavTokenizer(shape)
@@ -174,23 +175,14 @@ def load(path: Path, spec: str) -> Any:
     """
     from .wavtokenizer_model import Shape, WavTokenizer
 
-    try:
-        checkpoint = tensors.read(path)
-    except Exception as error:  # zip, pickle and torch each raise their own
-        raise MissingError(f"{spec}: {path} cannot be opened as a checkpoint of tensors ({error})") from error
-    try:
-        state = dict(plain(checkpoint["state_dict"]))
-        model = tensors.lay_out(lambda: WavTokenizer(Shape.of(state)), path)
-        model.load_state_dict(state, strict=True, assign=True)
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        raise MissingError(f"{spec}: the tensors in {path} are not those of a WavTokenizer ({error})") from error
-    return model
+    return assemble(WavTokenizer, Shape.of, plain(read(path, spec)), [path], spec)
 
 
-def plain(state: Mapping[str, "Tensor"]) -> Iterator[tuple[str, "Tensor"]]:
+def plain(checkpoint: Mapping[str, Mapping[str, "Tensor"]]) -> Iterator[tuple[str, "Tensor"]]:
     """The generator's tensors under this project's names, with weight normalisation folded."""
     from nanocodec.layers import fold_tensors
 
+    state = checkpoint["state_dict"]
     generator = {name: t for name, t in state.items() if name.startswith(GENERATOR) and not name.startswith(UNUSED)}
     for name, tensor in fold_tensors(generator).items():
         if name.endswith(("norm.scale.weight", "norm.shift.weight")):

@@ -74,6 +74,10 @@ class Shape:
         )  # fmt: skip
 
 
+PUBLISHED = Shape((2, 4, 5, 8), 32, 4096, 512, 768, 2304, 12, 1280)
+"""At 75 tokens/s."""
+
+
 class WavTokenizer(nn.Module):
     """Audio [B, T] at 24 kHz to tokens [B, N] with N = ceil(T / hop), and tokens to audio [B, N * hop]."""
 

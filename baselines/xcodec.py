@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evalkit.codecs import LEVEL, PADDING, CodecInfo
+from evalkit.codecs import LEVEL, PADDING, Codec, CodecInfo
 from evalkit.errors import MissingError
 
 from . import pretrained
-from .network import NetworkCodec
+from .network import RANDOM, NetworkCodec, draw, spread
 from .weights import Release, ReleasedFamily, details, locate
 
 if TYPE_CHECKING:
@@ -53,12 +53,13 @@ class XCodecCodec(NetworkCodec):
     come back as silence."""
 
     residual = True
+    least, bits = LEAST, BITS
 
     def tokens(self, audio: "Tensor") -> "Tensor":
         from torch.nn.functional import pad
 
-        audio = pad(audio, (0, max(0, LEAST - len(audio))))
-        return self._model.encode(audio[None, None], bandwidth=len(self.codebook_sizes) * BITS / 1000).audio_codes[0]
+        audio, kbps = pad(audio, (0, max(0, self.least - len(audio)))), len(self.codebook_sizes) * self.bits / 1000
+        return self._model.encode(audio[None, None], bandwidth=kbps).audio_codes[0]
 
     def audio(self, tokens: "Tensor") -> "Tensor":
         return self._model.decode(tokens[None]).audio_values[0, 0]
@@ -106,6 +107,12 @@ class XCodecFamily(ReleasedFamily):
                 f"{found[2]} and {speech}"
             )
         return XCodecCodec(spec, model, self.info(rate), details(files, "transformers"))
+
+    def random(self, rate: str, device: str = "cpu") -> Codec:
+        """The model that `rate` names as released, with random weights."""
+        speech = {"model_type": _speech_model(VARIANTS[rate][0])}
+        model = draw(lambda: spread(pretrained.fresh("XcodecModel", semantic_model_config=speech)), device)
+        return XCodecCodec(self.spec(rate), model, self.info(rate), RANDOM)
 
 
 def _speech_model(label: str) -> str:

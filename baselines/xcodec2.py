@@ -4,8 +4,8 @@ By transformers' Xcodec2Model and NeuCodecModel: one codebook of 65,536, 50 toke
 encoder and a speech model (w2v-BERT) take in. The feature extractors that transformers has for the two need torchaudio;
 its SeamlessM4TFeatureExtractor does not, and computes the same: they agree within 2e-4, where features spread by 1.
 
-X-Codec2 decodes to 16 kHz, NeuCodec to 24. NeuCodec's input is resampled here to the 16 kHz that it hears, and, as
-upstream, it codes whole frames only: the last 20 ms at most come back as silence.
+X-Codec2 decodes to 16 kHz, NeuCodec to 24. As upstream, NeuCodec codes whole frames only: the last 20 ms at most come
+back as silence.
 """
 
 from collections.abc import Mapping
@@ -24,9 +24,9 @@ from .weights import Release, ReleasedFamily, details, locate
 if TYPE_CHECKING:
     from torch import Tensor
 
-INPUT_RATE = 16_000
+SAMPLE_RATE = 16_000
 HOP = 320
-FRAME_RATE = INPUT_RATE / HOP
+FRAME_RATE = SAMPLE_RATE / HOP
 LEVELS = (4,) * 8
 CODEBOOKS = (4**8,)
 TRANSFORMERS = "5.17"
@@ -39,8 +39,8 @@ class Kind:
 
     model: str
     """Its class in transformers."""
-    sample_rate: int
-    """Of what is decoded."""
+    output_rate: int
+    """Hz, of what is decoded."""
     edge: int
     """Zeros on both sides of what the features are computed from."""
     parameters: int
@@ -48,7 +48,7 @@ class Kind:
 
 
 class XCodec2Codec(NetworkCodec):
-    """An Xcodec2Model, N = floor(T / 320) + 1, or a NeuCodecModel, N = floor(T / 480) but at least 1."""
+    """An Xcodec2Model, N = floor(T / 320) + 1, or a NeuCodecModel, N = floor(T / 320) but at least 1."""
 
     def __init__(self, edge: int, extractor: Any, *common: Any) -> None:
         super().__init__(*common)
@@ -58,16 +58,11 @@ class XCodec2Codec(NetworkCodec):
     def tokens(self, audio: "Tensor") -> "Tensor":
         from torch.nn.functional import pad
 
-        if self.sample_rate != INPUT_RATE:
-            import soxr
-            import torch
-
-            audio = torch.from_numpy(soxr.resample(audio.cpu().numpy(), self.sample_rate, INPUT_RATE)).to(self._device)
         # As upstream, which fills up to whole frames with one zero at least. Features need 400 samples.
         frames = max(len(audio) // HOP + 1, 1 if self._edge else 2)
         audio = pad(audio, (0, frames * HOP - len(audio)))
         padded = pad(audio, (self._edge, self._edge)).cpu().numpy()
-        features = self._extractor(padded, sampling_rate=INPUT_RATE, return_tensors="pt")["input_features"]
+        features = self._extractor(padded, sampling_rate=SAMPLE_RATE, return_tensors="pt")["input_features"]
         return self._model.encode(audio[None, None], features.to(self._device)).audio_codes[0]
 
     def audio(self, tokens: "Tensor") -> "Tensor":
@@ -92,10 +87,10 @@ class XCodec2Family(ReleasedFamily):
 
     def info(self, rate: str) -> CodecInfo:
         """What is known of the model."""
-        release = self.kind.release
+        release, output_rate = self.kind.release, self.kind.output_rate
         return CodecInfo(
-            self.kind.sample_rate, FRAME_RATE, CODEBOOKS, self.kind.parameters, "Apache-2.0", release.license,
-            str(release), causal=False, depends_on=(PADDING, LEVEL),
+            SAMPLE_RATE, FRAME_RATE, CODEBOOKS, self.kind.parameters, "Apache-2.0", release.license, str(release),
+            causal=False, depends_on=(PADDING, LEVEL), output_rate=output_rate if output_rate != SAMPLE_RATE else None,
         )  # fmt: skip
 
     def open(self, weights: Path, rate: str, device: str) -> NetworkCodec:
@@ -108,8 +103,8 @@ class XCodec2Family(ReleasedFamily):
         files = locate(weights, pretrained.FILES, spec)
         model = pretrained.load(kind.model, self.name, weights, device, spec)
         config = model.config
-        hop, made = config.hop_length, getattr(config, "output_sampling_rate", INPUT_RATE)
-        if (hop * INPUT_RATE, made, tuple(config.quantization_levels)) != (HOP * made, kind.sample_rate, LEVELS):
+        hop, made = config.hop_length, getattr(config, "output_sampling_rate", SAMPLE_RATE)
+        if (hop * SAMPLE_RATE, made, tuple(config.quantization_levels)) != (HOP * made, kind.output_rate, LEVELS):
             raise MissingError(f"{spec}: {weights} holds another model than the released one")
         import transformers
 

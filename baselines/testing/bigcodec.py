@@ -1,16 +1,16 @@
 """A BigCodec with seeded weights, in the form of the released file."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ..bigcodec import FILTERS, RELEASE
-from ..bigcodec_model import BigCodec, Shape, lowpass
+from ..bigcodec_model import PUBLISHED, BigCodec, Shape, lowpass
 from . import fill, normed
 
-NARROW = Shape(2, 16, 64, 8192, 8)
-PUBLISHED = Shape(48, 1024, 1536, 8192, 8)
+NARROW = replace(PUBLISHED, filters=2, latents=16, initial=64)
 
 
 def state(shape: Shape) -> dict[str, dict[str, Tensor]]:

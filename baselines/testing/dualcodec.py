@@ -1,5 +1,6 @@
 """A DualCodec with seeded weights, in the form of the released files, and a narrow w2v-BERT below it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,10 @@ from torch import Tensor
 
 from evalkit.environment.extras import load_transformers
 
-from ..dualcodec import CODEBOOKS, SEMANTIC, SPEECH, STATISTICS, TENSORS, VARIANTS
-from ..dualcodec_model import DualCodec, Shape
+from ..dualcodec import SPEECH, STATISTICS, TENSORS, VARIANTS
+from ..dualcodec_model import PUBLISHED, DualCodec, Shape
 from . import fill, normed, seeded
 
-STRIDES = {"12hz": (4, 5, 6, 8, 2), "25hz": (4, 5, 6, 8)}
 NARROW_SPEECH = {
     "hidden_size": 32, "num_hidden_layers": 18, "num_attention_heads": 2, "intermediate_size": 32,
     "conv_depthwise_kernel_size": 5,
@@ -22,11 +22,8 @@ NARROW_SPEECH = {
 
 def shape(model: str, published: bool = False) -> Shape:
     """The shape of the released `model`, or of a narrower one."""
-    most, entries = CODEBOOKS[model]
-    if published:
-        filters = {"12hz": 32, "25hz": 64}[model]
-        return Shape(1024, filters, STRIDES[model], 1024, 1536, most - 1, entries, SEMANTIC, 768, 2048, 4, 8)
-    return Shape(32, 2, STRIDES[model], 24, 64, most - 1, entries, SEMANTIC, 16, 2048, 4, 8)
+    found = PUBLISHED[model]
+    return found if published else replace(found, speech=32, filters=2, latents=24, initial=64, width=16)
 
 
 def state(about: Shape) -> dict[str, Tensor]:

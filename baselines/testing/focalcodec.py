@@ -8,36 +8,25 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..focalcodec import OLDER
+from .. import focalcodec
 from ..focalcodec_model import FocalCodec, Shape
 from . import fill
 
-DOWNSCALE = {"0.16k": [2, 2, 1], "0.33k": [2, 1, 1], "0.65k": [1, 1, 1]}
+NARROW: dict[str, dict[str, Any]] = {
+    "encoder_config": {
+        "hidden_dims": [8] * 7, "num_layers": 2, "dim": 32, "ffn_dim": 48, "num_heads": 4, "conv_pos": 16,
+        "conv_pos_groups": 4,
+    },
+    "compressor_config": {"input_dim": 32, "hidden_dims": [32, 16, 8]},
+    "decompressor_config": {"output_dim": 32, "hidden_dims": [8, 16, 32]},
+    "decoder_config": {"input_dim": 32, "num_layers": 2, "dim": 24, "ffn_dim": 40},
+}  # fmt: skip
 
 
 def config(rate: str, published: bool = False) -> dict[str, Any]:
-    """`config.json` of the release at `rate`, as far as it is known; or of a narrower model."""
-    down = DOWNSCALE[rate]
-    wide, dims = (1024, [1024, 512, 256]) if published else (32, [32, 16, 8])
-    focal = {"focal_window": 7, "focal_level": 2, "focal_factor": 2}
-    encoder: dict[str, Any] = {
-        "hidden_dims": [8] * 7, "num_layers": 2, "dim": wide, "ffn_dim": 48, "num_heads": 4, "conv_pos": 16,
-        "conv_pos_groups": 4,
-    }  # fmt: skip
-    vocos = {"num_layers": 2, "dim": 24, "ffn_dim": 40}
-    return {
-        "encoder_name": "WavLM", "encoder_config": {} if published else encoder,
-        "compressor_name": "FocalEncoder",
-        "compressor_config": focal | {
-            "input_dim": wide, "output_dim": 13, "hidden_dims": dims, "downscale_factors": down
-        },
-        "quantizer_name": "BinarySphericalQuantizer", "quantizer_config": {"codebook_size": 8192},
-        "decompressor_name": "FocalDecoder",
-        "decompressor_config": focal | {
-            "input_dim": 13, "output_dim": wide, "hidden_dims": dims[::-1], "upscale_factors": down[::-1]
-        },
-        "decoder_name": "Vocos", "decoder_config": {"input_dim": wide} | ({} if published else vocos),
-    }  # fmt: skip
+    """`config.json` of the release at `rate`, or of a narrower model."""
+    about = focalcodec.published(rate)
+    return about if published else about | {part: about[part] | options for part, options in NARROW.items()}
 
 
 def state(about: dict[str, Any]) -> dict[str, Tensor]:
@@ -63,9 +52,9 @@ def older(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
                 made[name.replace(".qkv_proj.", f".{kind}_proj.")] = third.clone()
             continue
         whole, _, rest = name.partition(".layers.")
-        for number, part in enumerate(OLDER.get(whole, ())):
+        for number, part in enumerate(focalcodec.OLDER.get(whole, ())):
             rest = rest.replace(f".{part}.", f".{number}.", 1)
-        made[f"{whole}.layers.{rest}" if whole in OLDER and rest else name] = tensor
+        made[f"{whole}.layers.{rest}" if whole in focalcodec.OLDER and rest else name] = tensor
     return made
 
 

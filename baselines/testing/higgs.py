@@ -5,18 +5,15 @@ from typing import Any
 
 from evalkit.environment.extras import load_transformers
 
+from ..higgs import PUBLISHED
 from .xcodec import ACOUSTIC, SPEECH, settle
-
-STRIDES = [8, 5, 4, 2, 3]
 
 
 def config(published: bool = False) -> Any:
     """The configuration: rates, strides and codebooks as released, and, unless `published`, narrower."""
-    acoustic = {"downsampling_ratios": STRIDES, "upsampling_ratios": STRIDES} | ({} if published else ACOUSTIC)
-    speech = {"model_type": "hubert"} | ({} if published else SPEECH)
-    return load_transformers().HiggsAudioV2TokenizerConfig(
-        target_bandwidths=[0.5, 1, 1.5, 2], acoustic_model_config=acoustic, semantic_model_config=speech
-    )
+    narrower = {"acoustic_model_config": ACOUSTIC, "semantic_model_config": SPEECH}
+    options = PUBLISHED if published else PUBLISHED | {key: PUBLISHED[key] | value for key, value in narrower.items()}
+    return load_transformers().HiggsAudioV2TokenizerConfig(**options)
 
 
 def model(published: bool = False) -> Any:

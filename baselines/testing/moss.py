@@ -8,50 +8,17 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..moss import CONFIG, INDEX, SHARDS
+from ..moss import CONFIG, INDEX, QUANTIZER, SHARDS, STAGES, described
 from ..moss_model import Moss, Shape
 from . import fill, normed
 
 
-def _stage(before: int, width: int, after: int, heads: int, layers: int) -> dict[str, Any]:
-    return {
-        "module_type": "Transformer", "causal": True, "conv_layout": True, "d_model": width,
-        "dim_feedforward": 4 * width, "gating": "none", "input_dimension": before, "layer_scale": 0.01,
-        "max_period": 10_000, "norm": "layer_norm", "num_heads": heads, "num_layers": layers,
-        "output_dimension": after, "positional_embedding": "rope",
-    }  # fmt: skip
-
-
-def _patch(size: int) -> dict[str, Any]:
-    return {"module_type": "PatchedPretransform", "patch_size": size}
-
-
-def _config(widths: tuple[int, ...], after: tuple[int, ...], heads: tuple[int, ...], layers: tuple[int, ...]) -> Any:
-    """Encoder and decoder that mirror each other; `after` are the channels behind each stage of the encoder."""
-    before = (240, *(2 * channels for channels in after[:-1]))
-    rows = list(zip(before, widths, after, heads, layers, strict=True))
-    encoder, decoder = [_patch(240)], []
-    for number, (into, width, out, head, count) in enumerate(rows):
-        encoder += [*([_patch(2)] if number else []), _stage(into, width, out, head, count)]
-    for number, (into, width, out, head, count) in enumerate(rows[::-1]):
-        decoder += [_stage(out, width, into, head, count), _patch(2 if number < len(rows) - 1 else 240)]
-    return {"encoder_kwargs": encoder, "decoder_kwargs": decoder}
-
-
 def config(published: bool = False, layers: int = 0) -> dict[str, Any]:
     """`config.json` of the release, of `layers` a stage if that is not 0; or of a narrower model."""
-    quantizer = {"codebook_dim": 8, "codebook_size": 1024, "num_quantizers": 32, "quantizer_type": "rlfq"}
-    if published:
-        count = (layers,) * 4 if layers else (12, 12, 12, 32)
-        sides = _config((768, 768, 768, 1280), (384, 384, 640, 768), (12, 12, 12, 20), count)
-        quantizer |= {"input_dim": 768, "output_dim": 768, "rvq_dim": 512}
-    else:
-        sides = _config((24, 24, 32, 32), (12, 16, 16, 20), (2, 2, 4, 4), (1, 1, 1, 2))
-        quantizer |= {"input_dim": 20, "output_dim": 20, "rvq_dim": 16}
-    return sides | {
-        "model_type": "speech_tokenizer", "sampling_rate": 24_000, "downsample_rate": 1920,
-        "causal_transformer_context_duration": 10, "quantizer_type": "rlfq", "quantizer_kwargs": quantizer,
-    }  # fmt: skip
+    if not published:
+        quantizer = QUANTIZER | {"input_dim": 20, "output_dim": 20, "rvq_dim": 16}
+        return described(((240, 24, 12, 2, 1), (24, 24, 16, 2, 1), (32, 32, 16, 4, 1), (32, 32, 20, 4, 2)), quantizer)
+    return described(tuple((*rest, layers or count) for *rest, count in STAGES))
 
 
 def state(about: dict[str, Any]) -> dict[str, Tensor]:

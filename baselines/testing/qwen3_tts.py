@@ -11,17 +11,11 @@ from torch import Tensor
 
 from evalkit.environment.extras import load_transformers
 
+from ..qwen3_tts import PUBLISHED
 from ..qwen3_tts_model import Decoder, Shape
 from . import fill, mimi, seeded
 
-DECODER = {
-    "codebook_size": 2048, "num_quantizers": 16, "codebook_dim": 512, "latent_dim": 1024, "hidden_size": 512,
-    "intermediate_size": 1024, "num_hidden_layers": 8, "num_attention_heads": 16, "num_key_value_heads": 16,
-    "head_dim": 64, "sliding_window": 72, "rope_theta": 10_000, "rms_norm_eps": 1e-5, "decoder_dim": 1536,
-    "upsampling_ratios": [2, 2], "upsample_rates": [8, 5, 4, 3], "attention_bias": False, "hidden_act": "silu",
-}  # fmt: skip
-"""As published."""
-NARROW = DECODER | {
+NARROW = PUBLISHED | {
     "codebook_dim": 16, "latent_dim": 24, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
     "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 8, "decoder_dim": 32,
 }  # fmt: skip
@@ -33,7 +27,7 @@ def config(published: bool = False) -> dict[str, Any]:
         "model_type": "qwen3_tts_tokenizer_12hz", "input_sample_rate": 24_000, "output_sample_rate": 24_000,
         "encode_downsample_rate": 1920, "decode_upsample_rate": 1920, "encoder_valid_num_quantizers": 16,
         "encoder_config": {} if published else mimi.NARROW,
-        "decoder_config": DECODER if published else NARROW,
+        "decoder_config": PUBLISHED if published else NARROW,
     }  # fmt: skip
 
 

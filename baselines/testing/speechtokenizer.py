@@ -7,15 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..speechtokenizer import CONFIG, FOLDER, TENSORS
+from ..speechtokenizer import CONFIG, FOLDER, PUBLISHED, TENSORS
 from ..speechtokenizer_model import Shape, SpeechTokenizer
 from . import fill, normed, seeded
 
-PUBLISHED = {
-    "n_filters": 64, "strides": [8, 5, 4, 2], "dimension": 1024, "semantic_dimension": 768, "bidirectional": True,
-    "dilation_base": 2, "residual_kernel_size": 3, "n_residual_layers": 1, "lstm_layers": 2, "activation": "ELU",
-    "codebook_size": 1024, "n_q": 8, "sample_rate": 16_000,
-}  # fmt: skip
 NARROW = PUBLISHED | {"n_filters": 2, "dimension": 16, "semantic_dimension": 12}
 
 

@@ -6,14 +6,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..wavtokenizer import CODEBOOKS, ENCODER, HOPS, RELEASES
+from ..wavtokenizer import CODEBOOKS, ENCODER, HOPS, RELEASES, STRIDES
 from ..wavtokenizer_model import Shape, WavTokenizer
 from . import seeded
 
-STRIDES = {320: (2, 4, 5, 8), 600: (4, 5, 5, 6)}
 NARROW = Shape((2, 4, 5, 8), 2, 4096, 32, 64, 48, 2, 1280)
 """A WavTokenizer of 75 tokens/s that is small and still has every part."""
-PUBLISHED = Shape((2, 4, 5, 8), 32, 4096, 512, 768, 2304, 12, 1280)
 
 
 def wavtokenizer_state(shape: Shape, seed: int = 0) -> dict[str, Tensor]:

@@ -7,6 +7,8 @@ import torch
 
 from evalkit.environment.extras import load_transformers
 
+from . import fill
+
 NARROW = {
     "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 4, "head_dim": 16, "encoder_hidden_size": 2, "quantization_dim": 96,
@@ -23,6 +25,7 @@ def model(kind: str = "Xcodec2") -> Any:
 
     torch.manual_seed(0)
     model = getattr(transformers, f"{kind}Model")(getattr(transformers, f"{kind}Config")(**NARROW)).eval()
+    fill(model.acoustic_encoder)  # else what it hears is lost beside what the speech model hears
     with torch.no_grad():  # random weights alone give every frame the same code
         for layer in (*model.semantic_adapter.parameters(), model.fc_encoder.weight):
             layer *= 10

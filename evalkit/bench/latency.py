@@ -17,6 +17,7 @@ A codec whose changes reach as far as there is audio, twice as long audio includ
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 from evalkit import testing
 from evalkit.audio import Wave
 from evalkit.bench.directory import LEVELS, WHOLE
-from evalkit.codecs import Codec, Codes, Inspectable
+from evalkit.codecs import Codec, Codes, Inspectable, decoded_shape
 
 LOUD = (1.0, 1e24)
 """Times full scale, of the noise that an encoder is probed with."""
@@ -271,6 +272,8 @@ def _decoder(codec: Codec, frame: int, grow: Grow) -> dict[str, Reach]:
 
 
 def _on_samples(codec: Codec, frame: int, ahead: bool, frames: int) -> Sides:
+    assert codec.sample_rate is not None
+    input_samples = codec.sample_rate / decoded_shape(codec, 1, codec.sample_rate)[1]  # for one of the output
     draws = _draws(codec, frame, frames)
     base, again = (codec.decode(draws[0]) for _ in range(2))
     steady = np.array_equal(base, again)
@@ -281,8 +284,8 @@ def _on_samples(codec: Codec, frame: int, ahead: bool, frames: int) -> Sides:
         change = np.abs(codec.decode(spliced) - base)
         for level, share in LEVELS.items():
             if len(where := np.flatnonzero(change > share * np.abs(base).max())):
-                found = place * frame - int(where[0]) if ahead else int(where[-1]) - place * frame + 1
-                reach[level] = max(reach[level], found)
+                first, last = int(where[0] * input_samples), ceil((where[-1] + 1) * input_samples)
+                reach[level] = max(reach[level], place * frame - first if ahead else last - place * frame)
     available = ((3 * frames // 4 if ahead else frames - frames // 4) - DRAWS) * frame
     sides = {level: _bounded(reach[level], available) for level in LEVELS}
     return sides if steady else sides | {"0": (None, "the same codes give different audio the second time")}

@@ -66,7 +66,7 @@ def test_the_card_counts_the_published_model() -> None:
     from evalkit.baselines.qwen3_tts_model import Decoder, Shape
 
     with torch.device("meta"):
-        decoder = Decoder(Shape.of(narrow.DECODER))
+        decoder = Decoder(Shape.of(qwen3_tts.PUBLISHED))
         encoder = transformers.MimiModel(transformers.MimiConfig())
     used = [p for n, p in encoder.named_parameters() if not n.startswith("decoder") and "output_proj" not in n]
     books = 2 * decoder.books.numel()  # as many on the encoder's side

@@ -16,7 +16,7 @@ from common import Upstream, arguments, compare, golden
 from torch import Tensor
 
 from evalkit.baselines import bigcodec
-from evalkit.baselines.bigcodec_model import Shape
+from evalkit.baselines.bigcodec_model import PUBLISHED, Shape
 from evalkit.baselines.testing import bigcodec as narrow
 
 LENGTHS = (1, 199, 200, 201, 399, 8_001)
@@ -57,9 +57,9 @@ def main() -> int:
             return 0
         fine = [compare("bigcodec@1.04k, narrow", theirs, build(folder, "1.04k"), LENGTHS)]
         if not args.narrow:
-            wide = narrow.save(narrow.PUBLISHED, Path(place) / "wide")
+            wide = narrow.save(PUBLISHED, Path(place) / "wide")
             ours = build(wide, "1.04k")
-            fine.append(compare("bigcodec@1.04k", upstream(wide, narrow.PUBLISHED), ours, (1, 8_000)))
+            fine.append(compare("bigcodec@1.04k", upstream(wide, PUBLISHED), ours, (1, 8_000)))
     return 0 if all(fine) else 1
 
 

@@ -49,7 +49,7 @@ def main() -> int:
             codec = ours.FAMILY.build_from(folder, rate)
             fine.append(compare(f"speechtokenizer@{rate}, narrow", upstream(folder, count), codec, LENGTHS))
         if not args.narrow:
-            wide = narrow.save(narrow.PUBLISHED, Path(place) / "wide")
+            wide = narrow.save(ours.PUBLISHED, Path(place) / "wide")
             codec = ours.FAMILY.build_from(wide, "4k")
             fine.append(compare("speechtokenizer@4k", upstream(wide, 8), codec, (1, 16_000)))
     return 0 if all(fine) else 1

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from evalkit.baselines.testing import seeded
-from evalkit.baselines.testing.wavtokenizer import NARROW, PUBLISHED, STRIDES, save_wavtokenizer, wavtokenizer_state
-from evalkit.baselines.wavtokenizer import load
-from evalkit.baselines.wavtokenizer_model import Shape
+from evalkit.baselines.testing.wavtokenizer import NARROW, save_wavtokenizer, wavtokenizer_state
+from evalkit.baselines.wavtokenizer import STRIDES, load
+from evalkit.baselines.wavtokenizer_model import PUBLISHED, Shape
 
 TOLERANCE = 1e-4
 LENGTHS = (1, 2, 319, 320, 321, 599, 601, 7000, 24_001, 72_000)

@@ -52,6 +52,15 @@ def _level(value: float) -> int:
     return int(np.frombuffer(np.float64(value).tobytes(), np.uint16).astype(np.int64).dot([1, 3, 7, 11]) % (1 << 16))
 
 
+class WideCodec(WindowCodec):
+    """Decodes to twice the rate."""
+
+    output_rate = 2 * RATE
+
+    def decode(self, codes: Codes) -> Wave:
+        return super().decode(codes).repeat(2)
+
+
 class RestlessCodec(WindowCodec):
     """Never decodes to the same audio twice."""
 

@@ -19,7 +19,7 @@ from nanocodec.config import get_config
 from nanocodec.streaming import lookahead
 from nanocodec.testing import narrow, seeded_model
 
-from .fakes import HOP, RATE, RestlessCodec, WindowCodec
+from .fakes import HOP, RATE, RestlessCodec, WideCodec, WindowCodec
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +43,11 @@ def test_an_encoder_that_sees_everything_has_no_number() -> None:
     found = measure(WindowCodec(ahead=np.inf), seconds=0.6)
     assert found.encoder["0"].ahead is None and found.encoder["0"].why_ahead == WHOLE
     assert found.algorithmic("0") is None and found.decoder["0"].ahead == 0
+
+
+def test_a_decoder_with_a_rate_of_its_own_is_measured_in_samples_of_the_input() -> None:
+    found = measure(WideCodec(late=200, early=91), seconds=0.6).decoder["0"]
+    assert (found.ahead, found.back) == (91, 200)
 
 
 def test_longer_audio_is_tried_before_the_whole_utterance_is_said() -> None:
