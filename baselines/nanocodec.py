@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 BUILT_IN = "1.1k"
 WEIGHTS = "mini-1.1k"
 """The built-in checkpoint's name in the package `nanocodec`."""
-NOTE = "it was trained on PESQ's own disturbance, so PESQ overrates it against codecs that were not"
-"""See docs/decisions/0044-training-on-a-metric.md."""
 NOTES = {
     "0.6k": "NVIDIA made this release for fine-tuning with a limited set of speakers, and does not recommend it for "
     "general-purpose encoding and decoding"
@@ -200,10 +198,7 @@ class NanoCodecFamily:
                 codec.name = f"{codec.name} ({release.replaced})"
             return codec
         with resources.as_file(self._built_in()) as path:
-            codec = self._open(path, rate, device, "nanocodec-mini@1.1k (built in)")
-        codec.note = NOTE
-        codec.trained_on_metrics = ("pesq-wb",)
-        return codec
+            return self._open(path, rate, device, "nanocodec-mini@1.1k (built in)")
 
     def fetch(self, rate: str) -> Path:
         """The file of the weights at `rate`, downloaded and verified where it was released."""

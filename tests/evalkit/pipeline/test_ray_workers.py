@@ -107,9 +107,9 @@ def test_models_run_in_actors_with_a_gpu_each_and_hung_ones_are_given_up(monkeyp
             assert len({process for process, _ in results}) == 2 and all(gpus == ["0"] for _, gpus in results)
             (light,) = run_isolated(devices, lambda job: [job], ([0], workers))
             assert light[1] == [], "tasks take no GPU"
-            monkeypatch.setattr(ray_workers, "TIMEOUT", 15.0)
+            impatient = ray_workers.RayWorkers("cuda", timeout=15.0)
             naps = [1, 600, 1, 1]
-            done = list(run_isolated(nap, lambda job: [job], (naps, workers.models("cuda"))))
+            done = list(run_isolated(nap, lambda job: [job], (naps, impatient.models("cuda"))))
             assert sorted(one for one in done if not isinstance(one, CrashedJob)) == [1, 1, 1]
             assert [one.reason for one in done if isinstance(one, CrashedJob)] == ["took longer than 15 s"]
         finally:
