@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from evalkit.environment.deadline import deadline
+from evalkit.environment.contained import deadline
 from evalkit.errors import DeadlineError, MissingError
 
 if TYPE_CHECKING:

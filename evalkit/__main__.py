@@ -1,7 +1,5 @@
 """`python -m evalkit`."""
 
-import sys
+from evalkit.cli import program
 
-from evalkit.cli import main
-
-sys.exit(main())
+program()

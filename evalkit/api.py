@@ -18,7 +18,7 @@ from evalkit.cache import Cache
 from evalkit.codecs import Codec
 from evalkit.conditions import Clean, Condition, load_conditions
 from evalkit.datasets import load_dataset
-from evalkit.datasets.base import Dataset
+from evalkit.datasets.base import Dataset, require_sense
 from evalkit.environment.folders import cache_folder
 from evalkit.errors import MissingError, UsageError
 from evalkit.evaluation import Evaluation
@@ -141,7 +141,7 @@ def run(
     """
     chosen = choose_all(codecs if isinstance(codecs, list | tuple) else [codecs], bitrate)
     chosen = assign(assign(chosen, _assignments(weights), "--weights"), _assignments(rendered), "--rendered")
-    data = load_dataset(dataset) if isinstance(dataset, str) else dataset
+    data = load_dataset(dataset) if isinstance(dataset, str) else require_sense(dataset)
     names = _metric_names(metrics, data.languages)
     default = "-".join(one.label or one.spec for one in chosen)
     under = _conditions(conditions, names)

@@ -5,15 +5,17 @@ import errno
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from tempfile import NamedTemporaryFile
+from typing import NoReturn
 
 from evalkit import interrupt, streams
 from evalkit.commands import bench, completion, doctor, fetch, listen, listing, measure, new, rates, read, verify
 from evalkit.commands.config import with_config
 from evalkit.environment.machine import DISTRIBUTION, package_version
-from evalkit.errors import EvalkitError
+from evalkit.errors import EvalkitError, UsageError
 
 EXAMPLES = """examples:
   evalkit run --codec nanocodec --bitrate 1.1k
@@ -29,6 +31,8 @@ exit codes:
 """
 
 BUG = 70
+PATIENCE = 5.0
+"""Seconds to wait for threads of others at the end."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 """What the system says where a file cannot grow."""
 
@@ -45,6 +49,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report_full(error)
 
 
+def program() -> NoReturn:
+    """`evalkit` as a program: ends with the exit code of `main`, also where a codec has left a thread that never ends,
+    for which Python would wait."""
+    code = main()
+    left = [one for one in threading.enumerate() if one is not threading.main_thread() and not one.daemon]
+    for thread in left:
+        thread.join(PATIENCE / len(left))
+    if alive := sum(thread.is_alive() for thread in left):
+        print(f"evalkit: {alive} thread(s) of a plugin never ended, and were not waited for", file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 def _run(argv: Sequence[str]) -> int:
     top = parser()
     try:
@@ -58,10 +77,17 @@ def _run(argv: Sequence[str]) -> int:
     except KeyboardInterrupt as error:
         where = " ".join(getattr(error, "__notes__", ()))
         print(f"evalkit: interrupted; finished work is kept. {where}".rstrip(), file=sys.stderr)
-        return 128 + (error.args[0] if error.args else signal.SIGINT)
+        by = next((one for one in interrupt.SIGNALS if error.args == (one,)), signal.SIGINT)  # or a codec
+        return 128 + by
     except Exception as error:
         if isinstance(error, OSError) and error.errno in FULL:
             return _report_full(error)
+        if isinstance(error, OSError) and isinstance(error.filename, str):  # a path that cannot be, or is gone
+            print(f"evalkit: {streams.visible(error.filename)[:300]}: {error.strerror}", file=sys.stderr)
+            return UsageError.exit_code
+        if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # Path.resolve has no type for it
+            print(f"evalkit: {streams.visible(str(error))}", file=sys.stderr)
+            return UsageError.exit_code
         return _report_bug(error)
 
 
@@ -97,4 +123,4 @@ def parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

@@ -45,8 +45,9 @@ class GateError(EvalkitError):
     exit_code = 4
 
 
-class DeadlineError(Exception):
-    """Code took longer than it was given; the text says how long that was."""
+class DeadlineError(BaseException):
+    """Code took longer than it was given; the text says how long that was. No Exception: code that goes on after any of
+    those would go on after this one."""
 
 
 class UndefinedScore(Exception):

@@ -14,12 +14,12 @@ import importlib.util
 import os.path
 import re
 import sys
-from contextlib import redirect_stdout
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from evalkit.environment.contained import contained
 from evalkit.errors import MissingError, UsageError, choose_from, describe
 
 _OPTION = re.compile(r"([a-z][a-z0-9_-]*)=(.*)", re.DOTALL)
@@ -140,7 +140,7 @@ def load(kind: str, name: str) -> Any:
     if not file and name not in found:
         raise choose_from(kind, name, names(kind))
     try:
-        with redirect_stdout(sys.stderr):
+        with contained():
             return _from_file(file) if file else found[name].load()
     except (UsageError, KeyboardInterrupt):
         raise

@@ -17,6 +17,7 @@ import soundfile
 
 from evalkit import interrupt
 from evalkit.audio import Audio, Wave
+from evalkit.environment.contained import contained
 from evalkit.errors import AudioError, describe
 from evalkit.files import shown
 from evalkit.streams import flush_c
@@ -75,18 +76,21 @@ def fetch(source: Path | Audio | Callable[[], Audio]) -> Audio:
     if isinstance(source, Path):
         return read(source)
     try:
-        audio = source if isinstance(source, Audio) else source().copy()
-        samples, rate = np.asarray(audio.wav), audio.sample_rate
+        with contained():
+            return checked(source if isinstance(source, Audio) else source().copy(), "the dataset")
     except (AudioError, KeyboardInterrupt):
         raise
     except BaseException as error:  # somebody else's code: whatever it raises
         raise AudioError(f"the dataset gives no audio: {describe(error)}") from error
+
+
+def checked(audio: Audio, whose: str) -> Audio:
+    """`audio`, made by somebody else's code, as `fetch` gives it; AudioError names `whose` it is."""
+    samples, rate = np.asarray(audio.wav), audio.sample_rate
     if samples.ndim != 1 or not samples.size or not np.issubdtype(samples.dtype, np.floating):
-        raise AudioError(f"the dataset gives a {samples.dtype} array {list(samples.shape)}: it must be float32 [T]")
+        raise AudioError(f"{whose} gives a {samples.dtype} array {list(samples.shape)}: it must be float32 [T]")
     if not isinstance(rate, int | np.integer) or not LOWEST_RATE <= rate <= HIGHEST_RATE:
-        raise AudioError(
-            f"the dataset gives audio at {rate} Hz: it must be from {LOWEST_RATE} to {HIGHEST_RATE}, whole"
-        )
+        raise AudioError(f"{whose} gives audio at {rate} Hz: it must be from {LOWEST_RATE} to {HIGHEST_RATE}, whole")
     return audio if samples.dtype == np.float32 else Audio(samples.astype(np.float32), int(rate))
 
 

@@ -9,7 +9,9 @@ from dataclasses import MISSING
 
 from evalkit import plugins
 from evalkit.conditions.base import Clean, Condition
+from evalkit.environment.contained import opening
 from evalkit.errors import UsageError, choose_from
+from evalkit.files import is_text
 
 __all__ = ["Clean", "Condition", "load_condition", "load_conditions"]
 
@@ -22,6 +24,10 @@ def load_condition(spec: str) -> Condition:
     """
     name, first, given = plugins.split_spec(spec)
     kind: type[Condition] = plugins.load("condition", name)
+    if not (isinstance(kind, type) and issubclass(kind, Condition)):
+        raise UsageError(
+            f"{name} is not a condition: it must be a class that inherits from evalkit.conditions.Condition"
+        )
     known = {item.name: item for item in kind.options()}
     if first is not None:
         if not known:
@@ -34,7 +40,8 @@ def load_condition(spec: str) -> Condition:
     if absent:
         raise UsageError(f"condition {spec!r}: give {', '.join(f'{one}=…' for one in absent)}. {kind.usage()}")
     values = {option: _value(spec, known[option].type, option, text) for option, text in given.items()}
-    return kind(**values)
+    with opening(f"condition {spec!r} cannot be made"):
+        return kind(**values)
 
 
 def load_conditions(specs: Sequence[str | Condition]) -> tuple[Condition, ...]:
@@ -44,6 +51,12 @@ def load_conditions(specs: Sequence[str | Condition]) -> tuple[Condition, ...]:
         UsageError: as `load_condition`, or where one comes twice.
     """
     found = [load_condition(one) if isinstance(one, str) else one for one in specs] or [Clean()]
+    for one in found:
+        if not isinstance(one, Condition) or not all(is_text(getattr(one, text, None)) for text in ("kind", "about")):
+            raise UsageError(
+                f"{one!r} is not a condition: it must inherit from evalkit.conditions.Condition and have a "
+                "`kind` and an `about`"
+            )
     names = [one.name for one in found]
     for name in names:
         if names.count(name) > 1:

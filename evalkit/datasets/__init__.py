@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evalkit import plugins
-from evalkit.datasets.base import Dataset, DatasetLoader, Utterance, read_manifest
+from evalkit.datasets.base import Dataset, DatasetLoader, Utterance, read_manifest, require_sense
 from evalkit.datasets.tables import read_list
+from evalkit.environment.contained import opening
 from evalkit.errors import MissingError, UsageError
 from evalkit.files import expanded, nfc, shown
 
@@ -128,7 +129,8 @@ def load_dataset(
         inspect.signature(load).bind(*arguments, **options)
     except TypeError as error:
         raise UsageError(f"dataset {spec!r}: {error}. It takes {_takes(name, load)}.") from error
-    dataset = load(*arguments, **options)
+    with opening(f"dataset {spec!r} cannot be loaded"):
+        dataset = require_sense(load(*arguments, **options))
     if not len(dataset):
         raise UsageError(f"dataset {spec!r} holds no utterances")
     return Selection(limit, per_language, ids, seed).of(dataset)

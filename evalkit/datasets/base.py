@@ -7,6 +7,7 @@ the data are not here.
 
 import hashlib
 import os.path
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -101,6 +102,22 @@ class Dataset:
     def ids_hash(self) -> str:
         """sha256 of the ids in their order."""
         return hashlib.sha256("\n".join(u.id for u in self.utterances).encode()).hexdigest()
+
+
+def require_sense(dataset: object) -> Dataset:
+    """`dataset`, made by somebody else's code; raises UsageError where no run directory could name what it holds."""
+    if not isinstance(dataset, Dataset):
+        raise UsageError(f"a dataset must be an evalkit.datasets.base.Dataset, not a {type(dataset).__name__}")
+    if not all(isinstance(text, str) for text in (dataset.name, dataset.license, dataset.revision, *dataset.notes)):
+        raise UsageError(f"dataset {dataset.name!r}: name, license, revision and notes must be texts")
+    if not isinstance(dataset.utterances, tuple | list):
+        raise UsageError(
+            f"dataset {dataset.name}: utterances must be a tuple, not a {type(dataset.utterances).__name__}"
+        )
+    for one in dataset:
+        if not isinstance(one.id, str) or re.search("[\ud800-\udfff]", one.id):
+            raise UsageError(f"dataset {dataset.name}: the id {one.id!r} is no text that a file can hold")
+    return dataset
 
 
 @dataclass(frozen=True)

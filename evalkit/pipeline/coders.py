@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from evalkit.audio import Wave
 from evalkit.codecs import Batched, Codec, Codes, check_codes, check_decoded, decoded_shape
-from evalkit.environment.deadline import deadline
+from evalkit.environment.contained import contained
 from evalkit.errors import CodecError, describe
 
 
@@ -73,7 +72,7 @@ class BatchCoder:
         codec = self._codec
         assert isinstance(codec, Batched)
         try:
-            with deadline(self._timeout * len(wavs)), redirect_stdout(sys.stderr):
+            with contained(self._timeout * len(wavs)):
                 coded = _as_many(codec.encode_batch([wav.copy() for wav in wavs]), len(wavs))
                 whole = [_holds(check_codes, codec, *pair) for pair in zip(coded, map(len, wavs), strict=True)]
                 good = [place for place, holds in enumerate(whole) if holds]
@@ -132,7 +131,7 @@ def reconstruct(codec: Codec, wav: Wave, timeout: float, seed: int) -> tuple[Cod
         Exception: whatever the codec raises.
     """
     seed_everything(seed)
-    with deadline(timeout), redirect_stdout(sys.stderr):
+    with contained(timeout):
         codes = codec.encode(wav.copy())
         check_codes(codec, codes, len(wav))
         kept = _copied(codes)

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from evalkit.audio import RESAMPLER
+from evalkit.cache import content_key
 from evalkit.datasets.base import Dataset
+from evalkit.environment.contained import opening
 from evalkit.environment.machine import describe_machine
 from evalkit.metrics.base import SCORE_RATE
 from evalkit.metrics.load import load_metric
@@ -29,14 +31,17 @@ def describe_metrics(names: Iterable[str]) -> dict[str, MetricInfo]:
     """What is said of each metric, and of the rows that it pools over a dataset."""
     described: dict[str, MetricInfo] = {}
     for name in names:
-        metric = load_metric(name)
-        said = ("label", "direction", "unit", "version", "decimals", "ranks", "note", "skewed")
-        about: dict[str, Any] = {key: getattr(metric, key) for key in said}
-        if isinstance(metric, ModelMetric):
-            about |= {"settings": metric.choices, "weights": metric.identity()["weights"]}
-        described[name] = MetricInfo(**about)
-        for row in metric.pooled_names:
-            described[row] = MetricInfo(**about | {"label": f"{about['label']} corpus", "of": name})
+        with opening(f"metric {name} cannot be used"):
+            metric = load_metric(name)
+            said = ("label", "direction", "unit", "version", "decimals", "ranks", "note", "skewed")
+            about: dict[str, Any] = {key: getattr(metric, key) for key in said}
+            identity = metric.identity()
+            content_key(**identity)  # raises for what is no JSON value
+            if isinstance(metric, ModelMetric):
+                about |= {"settings": metric.choices, "weights": identity["weights"]}
+            described[name] = MetricInfo(**about)
+            for row in metric.pooled_names:
+                described[row] = MetricInfo(**about | {"label": f"{about['label']} corpus", "of": name})
     return described
 
 

@@ -17,10 +17,11 @@ from evalkit.cache import Cache, content_key
 from evalkit.codecs import Annotated, Batched, Codec, CodecInfo, Codes, Fielded, decoded_shape, plain
 from evalkit.conditions.base import Clean, Condition, WrappedCodec
 from evalkit.datasets.base import Utterance
+from evalkit.environment.contained import contained
 from evalkit.errors import AudioError, CodecError, describe, text_of
 from evalkit.pipeline.coders import BatchCoder, Coder
 from evalkit.pipeline.jobs import Source
-from evalkit.soundfiles import fetch
+from evalkit.soundfiles import checked, fetch
 
 Failure = AudioError | CodecError
 """What may go wrong with one utterance: its file, or the codec."""
@@ -193,13 +194,15 @@ class RunningCodec(System):
         """What the codec is given; raises AudioError where the condition cannot make it."""
         if type(self.condition).degrade is Condition.degrade:
             return clean
+        what = f"the condition {self.condition.name}"
         try:
             rng = self.condition.generator(self._seed, clean.pcm_hash())
-            return self.condition.degrade(clean, rng, utterance)
-        except AudioError:
+            with contained():
+                return checked(self.condition.degrade(clean, rng, utterance), what)
+        except (AudioError, KeyboardInterrupt):
             raise
-        except (Exception, SystemExit) as error:  # somebody else's code: whatever it raises
-            raise AudioError(f"the condition {self.condition.name} failed: {describe(error)}") from error
+        except BaseException as error:  # somebody else's code: whatever it raises
+            raise AudioError(f"{what} failed: {describe(error)}") from error
 
     def _passed(self, reference: Audio, source: Source, codes: Codes, decoded: Source) -> Reconstruction:
         rate = self._codec.sample_rate
@@ -209,7 +212,10 @@ class RunningCodec(System):
             self._extra.append((codes.extra_bits, codes.bits))
         tokens = codes if codes.indices is not None else None
         if self._fielded is not None:
-            tokens = self._fielded.fields(codes)
+            try:
+                tokens = self._fielded.fields(codes)
+            except (Exception, SystemExit) as error:  # somebody else's code: whatever it raises
+                raise CodecError(f"{self._codec.name} failed: fields: {describe(error)}") from error
         kbps = None if codes.latents is not None else codes.bits / reference.seconds / 1000
         return Reconstruction(source, decoded, codes, tokens, kbps)
 

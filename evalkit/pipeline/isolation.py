@@ -99,10 +99,13 @@ def _end_with_parent() -> None:
 
 
 def noticed(function: Callable[[Any], Any], job: Any, timeout: float) -> Any:
-    """`function(job)`; where code in it ends the process, the pool notices."""
-    real = os._exit
-    os._exit = lambda code: real(code or EXITED)  # type: ignore[assignment]
+    """`function(job)`; where code in it ends the process, the pool notices. A process that it forks, and that comes
+    back, ends: it would answer the job once more."""
+    real, process = os._exit, os.getpid()
+    os._exit = lambda code: real(code or EXITED if os.getpid() == process else code)  # type: ignore[assignment]
     try:
         return function(job)
     finally:
         os._exit = real
+        if os.getpid() != process:
+            real(0)

@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evalkit.codecs import Availability
 from evalkit.conditions.base import Clean, Condition
 from evalkit.datasets.base import Dataset, Utterance
+from evalkit.environment.contained import opening
 from evalkit.environment.machine import check_device
 from evalkit.errors import MissingError, UsageError
 from evalkit.metrics.load import load_metric, model_metrics, pair_metrics
@@ -103,7 +105,12 @@ def rows_of(metrics: Sequence[str]) -> list[str]:
 
 def missing_metrics(metrics: Sequence[str], languages: Sequence[str]) -> list[str]:
     """A message where some of `metrics` cannot score `languages` here, with all that they lack; else nothing."""
-    states = {name: load_metric(name).availability(languages) for name in metrics}
+    states = {}
+    for name in metrics:
+        with opening(f"metric {name} cannot be used"):
+            states[name] = load_metric(name).availability(languages)
+            if not isinstance(states[name], Availability):
+                raise UsageError(f"metric {name}: availability() gives {states[name]!r}, not an Availability")
     lacking = {name: state for name, state in states.items() if not state.ready}
     if not lacking:
         return []

@@ -20,7 +20,7 @@ from evalkit.pipeline.workers import TIMEOUT, CrashedJob, Executor, Processes, W
 
 MEMORY_A_WORKER = 2**30
 """Bytes that a worker may need for a recording of some minutes: more workers than fit are not started."""
-MEMORY_A_SECOND = 150_000
+MEMORY_A_SECOND = 220_000
 """Bytes that a worker may need for a second of a reference, and for one of decoded audio."""
 LONG = 600.0
 """Seconds of a recording whose decoded versions are scored one by one, so that never all of them are in memory."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from evalkit.audio import Audio, Wave
 from evalkit.cache import Cache
-from evalkit.environment.deadline import deadline
+from evalkit.environment.contained import deadline
 from evalkit.environment.machine import default_workers
 from evalkit.errors import AudioError, DeadlineError, UndefinedScore, describe, text_of
 from evalkit.metrics.base import SCORE_RATE, Pair, PairMetric
@@ -77,7 +77,7 @@ def _score_function(name: str, pairs: Sequence[Pair], job: Job) -> Callable[[Pai
 
     if isinstance(metric, ModelMetric) and (short := [pair for pair in pairs if not too_long(pair, metric)]):
         # An error comes again where it costs a row: too little memory for the batch may do for one.
-        with suppress(Exception, SystemExit), deadline(job.timeout * len(short)):
+        with suppress(Exception, SystemExit, DeadlineError), deadline(job.timeout * len(short)):
             _opened(metric, job).prepare(metric, short, job.batch)
     return score
 

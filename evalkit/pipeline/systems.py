@@ -1,8 +1,6 @@
 """From what a plan names to what a run compares: every choice, opened."""
 
-import sys
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +11,8 @@ from evalkit.cache import Cache
 from evalkit.codecs import Annotated, Batched, Codec, CodecInfo, Described, Weighted, Widening, is_release, plain
 from evalkit.conditions.base import Condition
 from evalkit.datasets.base import Dataset, Utterance
-from evalkit.errors import AudioError, EvalkitError, MissingError, UsageError, describe
+from evalkit.environment.contained import opening
+from evalkit.errors import AudioError, UsageError
 from evalkit.files import nfc, shown
 from evalkit.pipeline.choice import CodecChoice, RenderedChoice
 from evalkit.pipeline.coders import BatchCoder, LocalCoder
@@ -46,24 +45,15 @@ def _open(choice: CodecChoice | RenderedChoice, plan: "Plan", cache: Cache) -> l
         return [_listed(choice)]
     if choice.rendered is not None:
         return [_rendered(choice, choice.rendered, plan.dataset)]
-    try:
-        with redirect_stdout(sys.stderr):  # standard output is for results
-            codec = choice.build(plan.device if plan.workers.here else "cpu")
+    with opening(f"{choice.spec} cannot be opened"):
+        codec = choice.build(plan.device if plan.workers.here else "cpu")
         info = _info(choice, codec, plan.batch if plan.workers.here else 1)
-    except (EvalkitError, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # somebody else's code: whatever it raises
-        raise MissingError(f"{choice.spec} cannot be opened: {describe(error)}") from error
     name = choice.label or codec.name
     systems: list[System] = []
     for condition in plan.conditions:
-        try:
+        with opening(f"{choice.spec} cannot be used under {condition.name}"):
             bound = condition.bind(plan.dataset)
             used = bound.wrap(codec, plan.seed)
-        except EvalkitError:
-            raise
-        except (Exception, SystemExit) as error:  # somebody else's code: whatever it raises
-            raise UsageError(f"{choice.spec} cannot be used under {condition.name}: {describe(error)}") from error
         coder = plan.workers.coder(partial(_build, choice, bound, plan.seed), used, plan.device)
         if plan.batch > 1 and isinstance(coder, LocalCoder) and isinstance(used, Batched):
             coder = BatchCoder(used, plan.batch, plan.workers.timeout)

@@ -25,6 +25,16 @@ def talk(args):
 listing.show_list = talk
 sys.exit(cli.main(['list', 'codecs']))"""
 """A codec that prints past Python."""
+STAYS = f"""{PATCHED}import threading
+def stay(args):
+    threading.Thread(target=time.sleep, args=(600,)).start()
+    print("a result")
+    return 4
+listing.show_list = stay
+cli.PATIENCE = 0.1
+sys.argv = ['evalkit', 'list', 'codecs']
+cli.program()"""
+"""A codec that leaves a thread."""
 SLOW = f"""{PATCHED}def wait(args):
     print("ready", flush=True)
     time.sleep(60)
@@ -82,6 +92,27 @@ def test_standard_output_is_for_results_alone(runs: Path) -> None:
     done = evalkit(NOISY, cwd=runs)
     assert (done.returncode, done.stdout) == (0, "a result\n")
     assert sorted(done.stderr.splitlines()) == ["from a library in C", "to the descriptor"]
+
+
+def test_a_thread_that_never_ends_is_not_waited_for(runs: Path) -> None:
+    done = evalkit(STAYS, cwd=runs)
+    assert (done.returncode, done.stdout) == (4, "a result\n") and "1 thread(s) of a plugin" in done.stderr
+
+
+@pytest.mark.parametrize("path", ["n" * 300, "n/" * 3000, "loop/x", "baseline.json/x"])
+def test_paths_that_cannot_be_are_2(
+    path: str, runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(runs)
+    if not os.path.lexists("loop"):
+        os.symlink("loop", "loop")
+    for command in (
+        ["run", "--codec", "pcm", "--metrics", "si-sdr", "--output", path], ["run", "--config", path],
+        ["score", "--reference", path, "--decoded", path], ["gate", "good", "--baseline", path, "--update"],
+        ["table", path], ["merge", path, "--output", path],
+    ):  # fmt: skip
+        code, said = main(command), capsys.readouterr().err
+        assert code == 2 and said.startswith("evalkit: ") and said.count("\n") <= 2, (command, said)
 
 
 def test_a_reader_that_goes_away_ends_nothing(runs: Path) -> None:

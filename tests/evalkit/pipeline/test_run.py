@@ -163,6 +163,7 @@ BAD = {
     "nan": Bad("nan", wav=lambda n: np.full(n, np.nan, np.float32)),
     "raises": Bad("raises", wav=lambda n: 1 / 0),
     "leaves": Bad("leaves", leave),
+    "ends": Bad("ends", lambda wav: os._exit(0)),
     "sleeps": Bad("sleeps", lambda wav: time.sleep(60)),
 }
 
@@ -182,6 +183,7 @@ def test_what_a_codec_does_wrong_costs_its_own_rows(folder: Path, tmp_path: Path
         "float64": "decode returned a float64 array",
         "short": "samples for 16000",
         "leaves": "SystemExit: 0",
+        "ends": "SystemExit: 0",
         "sleeps": "took longer than 0.5 s",
     }.items():
         assert part in reasons[name], (name, reasons[name])
