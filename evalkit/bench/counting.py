@@ -207,16 +207,16 @@ def layer_macs(layer: nn.Module, given: Tensor, made: Any) -> int:
     if isinstance(layer, nn.Linear):
         return made.numel() * layer.in_features
     if isinstance(layer, nn.LSTM):
-        steps = given.numel() // layer.input_size
+        steps = given.numel() // layer.input_size * (1 + layer.bidirectional)
         return steps * sum(4 * layer.hidden_size * (width + layer.hidden_size) for width in _widths(layer))
     return 0
 
 
 def _widths(layer: nn.LSTM) -> list[int]:
     """What goes into each layer of an LSTM."""
-    if layer.bidirectional or layer.proj_size:
-        raise CountError("a bidirectional or projecting LSTM is not counted")
-    return [layer.input_size, *[layer.hidden_size] * (layer.num_layers - 1)]
+    if layer.proj_size:
+        raise CountError("a projecting LSTM is not counted")
+    return [layer.input_size, *[layer.hidden_size * (1 + layer.bidirectional)] * (layer.num_layers - 1)]
 
 
 def _unroll(layer: nn.LSTM) -> None:
@@ -225,11 +225,13 @@ def _unroll(layer: nn.LSTM) -> None:
 
     def forward(x: Tensor, state: object = None) -> tuple[Tensor, None]:
         for place in range(layer.num_layers):
-            weights = [getattr(layer, f"weight_{which}_l{place}") for which in ("ih", "hh")]
-            biases = [getattr(layer, f"bias_{which}_l{place}") for which in ("ih", "hh")] if layer.bias else [None] * 2
-            gates = nn.functional.linear(x, weights[0], biases[0])
-            x = gates[..., : layer.hidden_size]
-            x = nn.functional.linear(x, weights[1], biases[1])[..., : layer.hidden_size]
+            x = torch.cat([one_way(x, f"l{place}{way}") for way in ("", "_reverse")[: 1 + layer.bidirectional]], -1)
         return x, None
+
+    def one_way(x: Tensor, where: str) -> Tensor:
+        for which in ("ih", "hh"):
+            weight, bias = getattr(layer, f"weight_{which}_{where}"), getattr(layer, f"bias_{which}_{where}", None)
+            x = nn.functional.linear(x, weight, bias)[..., : layer.hidden_size]
+        return x
 
     layer.forward = forward  # type: ignore[method-assign, assignment]

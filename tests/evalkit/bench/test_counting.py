@@ -60,6 +60,14 @@ def test_parameters_are_those_that_are_used_with_weight_norm_folded() -> None:
     assert found.parameters(found.encode, found.decode) == encoder + codebook + decoder
 
 
+def test_an_lstm_that_looks_both_ways_counts_twice() -> None:
+    model = Plain()
+    model.lstm = nn.LSTM(8, 3, num_layers=2, batch_first=True, bidirectional=True)
+    one_way, found = count(PlainCodec("plain", Plain(), CARD, {})), count(PlainCodec("plain", model, CARD, {}))
+    fewer = 4 * 6 * (8 + 6) + 4 * 6 * (6 + 6) - 2 * (4 * 3 * (8 + 3) + 4 * 3 * (6 + 3))  # at 100 frames a second
+    assert one_way.encode.gmac - found.encode.gmac == pytest.approx(100 * fewer / 1e9)
+
+
 def test_the_codec_itself_keeps_its_weights() -> None:
     codec = PlainCodec("plain", Plain(), CARD, {})
     count(codec)
