@@ -53,10 +53,7 @@ class BigCodecFamily(ReleasedFamily):
     default_rate = "1.04k"
     rates: Mapping[str, float] = {default_rate: 13 * FRAME_RATE}
     license = "Apache-2.0 (this implementation); CC-BY-SA-4.0 (weights)"
-
-    def release(self, rate: str) -> Release:
-        """The weights; no revision is pinned yet."""
-        return RELEASE
+    published = RELEASE
 
     def info(self, rate: str) -> CodecInfo:
         """What is known of the model."""

@@ -69,11 +69,8 @@ class EncodecFamily(ReleasedFamily):
     rates: Mapping[str, float] = {f"{n * BITS / 1000:g}k": n * BITS for n in (2, 4, 8, 16, 32)}
     default_rate = "1.5k"
     license = "Apache-2.0 (transformers); none stated for the weights"
+    published = RELEASE
     package = "transformers"
-
-    def release(self, rate: str) -> Release:
-        """The same weights at every rate."""
-        return RELEASE
 
     def info(self, rate: str) -> CodecInfo:
         """What is known of EnCodec at `rate`."""

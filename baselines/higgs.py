@@ -58,11 +58,8 @@ class HiggsFamily(ReleasedFamily):
     rates: Mapping[str, float] = {f"{n * BITS / 1000:g}k": n * BITS for n in COUNTS}
     default_rate = "2k"
     license = "Apache-2.0 (transformers, and what is added here); terms of their own (weights)"
+    published = RELEASE
     package = "transformers"
-
-    def release(self, rate: str) -> Release:
-        """The same weights at every rate; no revision is pinned yet."""
-        return RELEASE
 
     def info(self, rate: str) -> CodecInfo:
         """What is known of the model at `rate`."""

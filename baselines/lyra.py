@@ -69,10 +69,7 @@ class LyraFamily(ReleasedFamily):
     rates: Mapping[str, float] = {rate: count * 4 * FRAME_RATE for rate, count in QUANTIZERS.items()}
     default_rate = "3.2k"
     license = "Apache-2.0 (this implementation, and the weights)"
-
-    def release(self, rate: str) -> Release:
-        """The same files at every rate."""
-        return RELEASE
+    published = RELEASE
 
     def info(self, rate: str) -> CodecInfo:
         """What is known of the networks and the codebooks at `rate`."""

@@ -102,11 +102,8 @@ class MimiFamily(ReleasedFamily):
     rates: Mapping[str, float] = {f"{n * BITS / 1000:g}k": n * BITS for n in range(1, 33)}
     default_rate = "1.1k"
     license = f"Apache-2.0 (transformers); {RELEASE.license} (weights)"
+    published = RELEASE
     package = "transformers"
-
-    def release(self, rate: str) -> Release:
-        """The same weights at every rate."""
-        return RELEASE
 
     def info(self, rate: str) -> CodecInfo:
         """What is known of Mimi at `rate`."""

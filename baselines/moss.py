@@ -73,10 +73,7 @@ class MossFamily(ReleasedFamily):
     rates: Mapping[str, float] = {f"{n * BITS / 1000:g}k": n * BITS for n in range(1, QUANTIZERS + 1)}
     default_rate = "2k"
     license = "Apache-2.0 (this implementation, and the weights)"
-
-    def release(self, rate: str) -> Release:
-        """The same weights at every rate."""
-        return RELEASE
+    published = RELEASE
 
     def info(self, rate: str) -> CodecInfo:
         """What is known of the model at `rate`."""

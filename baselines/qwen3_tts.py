@@ -69,11 +69,8 @@ class Qwen3TtsFamily(ReleasedFamily):
     rates: Mapping[str, float] = dict.fromkeys(("2.2k", CHUNKED), 11 * len(CODEBOOKS) * FRAME_RATE)
     default_rate = "2.2k"
     license = "Apache-2.0 (this implementation, transformers, and the weights)"
+    published = RELEASE
     package = "transformers"
-
-    def release(self, rate: str) -> Release:
-        """The same weights either way; no revision is pinned yet."""
-        return RELEASE
 
     def info(self, rate: str) -> CodecInfo:
         """What is known of the tokenizer."""

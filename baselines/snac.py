@@ -95,11 +95,8 @@ class SnacFamily(ReleasedFamily):
     rates: Mapping[str, float] = {"0.98k": len(SIZES) * 12 * SAMPLE_RATE / FRAME}
     default_rate = "0.98k"
     license = "MIT (code and weights)"
+    published = RELEASE
     package = "snac"
-
-    def release(self, rate: str) -> Release:
-        """The weights."""
-        return RELEASE
 
     def info(self, rate: str) -> CodecInfo:
         """What is known of the 24 kHz model."""

@@ -63,10 +63,7 @@ class SpeechTokenizerFamily(ReleasedFamily):
     rates: Mapping[str, float] = {f"{n * BITS / 1000:g}k": n * BITS for n in range(1, 9)}
     default_rate = "4k"
     license = "Apache-2.0 (this implementation); none stated for the weights"
-
-    def release(self, rate: str) -> Release:
-        """The same weights at every rate; no revision is pinned yet."""
-        return RELEASE
+    published = RELEASE
 
     def info(self, rate: str) -> CodecInfo:
         """What is known of the model at `rate`."""

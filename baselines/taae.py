@@ -94,10 +94,7 @@ class TaaeFamily(ReleasedFamily):
     }
     default_rate = "0.7k"
     license = "Apache-2.0 (this implementation); Stability AI Community License, gated (weights)"
-
-    def release(self, rate: str) -> Release:
-        """The checkpoint, whose revision is not pinned yet."""
-        return RELEASE
+    published = RELEASE
 
     def note(self, rate: str) -> str:
         """Which of the two checkpoints it is."""

@@ -141,12 +141,14 @@ class ReleasedFamily(ABC):
     rates: Mapping[str, float]
     default_rate: str
     license: str
+    published: ClassVar[Release]
+    """The weights, of a family with one release for all rates."""
     package: ClassVar[str | None] = None
     """What must be installed to run it, beside torch; None where that is nothing."""
 
-    @abstractmethod
     def release(self, rate: str) -> Release:
-        """The weights at `rate`."""
+        """The weights at `rate`; a family with several releases says which."""
+        return self.published
 
     @abstractmethod
     def open(self, weights: Path, rate: str, device: str) -> NetworkCodec:
