@@ -16,6 +16,7 @@ from typing import Any
 
 from evalkit.errors import UsageError
 from evalkit.files import read_bytes, shown
+from evalkit.streams import visible
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,15 @@ def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _json_text(place: str, key: str, value: Any) -> str:
     if isinstance(value, (dict, list)):
         raise UsageError(f"{place}: {key} is neither a text nor a number")
-    return "" if value is None else value.strip() if isinstance(value, str) else json.dumps(value)
+    return "" if value is None else whole_text(place, key, value) if isinstance(value, str) else json.dumps(value)
+
+
+def whole_text(place: str, key: str, value: str) -> str:
+    """`value` without white space around it; raises UsageError for characters that no file can hold: JSON and
+    DataFrames may have them, text in UTF-8 has none."""
+    if found := re.search("[\ud800-\udfff]", key + value):
+        raise UsageError(f"{place}: {visible(key)} holds the character U+{ord(found[0]):04X}, which is no text")
+    return value.strip()
 
 
 def read_keyed(path: Path, form: str, key: str, separator: str | None = None) -> tuple[Line, ...]:

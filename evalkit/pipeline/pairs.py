@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, overload
 
 from evalkit.audio_files import audio_files
 from evalkit.datasets.base import Dataset, Utterance
-from evalkit.datasets.tables import Line, TableFile, read_keyed, read_table
+from evalkit.datasets.tables import Line, TableFile, read_keyed, read_table, whole_text
 from evalkit.errors import UsageError
 from evalkit.files import expanded, locate, nfc, shown
 from evalkit.pipeline.choice import RenderedChoice
@@ -209,7 +209,8 @@ def from_frame(frame: "pd.DataFrame") -> Pairs:
     here = Path("the DataFrame")
     lines = []
     for number, row in enumerate(frame.astype(object).where(frame.notna(), "").itertuples(index=False, name=None), 1):
-        cells = dict(zip(columns, (str(value).strip() for value in row), strict=True))
+        place = f"{here}, line {number}"
+        cells = {name: whole_text(place, name, str(value)) for name, value in zip(columns, row, strict=True)}
         cells |= {name: os.path.abspath(expanded(cells[name])) for name in REQUIRED[1:] if cells.get(name)}
         lines.append(Line(here, number, cells))
     table = TableFile(here, "", columns, tuple(lines))

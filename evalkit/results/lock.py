@@ -3,14 +3,18 @@
 import json
 import os
 import socket
+import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from uuid import uuid4
 
 from evalkit.errors import UsageError
 from evalkit.files import read_bytes
 
 NAME = "writing.lock"
+MOMENT = 0.1
+"""Seconds that another run may need to fill in a lock that it has made."""
 
 
 class Lock:
@@ -28,25 +32,52 @@ class Lock:
                     file.write(owner)
                 return self
             except FileExistsError:
-                self._refuse_living_owner()
-                self._path.unlink(missing_ok=True)
+                self._remove(self._left_over())
             except OSError:  # a full disk, on which an empty file still fits
                 with suppress(OSError):
                     self._path.unlink()
                 raise
         raise UsageError(f"{self._path.parent} is being written by another run: choose another --output")
 
-    def _refuse_living_owner(self) -> None:
-        try:
-            owner = json.loads(read_bytes(self._path))
-            pid, host = int(owner["pid"]), str(owner["host"])
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            return  # gone meanwhile, or cut off while it was being written
-        if host != socket.gethostname() or (_alive(pid) and owner.get("started") == _started(pid)):
+    def _left_over(self) -> bytes:
+        """What the lock holds; raises UsageError where its owner lives."""
+        content, owner = self._read()
+        if owner is None:  # cut off, gone meanwhile, or about to be written
+            time.sleep(MOMENT)
+            content, owner = self._read()
+        if owner is None:
+            return content
+        pid, host, started = owner
+        if host != socket.gethostname() or (_alive(pid) and started == _started(pid)):
             raise UsageError(
                 f"{self._path.parent} is being written by process {pid} on {host}: wait for it, choose another "
                 f"--output, or delete {self._path} if that process is gone"
             )
+        return content
+
+    def _read(self) -> tuple[bytes, tuple[int, str, object] | None]:
+        """The lock, and process id, host and start of its owner where it says so."""
+        content = b""
+        try:
+            content = read_bytes(self._path)
+            owner = json.loads(content)
+            return content, (int(owner["pid"]), str(owner["host"]), owner.get("started"))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return content, None
+
+    def _remove(self, left_over: bytes) -> None:
+        """Remove the lock, unless it holds something else than `left_over` by now: another run was faster."""
+        if self._path.is_dir():
+            self._path.unlink()  # raises what is wrong with it
+        aside = self._path.with_name(f".{NAME}-{uuid4().hex}")
+        try:
+            self._path.rename(aside)
+        except FileNotFoundError:
+            return
+        if aside.is_file() and aside.read_bytes() != left_over:
+            aside.rename(self._path)
+        else:
+            aside.unlink()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -81,44 +81,45 @@ def read_run(path: Path) -> Run:
     """
     if not is_run(path):
         raise UsageError(f"{path} is not a run directory: it has no run.json")
+    reading = "run.json"
     try:
-        about = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        about = json.loads((path / reading).read_text(encoding="utf-8"))
         if about.get("format", 0) > FORMAT:
             raise UsageError(f"{path} was written by a newer evalkit ({about.get('evalkit')}): update evalkit")
         provenance = Provenance.from_json(about)
-        journal = path / "rows.jsonl"
-        rows = _read_journal(journal) if journal.is_file() else pd.read_parquet(path / "rows.parquet")
+        reading = "rows.jsonl" if (path / "rows.jsonl").is_file() else "rows.parquet"
+        rows = _read_journal(path / reading) if reading == "rows.jsonl" else pd.read_parquet(path / reading)
         if "condition" not in rows and "dataset" in rows:  # written by an earlier version
             rows.insert(list(rows.columns).index("dataset") + 1, "condition", pd.array([CLEAN] * len(rows), "string"))
         _check_rows(rows)
     except UsageError:
         raise
     except Exception as error:  # pandas, pyarrow and json have one each for every kind of damage
-        raise _unreadable(path, error) from error
+        raise _unreadable(path, error, reading) from error
     return Run(path, rows, provenance)
 
 
-def _unreadable(path: Path, error: Exception) -> UsageError:
+def _unreadable(path: Path, error: Exception, file: str = "") -> UsageError:
+    """What is wrong with `file` of the run in `path`, or with `path` itself."""
     reason = (str(error).strip().splitlines() or [""])[0]
-    return UsageError(f"{path} cannot be read as a run: {type(error).__name__}: {reason[:200]}. Run its command again.")
+    said = f"{file}: {type(error).__name__}: {reason[:200]}".removeprefix(": ")
+    return UsageError(f"{path} cannot be read as a run: {said}. Run its command again.")
 
 
 def _check_rows(rows: pd.DataFrame) -> None:
     absent = [name for name in COLUMNS if name not in rows]
     if absent:
-        raise ValueError(f"rows.parquet has no column {', '.join(absent)}")
+        raise ValueError(f"there is no column {', '.join(absent)}")
     for name in COLUMNS:
         numeric = pd.api.types.is_float_dtype(rows[name])
         if numeric != (name in NUMBERS) or not (numeric or pd.api.types.is_string_dtype(rows[name].dropna())):
-            raise ValueError(f"rows.parquet: the column {name} is of type {rows[name].dtype}")
+            raise ValueError(f"the column {name} is of type {rows[name].dtype}")
     if rows[list(KEYS)].isna().any(axis=None):
-        raise ValueError("rows.parquet has a row without codec, dataset, utterance or metric")
+        raise ValueError("there is a row without codec, dataset, utterance or metric")
     if rows.duplicated(list(KEYS)).any():
-        raise ValueError("rows.parquet has two rows for one codec, utterance and metric")
+        raise ValueError("there are two rows for one codec, utterance and metric")
     if (rows["value"].isna() == rows["reason"].isna()).any() or np.isinf(rows["value"]).any():
-        raise ValueError(
-            "rows.parquet has a row with neither a value nor a reason, with both, or with an infinite value"
-        )
+        raise ValueError("there is a row with neither a value nor a reason, with both, or with an infinite value")
 
 
 def _side_table(path: Path, schema: pa.Schema) -> pa.Table:

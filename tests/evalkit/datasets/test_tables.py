@@ -78,6 +78,7 @@ def test_json_lines_are_a_table_too(tmp_path: Path) -> None:
         ('{"id": ""}\n', "line 1: no value for id"),
         ('{"id": "a"}\n{"text": "a"}\n', "line 2: no value for id"),
         ("[" * 100_000, "line 1: not a JSON object"),
+        ('{"id": "\\ud800"}\n', r"line 1: id holds the character U\+D800"),
     ],
 )
 def test_json_lines_that_are_wrong_say_where(text: str, message: str, tmp_path: Path) -> None:

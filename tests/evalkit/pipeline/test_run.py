@@ -24,6 +24,7 @@ from evalkit.datasets.base import Dataset, Utterance
 from evalkit.errors import AudioError, FailFastError, UndefinedScore, UsageError
 from evalkit.files import slug
 from evalkit.metrics.base import Pair, PairMetric
+from evalkit.results import lock
 from evalkit.results.rows import CORPUS
 from evalkit.results.run import read_run
 from evalkit.soundfiles import read
@@ -503,3 +504,22 @@ def test_seeds_that_numpy_does_not_take_are_refused(folder: Path, tmp_path: Path
     for seed in (-1, 2**32):
         with pytest.raises(UsageError, match="the seed must be from 0"):
             evalkit.run("pcm", f"folder:{folder}", "si-sdr", tmp_path / "run", seed=seed)
+
+
+def test_a_lock_that_was_left_over_is_taken_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two runs that find it, the slower one does not remove the lock of the faster one. A lock without content may
+    be about to be filled in."""
+    path = tmp_path / lock.NAME
+    path.write_text("")
+    with lock.Lock(tmp_path):
+        assert json.loads(path.read_text())["pid"] == os.getpid()
+        lock.Lock(tmp_path)._remove(b"")
+        assert json.loads(path.read_text())["pid"] == os.getpid()
+        with pytest.raises(UsageError, match="is being written"), lock.Lock(tmp_path):
+            pass
+        content = path.read_text()
+        path.write_text("")
+        monkeypatch.setattr(lock.time, "sleep", lambda seconds: path.write_text(content))
+        with pytest.raises(UsageError, match="is being written"), lock.Lock(tmp_path):
+            pass
+    assert not list(tmp_path.iterdir())

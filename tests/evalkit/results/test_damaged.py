@@ -86,6 +86,14 @@ COMMANDS = {
     "update": ["gate", "run", "--baseline", "new.json", "--update"],
     "drift": ["drift", "run", "si-sdr", "si-sdr"],
     "merge": ["merge", "run", "--output", "whole"],
+    "by": ["table", "run", "--by", "codec"],
+    "against": ["table", "run", "--against", "paper"],
+    "rates": ["rates", "run"],
+    "bd-rate": ["bd-rate", "run"],
+    "leaderboard": ["leaderboard", "run", "--output", "site"],
+    "listen": ["listen", "export", "run", "--design", "acr", "--output", "listening"],
+    "power": ["listen", "power", "--difference", "5", "--pilot", "run"],
+    "add": ["score", "run", "--metrics", "si-sdr"],
 }
 
 
@@ -101,7 +109,7 @@ def test_a_damaged_run_is_refused_in_a_sentence(
         damage(tmp_path / "run")
         code, said = main(COMMANDS[command]), capsys.readouterr()
         assert code == 2 and said.err.startswith("evalkit: run ") and said.err.count("\n") == 1, (name, code, said.err)
-        assert not said.out, name
+        assert not said.out and ("rows.parquet" in said.err or not name.startswith("rows")), (name, said.err)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["baseline.json", "run"], "nothing was written"
 
 
