@@ -11,6 +11,8 @@ from typing import Any
 
 from evalkit.errors import UsageError, choose_from
 
+RUN_CONFIG = "run_config"
+"""Where the parser keeps the `--config` of a run; the one of `gate` is another, with margins."""
 COMMAND = "command"
 """The key that names the command; `run` where it is absent."""
 APART = ("help", "config", "output", "overwrite")
@@ -27,7 +29,7 @@ def with_config(argv: Sequence[str], top: argparse.ArgumentParser) -> list[str]:
     own.add_argument("--config")
     command = argv[0] if argv else ""
     parser = _commands(top).get(command)
-    if parser is None or not any("--config" in action.option_strings for action in parser._actions):
+    if parser is None or not any(action.dest == RUN_CONFIG for action in parser._actions):
         return list(argv)
     found, rest = own.parse_known_args(argv[1:])
     if found.config is None:

@@ -256,7 +256,7 @@ def manage_cache(args: argparse.Namespace) -> int:
 def _add_common(command: argparse.ArgumentParser) -> None:
     """What `run` and `score` share."""
     command.add_argument(
-        "--config", metavar="FILE.yaml",
+        "--config", dest=config.RUN_CONFIG, metavar="FILE.yaml",
         help="read options from a file, such as the run.yaml of an earlier run; the command line overrides them",
     )  # fmt: skip
     command.add_argument(

@@ -116,7 +116,8 @@ def test_nanocodec_looks_as_far_as_its_kernels_say(variant: str) -> None:
 @pytest.mark.slow
 def test_the_encoder_at_12_5_frames_a_second_looks_24000_samples_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latency, "LONGEST", 12.0)
-    assert measure(small("1.78k")).encoder["0"].ahead == 24_000
+    # The outermost sample may be below the last digit of a float32: `structure` finds it in float64.
+    assert 24_000 - measure(small("1.78k")).encoder["0"].ahead in (0, 1)
 
 
 def structure(variant: str) -> tuple[int, int]:

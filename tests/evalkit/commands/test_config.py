@@ -44,6 +44,9 @@ def test_a_file_stands_for_options_and_the_command_line_replaces_its_own(tmp_pat
     assert expanded(["table", "--config", "x"]) == ["table", "--config", "x"], (
         "it has no such option, and says so itself"
     )
+    assert expanded(["gate", "x", "--config", "gates.yaml"]) == ["gate", "x", "--config", "gates.yaml"], (
+        "its file has margins"
+    )
 
 
 @pytest.mark.parametrize(
