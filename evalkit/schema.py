@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from evalkit.errors import UsageError
+from evalkit.errors import UsageError, describe
 
 _NODES = {
     "object": yaml.MappingNode, "array": yaml.SequenceNode, "string": yaml.ScalarNode, "number": yaml.ScalarNode,
@@ -35,7 +35,10 @@ class _Strict(yaml.SafeLoader):
 
 def read_yaml(text: str | bytes) -> Any:
     """The content of a YAML document; raises yaml.YAMLError for what is none, and for a key that stands twice."""
-    return yaml.load(text, _Strict)
+    try:
+        return yaml.load(text, _Strict)
+    except (ValueError, RecursionError) as error:  # a date that no calendar has, too many brackets
+        raise yaml.YAMLError(describe(error)) from error
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def read_document(text: str, source: str, schema: Mapping[str, Any]) -> Document
     """
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""
         raise UsageError(f"{source}{place}: this is no YAML: {getattr(error, 'problem', None) or error}") from error

@@ -18,6 +18,7 @@ import soundfile
 from evalkit import interrupt
 from evalkit.audio import Audio, Wave
 from evalkit.environment.contained import contained
+from evalkit.environment.machine import available_memory
 from evalkit.errors import AudioError, describe
 from evalkit.files import shown
 from evalkit.streams import flush_c
@@ -327,6 +328,16 @@ def _length_unknown(file: soundfile.SoundFile) -> bool:
     return bool(file.frames >= 2**62)  # a FLAC file that was written to a pipe: libsndfile says 2^63 - 1
 
 
+def _require_memory(samples: int) -> None:
+    """Raise AudioError where `samples`, and as many again to work on, do not fit into what is free: of a long recording
+    the file is whole, and the system would end the process that reads it."""
+    if samples > UNQUESTIONED and (free := available_memory()) is not None and 8 * samples > free:
+        raise AudioError(
+            f"its {samples / 1e6:.0f} million samples or more do not fit into {free / 1e9:.1f} GB of free memory: cut "
+            "it into utterances"
+        )
+
+
 def _most(size: int) -> int:
     """Samples, of all channels together, that a file of `size` bytes may hold."""
     return UNQUESTIONED + SAMPLES_A_BYTE * size
@@ -336,6 +347,7 @@ def _read_mono(file: soundfile.SoundFile, size: int) -> Wave:
     """All samples of `file`, the mean of its channels, [T]."""
     step = max(1, BLOCK // file.channels)
     told = not _length_unknown(file) and file.format not in ("MP3", "OGG")  # there it is a guess
+    _require_memory(file.frames if told else 0)
     mono = np.empty(file.frames if told else step, np.float32)
     total = 0
     while True:
@@ -344,6 +356,7 @@ def _read_mono(file: soundfile.SoundFile, size: int) -> Wave:
         if end * file.channels > _most(size):
             raise AudioError(f"it unpacks to more than {_most(size)} samples from {size} bytes, implausible for speech")
         if end > len(mono):
+            _require_memory(end)
             mono = np.concatenate([mono[:total], np.empty(max(end - total, total // 2), np.float32)])
         mono[total:end] = block[:, 0] if file.channels == 1 else block.mean(axis=1)
         total = end

@@ -8,6 +8,9 @@ from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdo
 from io import TextIOWrapper
 from typing import Any, TextIO
 
+LONGEST_LINE = 2000
+"""Characters of a line of a message: a name in it may be a whole file."""
+
 
 @contextmanager
 def tolerant() -> Iterator[None]:
@@ -110,5 +113,7 @@ def visible(text: str) -> str:
 
 
 def visible_lines(message: object) -> str:
-    """`message` for standard error: its lines stay, whatever control characters a name in it may have."""
-    return "\n".join(map(visible, str(message).split("\n")))
+    """`message` for standard error: its lines stay, whatever control characters a name in it may have, and however long
+    it is."""
+    lines = map(visible, str(message).split("\n"))
+    return "\n".join(line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} …" for line in lines)

@@ -15,6 +15,7 @@ import numpy as np
 from evalkit.bench.directory import Bench
 from evalkit.bench.ratios import exceeds, median
 from evalkit.errors import GateError, UsageError
+from evalkit.files import read_bytes
 from evalkit.stats import MIN_UNITS, adjust
 
 from .bench_reader import WAYS, Reader
@@ -131,7 +132,7 @@ def _ratios(bench: Bench, reference: str) -> Iterator[tuple[str, str, np.ndarray
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
-        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        about: dict[str, Any] = json.loads(read_bytes(path))
         if about["format"] > FORMAT:
             raise UsageError(f"{path} was written by a newer evalkit: update evalkit")
         if not about["ratios"] or not all(float(ratio) > 0 for ratio in about["ratios"].values()):
@@ -141,7 +142,7 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise UsageError(
             f"there is no baseline {path}: write one with `evalkit gate BENCH --update --reference CODEC`"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read as a baseline of a bench: {error!r}") from error
     return about
 

@@ -6,14 +6,15 @@ one. Medians and intervals are the readers'.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
 import pandas as pd
 
-from evalkit.errors import UsageError
+from evalkit.errors import UsageError, describe
+from evalkit.files import read_bytes
 from nanocodec.atomic import replacing
 
 Kind = Literal["counted", "measured", "simulated", "analytic", "declared"]
@@ -191,10 +192,14 @@ def read_bench(path: Path) -> Bench:
     if not is_bench(path):
         raise UsageError(f"{path} is not a bench directory: it has no {ABOUT}")
     try:
-        provenance = json.loads((path / ABOUT).read_text(encoding="utf-8"))
+        provenance = json.loads(read_bytes(path / ABOUT))
         if provenance.get("format", 0) > FORMAT:
             raise UsageError(f"{path} was written by a newer evalkit ({provenance.get('evalkit')}): update evalkit")
         rows = pd.read_parquet(path / ROWS)
-    except (ValueError, OSError) as error:
-        raise UsageError(f"{path} cannot be read as a bench: {error}") from error
+        if absent := [item.name for item in fields(Measurement) if item.name not in rows]:
+            raise ValueError(f"{ROWS} has no column {', '.join(absent)}")
+    except UsageError:
+        raise
+    except Exception as error:  # as for a run: pandas, pyarrow and json have one each for every kind of damage
+        raise UsageError(f"{path} cannot be read as a bench: {describe(error)}") from error
     return Bench(path, rows, provenance)

@@ -42,11 +42,12 @@ def read(path: Path) -> dict[str, Any]:
     """What the file `path` says; raises UsageError where it is not a mapping of options."""
     import yaml
 
+    from evalkit.datasets.tables import read_text
+    from evalkit.schema import read_yaml
+
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = read_yaml(read_text(path))
+    except yaml.YAMLError as error:
         raise UsageError(f"{path} is not YAML: {error}") from error
     if not isinstance(content, dict):
         raise UsageError(f"{path} must name options and their values, for instance `codec: [opus@6k]`")

@@ -11,6 +11,7 @@ from evalkit.codecs import CodecFamily, CodecInfo, Described
 from evalkit.conditions.base import Condition
 from evalkit.environment.downloads import megabytes
 from evalkit.errors import EvalkitError
+from evalkit.files import read_bytes
 from evalkit.metrics.base import Metric
 from evalkit.metrics.model import ModelMetric
 from evalkit.pipeline.suites import metric_suites, suites
@@ -120,8 +121,8 @@ def list_runs(folder: Path = Path("runs")) -> Listing:
     rows: list[list[Any]] = []
     for path in folder.rglob("run.json"):
         try:
-            about = Provenance.from_json(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            about = Provenance.from_json(json.loads(read_bytes(path)))
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             rows.append([str(path.parent), "cannot be read", [], "", None, [], ""])
             continue
         metrics = [name for name, info in about.metrics.items() if not info.of]

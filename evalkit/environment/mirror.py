@@ -21,6 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from evalkit.errors import UsageError
+from evalkit.files import read_bytes
 
 VARIABLE = "EVALKIT_MIRROR"
 
@@ -60,8 +61,8 @@ def _read(path: Path) -> Mirror:
     import yaml
 
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        found = yaml.safe_load(read_bytes(path))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise UsageError(f"{VARIABLE}: {path} cannot be read ({error})") from error
     if not isinstance(found, dict) or set(found) - {"addresses", "sha256"}:
         raise UsageError(f"{VARIABLE}: {path} must have only the keys addresses and sha256")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import UsageError
+from evalkit.files import read_bytes
 from evalkit.results.provenance import Provenance
 from evalkit.results.record import Record
 from nanocodec.atomic import replacing
@@ -79,13 +80,13 @@ def read_kit(folder: Path) -> Kit:
     """
     path = folder / FILE
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_bytes(path))
         items = {page: Item.from_json(one) for page, one in values["items"].items()}
         kit = Kit.from_json({**values, "items": items})
         kit.provenance  # noqa: B018 - read here, so that damage is found here
     except FileNotFoundError:
         raise UsageError(f"{folder} holds no exported listening test: it has no {FILE}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read as a listening test: {error}. Export the test again.") from error
     if kit.format > FORMAT or kit.design not in DESIGNS:
         raise UsageError(f"{path} was written by a newer evalkit: update evalkit")

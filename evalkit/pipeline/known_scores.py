@@ -3,6 +3,7 @@
 from dataclasses import fields, replace
 from hashlib import file_digest
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from evalkit.audio import RESAMPLER, Audio, AudioIdentity
@@ -11,6 +12,9 @@ from evalkit.metrics.load import load_metric
 from evalkit.metrics.model import ModelMetric
 from evalkit.pipeline.jobs import LENGTH_TOLERANCE, Job, RowScore, Scored, Source
 from evalkit.results.pairing import VERSION, Pairing
+
+LARGEST = 2**32
+"""Bytes of a file beyond which it takes too long to find out whether its scores are known."""
 
 
 class ScoreCache:
@@ -106,7 +110,8 @@ class ScoreCache:
         path = source.content
         if path not in self._digests:
             try:
-                if not path.is_file():  # a pipe or a device would be read for ever
+                about = path.stat()
+                if not S_ISREG(about.st_mode) or about.st_size > LARGEST:  # a pipe or a device would be read for ever
                     return source
                 with path.open("rb") as file:
                     self._digests[path] = file_digest(file, "sha256").hexdigest()

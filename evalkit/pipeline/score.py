@@ -15,7 +15,7 @@ from evalkit.cache import Cache
 from evalkit.environment.contained import deadline
 from evalkit.environment.machine import default_workers
 from evalkit.errors import AudioError, DeadlineError, UndefinedScore, describe, text_of
-from evalkit.metrics.base import SCORE_RATE, Pair, PairMetric
+from evalkit.metrics.base import SCORE_RATE, Metric, Pair, PairMetric
 from evalkit.metrics.checks import require_at_most, too_long
 from evalkit.metrics.load import load_metric
 from evalkit.metrics.model import ModelMetric, Scorer
@@ -41,7 +41,7 @@ def _pairs(job: Job, scored: Scored) -> Iterator[tuple[Candidate, dict[int, Pair
     their reasons in `scored`."""
     rates = {load_metric(name).rate for candidate in job.candidates for name in candidate.metrics} | {SCORE_RATE}
     try:
-        whole = _read(job.reference, "reference", scored)
+        whole = _read(job.reference, "reference", scored, _longest(job))
         reference = {rate: whole.at(rate).wav for rate in rates}
     except AudioError as error:
         for candidate in job.candidates:
@@ -51,7 +51,7 @@ def _pairs(job: Job, scored: Scored) -> Iterator[tuple[Candidate, dict[int, Pair
         scored.references[job.utterance] = scored.files[job.reference.content]
     for candidate in job.candidates:
         try:
-            audio = _read(candidate.source, "decoded audio", scored)
+            audio = _read(candidate.source, "decoded audio", scored, _longest(job))
             if job.check or job.align:
                 pairing = check_pair(reference[SCORE_RATE], audio.at(SCORE_RATE).wav, *flat_top(audio.wav))
                 scored.pairings[candidate.key] = pairing
@@ -143,7 +143,17 @@ def _unreadable(candidate: Candidate, error: AudioError) -> list[RowScore]:
     return [one for m in candidate.metrics for one in without_value(candidate.key, m, str(error), settled=False)]
 
 
-def _read(source: Source, what: str, scored: Scored) -> Audio:
+def _longest(job: Job) -> float:
+    """Seconds beyond which a recording need not be read for the metrics of `job`."""
+    limits = (load_metric(name).max_seconds for candidate in job.candidates for name in candidate.metrics)
+    return max([Metric.max_seconds, *limits])
+
+
+def _read(source: Source, what: str, scored: Scored, longest: float) -> Audio:
+    if (seconds := source.seconds()) > longest:
+        raise AudioError(
+            f"{what} is {seconds:.0f} s long: no metric takes more than {longest:g} s. Cut it into utterances"
+        )
     audio = source.audio()
     if isinstance(source.content, Path):
         scored.files[source.content] = source.identity or audio.identity()

@@ -12,6 +12,7 @@ import yaml
 from evalkit import plugins
 from evalkit.codecs import Availability
 from evalkit.errors import EvalkitError, MissingError, UsageError, choose_from
+from evalkit.files import read_bytes
 from evalkit.metrics.base import Metric
 from evalkit.metrics.load import load_metric
 from evalkit.schema import Document, read_document
@@ -190,7 +191,7 @@ def load_suite(name: str) -> Suite:
     if name.endswith((".yaml", ".yml")):
         path = Path(name).expanduser()
         try:
-            return read_suite(path.read_text(encoding="utf-8"), str(path))
+            return read_suite(read_bytes(path).decode("utf-8-sig"), str(path))
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{path} cannot be read as a suite: {error}") from error
     known = suites()

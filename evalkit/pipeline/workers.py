@@ -6,9 +6,10 @@ process; when one dies, its job is split into smaller ones until the culprit is 
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from math import inf
 from types import TracebackType
@@ -32,6 +33,7 @@ GRACE = 5.0
 """Seconds that a worker gets beyond its time to say itself that something took too long."""
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_starting = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -196,20 +198,12 @@ class Processes:
     def __enter__(self) -> "Processes":
         # One thread a worker, or numpy's own threads would fight over the cores. The variables count only when numpy is
         # first imported, in the server process that workers are forked from, so they are set while that one starts.
-        before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-        os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-        try:
+        with _one_thread():
             context = context_for(self._preload)
             self._pool = ProcessPool(
                 max_workers=self._count, context=context, initializer=initialize, initargs=[plugins.packed("metric")]
             )
             self._pool.schedule(_ready).result()
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
         return self
 
     def submit(self, function: Callable[[Any], Any], job: Any) -> Future[Any]:
@@ -243,6 +237,22 @@ class Processes:
         else:  # Ctrl-C, or nobody listens any more: do not wait for what is under way
             self._pool.stop()
         self._pool.join()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """While this lasts, processes that start compute in one thread; for one run of several threads at a time."""
+    with _starting:
+        before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+        os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
 
 
 def _ready() -> None:

@@ -115,6 +115,33 @@ def test_paths_that_cannot_be_are_2(
         assert code == 2 and said.startswith("evalkit: ") and said.count("\n") <= 2, (command, said)
 
 
+SPECIAL = {
+    "fifo": os.mkfifo,
+    "endless": lambda path: path.symlink_to("/dev/zero"),
+    "folder": Path.mkdir,
+    "bytes": lambda path: path.write_bytes(b"\xff\0: ["),
+    "deep": lambda path: path.write_text("[" * 20_000),
+    "date": lambda path: path.write_text("seed: 2024-99-99\n"),
+}
+
+
+@pytest.mark.parametrize("kind", SPECIAL)
+def test_files_that_hold_no_options_rules_or_ratings_are_2(
+    kind: str, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "file.yaml"
+    SPECIAL[kind](path)
+    good = str(runs / "good")
+    for command in (
+        ["run", "--config", path], ["run", "--suite", path], ["table", good, "--against", path],
+        ["claims", good, "--claims", path], ["gate", good, "--baseline", path],
+        ["gate", good, "--baseline", runs / "baseline.json", "--config", path],
+        ["score", "--manifest", path], ["run", "--codec", "pcm", "--ids", path, "--output", tmp_path / "run"],
+    ):  # fmt: skip
+        code, said = main(list(map(str, command))), capsys.readouterr().err
+        assert code == 2 and "file.yaml" in said and len(said) < 2500, (command, said)
+
+
 def test_a_reader_that_goes_away_ends_nothing(runs: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)

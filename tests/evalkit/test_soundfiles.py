@@ -424,3 +424,24 @@ def test_what_a_function_raises_is_a_reason_and_other_floats_are_converted() -> 
     found = fetch(lambda: Audio(AUDIO.wav.astype(np.float64), 16_000))
     assert found.wav.dtype == np.float32 and np.array_equal(found.wav, AUDIO.wav)
     assert fetch(AUDIO) is AUDIO
+
+
+def test_a_recording_that_does_not_fit_into_the_memory_is_refused(
+    tmp_path: Path, tone: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file may be as long as it says: one that is mostly holes takes no room on the disk."""
+    path = put(tmp_path / "holes.wav", tone, subtype="PCM_16")
+    size = 3 * 2**30
+    content = bytearray(path.read_bytes()[:44])
+    content[4:8], content[40:44] = struct.pack("<I", size - 8), struct.pack("<I", size - 44)
+    with path.open("wb") as file:
+        file.write(content)
+        file.truncate(size)
+    monkeypatch.setattr(soundfiles, "available_memory", lambda: 8 * 2**30)
+    with pytest.raises(AudioError, match="1611 million samples or more do not fit into"):
+        read(path)
+    monkeypatch.setattr(soundfiles, "UNQUESTIONED", RATE // 2)
+    monkeypatch.setattr(soundfiles, "BLOCK", RATE // 2)
+    monkeypatch.setattr(soundfiles, "available_memory", lambda: 4 * RATE)
+    with pytest.raises(AudioError, match="do not fit"):
+        read(put(tmp_path / "unknown.mp3", tone))

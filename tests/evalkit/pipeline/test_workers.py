@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
@@ -113,5 +114,9 @@ def test_a_crash_in_one_lane_costs_the_other_nothing() -> None:
 
 def test_threads_of_this_process_are_left_alone() -> None:
     before = dict(os.environ)
-    outcome([("a",)])
+    threads = [threading.Thread(target=outcome, args=[[("a",)]]) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert dict(os.environ) == before
