@@ -1,7 +1,7 @@
 """BigCodec (Xin et al., 2024, arXiv 2409.05377): 16 kHz, one codebook of 8192, 80 tokens a second.
 
-An implementation of this project's own (bigcodec_model.py) that reads the released file. As upstream, it fills audio up
-by one sample to a whole hop: if it is whole already, one more token is made. Slow on a CPU: several seconds
+An implementation of this project's own (bigcodec_model.py) that reads the released file. Like upstream, it pads audio
+by at least one sample to a whole hop: if it is whole already, there is one more token. Slow on a CPU: several seconds
 each way for a second of audio.
 """
 

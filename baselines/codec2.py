@@ -2,7 +2,7 @@
 
 It preserves the spectral envelope and the pitch, not the waveform, and is limited to 4 kHz. Its decoder draws the
 phases of unvoiced speech from a random generator that lives as long as the process and cannot be reset, so every
-utterance is decoded in a process of its own, where the generator starts anew: the same codes give the same audio.
+utterance is decoded in a process of its own, where the generator starts afresh: the same codes give the same audio.
 """
 
 import subprocess

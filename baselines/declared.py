@@ -100,7 +100,7 @@ XY_TOKENIZER = _family(
 )
 MIMO = _family(
     "mimo",
-    "it runs by flash-attention in bfloat16 alone, which no other arithmetic reproduces token for token "
+    "it runs only with flash-attention in bfloat16, which other arithmetic does not reproduce token for token "
     "(XiaomiMiMo/MiMo-Audio at 691ce541)",
     {"1.55k": CodecInfo(24_000, 25.0, (1024, 1024, *(128,) * 6), 1_200_000_000, "Apache-2.0", "MIT")},
 )

@@ -91,7 +91,7 @@ class EncodecFamily(ReleasedFamily):
         config, count = model.config, round(self.rates[rate] / BITS)
         found = (config.sampling_rate, config.hop_length, config.codebook_size, config.normalize, config.chunk_length)
         if found != (SAMPLE_RATE, HOP, CODEBOOK, False, None) or config.num_quantizers < count:
-            raise MissingError(f"{spec}: {weights} holds another EnCodec than the 24 kHz model")
+            raise MissingError(f"{spec}: {weights} is not EnCodec's 24 kHz model")
         return EncodecCodec(spec, model, self.info(rate), details(files, "transformers"))
 
     def random(self, rate: str, device: str = "cpu") -> Codec:

@@ -145,20 +145,18 @@ class NanoCodecFamily:
         """Ready where the weights came with the package, or were downloaded."""
         if rate == BUILT_IN:
             here = self._built_in().is_file()
-            return (
-                READY if here else Availability("needs download", "install the package again: no weights came with it")
-            )
+            return READY if here else Availability("needs download", "reinstall the package: its weights are missing")
         release, spec = self.release(rate), f"{self.name}@{rate}"
         if release is None:
             return Availability(
-                "needs weights", "None were released: add --weights FILE, or --rendered DIR of decoded audio"
+                "needs weights", "No weights were released: add --weights FILE, or --rendered DIR of decoded audio"
             )
         if release.find() is not None:
             return READY
         command = releases.RELEASES[self.variants[rate]].command
         return Availability(
             "needs download",
-            f"Run `evalkit fetch {spec}`; or bring the file from elsewhere (`{command} --local-dir DIR`) and "
+            f"Run `evalkit fetch {spec}`; or download the file elsewhere (`{command} --local-dir DIR`) and "
             f"add --weights DIR/{release.files[0]} ({release.what})",
         )
 

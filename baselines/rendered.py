@@ -2,7 +2,7 @@
 
 TS3-Codec (Wu et al., 2024, arXiv 2411.18803) has neither public code nor public weights; its paper offers decoded audio
 by e-mail to the first author. `rendered` is any other codec, without a name or a bitrate of its own. A codec that does
-run takes --rendered as well, for audio that its authors decoded.
+run also accepts --rendered, for audio that its authors decoded.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ class RenderedFamily:
     def availability(self, rate: str) -> Availability:
         """Never ready by itself."""
         return Availability(
-            "rendered only", f"{self._why}: add --rendered DIR, with a file for each utterance, named by its id"
+            "rendered only", f"{self._why}: add --rendered DIR, with one file per utterance, named by its id"
         )
 
     def info(self, rate: str) -> CodecInfo:

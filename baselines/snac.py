@@ -1,7 +1,7 @@
 """SNAC (Siuzdak et al., 2024, arXiv 2410.14411) by its own package: 24 kHz, three codebooks at three frame rates.
 
 The codebooks of 4096 run at 11.7, 23.4 and 46.9 frames/s. One coarse frame is therefore seven codes, one from the
-first, two from the second and four from the third, in this order: 984 bit/s. The decoder adds noise that it draws; it
+first, two from the second and four from the third, in this order: 984 bit/s. The decoder adds random noise; it
 is drawn from the same seed for every utterance, so that the same codes give the same audio.
 """
 
@@ -130,7 +130,7 @@ class SnacFamily(ReleasedFamily):
             raise MissingError(f"{spec}: the weights in {weights} cannot be opened ({error})") from error
         found = (model.sampling_rate, int(model.hop_length), tuple(model.vq_strides), model.codebook_size)
         if found != (SAMPLE_RATE, FRAME // STRIDES[0], STRIDES, CODEBOOK):
-            raise MissingError(f"{spec}: {weights} holds another SNAC than the 24 kHz model")
+            raise MissingError(f"{spec}: {weights} is not SNAC's 24 kHz model")
         about = details([config, path], "snac") | {"noise_seed": NOISE_SEED}
         return SnacCodec(spec, model.to(device), self.info(rate), about)
 

@@ -2,7 +2,7 @@
 
 An implementation of this project's own (taae_model.py), which keeps the sliding window without flash-attn. One set of
 weights serves every rate; the labels are upstream's names of the presets, `rates` their exact bit/s: 388, 697, 951.
-The released checkpoint is `stable-codec-speech-16k`; that of the paper on TAAE is `-base`: --weights takes it too.
+The released checkpoint is `stable-codec-speech-16k`; that of the TAAE paper is `-base`, which --weights also accepts.
 """
 
 from collections.abc import Iterator, Mapping

@@ -161,7 +161,7 @@ def on_meta(make: Callable[[], "nn.Module"]) -> "nn.Module":
 def _require_room(needed: int, *files: Path) -> None:
     there = sum(path.stat().st_size for path in files)
     if needed > ROOM * there + SLACK:
-        raise ValueError(f"tensors of {needed:,} bytes are announced in {there:,}")
+        raise ValueError(f"the files have {there:,} bytes, too few for tensors of {needed:,} bytes")
 
 
 def _bytes(tensor: "Tensor") -> int:
@@ -178,7 +178,7 @@ def _tensors(found: Any) -> Iterable["Tensor"]:
         one = waiting.pop()
         if isinstance(one, torch.Tensor):
             if one.is_meta or one.layout != torch.strided:
-                raise ValueError("it holds a tensor without numbers of its own")
+                raise ValueError("it contains a tensor without data")
             yield one
         elif isinstance(one, dict | list | tuple) and id(one) not in seen:
             seen.add(id(one))

@@ -31,11 +31,11 @@ def read(path: Path) -> list[list[Operator]]:
     """The operators of each subgraph, in the order in which they are computed.
 
     Raises:
-        ValueError: the file is no TensorFlow Lite model.
+        ValueError: the file is not a TensorFlow Lite model.
     """
     data = path.read_bytes()
     if data[4:8] != b"TFL3":
-        raise ValueError(f"{path} is no TensorFlow Lite model")
+        raise ValueError(f"{path} is not a TensorFlow Lite model")
     try:
         return _operators(_Table(data, _uint(data, 0)))
     except (IndexError, KeyError, UnicodeDecodeError) as error:

@@ -57,8 +57,11 @@ class Release:
     def note(self) -> str:
         """What readers of scores should know of how sure it is which weights these are; "" for nothing."""
         if self.replaced:
-            return f"its weights are a mirror's, held to the sha256 in {self.replaced}, not to the released ones"
-        return "" if self.pinned else f"its weights are the newest of {self.repository}, of which no revision is pinned"
+            how = f"were checked against the sha256 in {self.replaced}, not the released ones"
+            return f"its weights come from a mirror and {how}"
+        return (
+            "" if self.pinned else f"its weights are the newest revision of {self.repository}, because none is pinned"
+        )
 
     @property
     def what(self) -> str:
@@ -99,7 +102,7 @@ class Release:
         if self.address:
             elsewhere = f"{', '.join(self.files)} from {self.address} into a folder DIR"
         return (
-            f"{accept}Run `evalkit fetch {spec}`; or bring the files from elsewhere ({elsewhere}) and add --weights DIR"
+            f"{accept}Run `evalkit fetch {spec}`; or download the files elsewhere ({elsewhere}) and add --weights DIR"
         )
 
     def file(self, name: str) -> File:

@@ -105,7 +105,7 @@ class XCodec2Family(ReleasedFamily):
         config = model.config
         hop, made = config.hop_length, getattr(config, "output_sampling_rate", SAMPLE_RATE)
         if (hop * SAMPLE_RATE, made, tuple(config.quantization_levels)) != (HOP * made, kind.output_rate, LEVELS):
-            raise MissingError(f"{spec}: {weights} holds another model than the released one")
+            raise MissingError(f"{spec}: {weights} is not the released model")
         import transformers
 
         extractor, about = transformers.SeamlessM4TFeatureExtractor(), details(files, "transformers")

@@ -22,6 +22,9 @@ MARK = re.compile(r"<!-- generated: ([a-z]+) -->")
 LINK = re.compile(r"(!?)\[([^\]]*)\]\((?![a-z]+:|#)([^)#\s]*)(#[^)\s]*)?\)")
 SECTION = re.compile(r"^(Range|Source|Misses|Undefined|Options|Example):\n", re.MULTILINE)
 TYPICAL = DOCS / "reference" / "typical.csv"
+MEANS = DOCS / "reference" / "typical-means.csv"
+"""Means that were measured on audio which is not part of the project, so that its rows are not here."""
+NONE_TYPICAL = "None yet: not measured by this project, and not published with this definition by any source it cites."
 
 
 def on_config(config: Any) -> Any:
@@ -96,7 +99,7 @@ def metrics() -> Iterator[str]:
         for note in notes:
             yield f"\n!!! note\n    {note}\n"
         lines = [line for metric in some for line in values.get(metric.name, ())]
-        yield "\n**Typical values.** " + ("" if lines else "Not measured by this project yet, and none published.")
+        yield "\n**Typical values.** " + ("" if lines else NONE_TYPICAL)
         if lines:
             yield "\n| metric | audio | values |\n|---|---|---|"
             yield from lines
@@ -115,6 +118,9 @@ def typical() -> dict[str, list[str]]:
             for row in csv.DictReader(file):
                 if row["value"]:
                     measured[row["metric"], audio][row["codec"]].append(float(row["value"]))
+    with MEANS.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            measured[row["metric"], row["audio"]][row["codec"]].append(float(row["mean"]))
     lines: dict[str, list[str]] = defaultdict(list)
     for (metric, audio), codecs in measured.items():
         means = sorted((sum(values) / len(values), codec) for codec, values in codecs.items())

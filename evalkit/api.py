@@ -58,26 +58,26 @@ PathLike = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a run is carried out: what is the same for `run` and `score`, and changes no number but where it says so."""
+    """Options of `run` and `score`. They change no number except where stated."""
 
     device: str = "cpu"
-    """Where neural models run: a device of torch. Another device may change last digits."""
+    """Where neural models run: a device of torch. Another device may change the last digits."""
     seed: int = 0
-    """For codecs that draw: numpy and torch are seeded from it and an utterance's samples, for each utterance anew."""
+    """For codecs that draw random numbers: numpy and torch are seeded from it and the samples of each utterance."""
     jobs: int | None = None
-    """Worker processes; None for one a core."""
+    """Worker processes; None for one per core."""
     executor: str = "processes"
-    """What scores: `processes` on this machine, `ray`, or another of the entry point group `evalkit.executors`."""
+    """Where to score: `processes` on this machine, `ray`, or another entry point of the group `evalkit.executors`."""
     batch: int = 1
-    """Recordings that codecs which can and models of metrics take at once; more than one may change last digits."""
+    """Recordings that metric models, and codecs with batches, process at once; above 1 may change the last digits."""
     timeout: float = TIMEOUT
     """Seconds for one codec on one utterance, and one metric on one pair; 0 for no limit."""
     max_seconds: float | None = None
-    """The longest recording that is encoded and scored: longer ones get a reason. None for each metric's own limit."""
+    """Longest recording to score, in seconds: longer ones get a reason. None for each metric's own limit."""
     cache: bool | PathLike = True
-    """Whether results are cached by content, or the folder of the cache."""
+    """Whether to cache results by content, or the folder of the cache."""
     shard: str | None = None
-    """`i/n`: do part i of n; `evalkit merge` joins the parts."""
+    """`i/n`: run part i of n; `evalkit merge` joins the parts."""
     save_audio: bool = False
     """Keep the decoded audio in the run directory."""
     overwrite: bool = False
@@ -89,7 +89,7 @@ class RunOptions:
     fail_fast: bool = False
     """Stop at the first failure of a codec or a metric."""
     progress: ProgressReporter | None = None
-    """Is told how far the run is."""
+    """Receives the progress of the run."""
 
     def workers(self, metrics: Sequence[str]) -> Executor:
         """Where waveforms are scored by `metrics`."""
@@ -116,18 +116,18 @@ def run(
     notes: Sequence[str] = (),
     **options: Any,
 ) -> Evaluation:
-    """Run codecs over a dataset and score what comes out.
+    """Run codecs over a dataset and score the decoded audio.
 
     Args:
         codecs: One or several, each as `NAME[@RATE]`, `LABEL=NAME@RATE`, `FILE.py:NAME`, or an object that follows
             evalkit.codecs.Codec or CodecFamily.
         dataset: `NAME[:PLACE][,OPTION=VALUE…]`, or a Dataset.
-        metrics: Names of metrics or sets of them, or objects that follow evalkit.metrics.base.Metric.
+        metrics: Names of metrics or sets of metrics, or objects that follow evalkit.metrics.base.Metric.
         output: The run directory; by default a new one in `runs/`.
         bitrate: For every codec without one: `1.1k`.
         weights: By codec or label, files or folders instead of a codec's own weights.
         rendered: By codec or label, folders of audio that was decoded elsewhere.
-        conditions: What is done to audio, codes or codecs, each as `NAME[:OPTION=VALUE,…]` or an object that follows
+        conditions: Changes to audio, codes or codecs, each as `NAME[:OPTION=VALUE,…]` or an object that follows
             evalkit.conditions.Condition; clean by default.
         notes: Sentences for readers of the results.
         **options: Fields of RunOptions.
@@ -136,7 +136,7 @@ def run(
         The finished run.
 
     Raises:
-        UsageError: Something that was asked for makes no sense.
+        UsageError: An argument is invalid.
         MissingError: Weights, data or a package are not on this machine; the message says how to get them.
     """
     chosen = choose_all(codecs if isinstance(codecs, list | tuple) else [codecs], bitrate)
@@ -159,7 +159,7 @@ def score(
     match: str | None = None,
     **options: Any,
 ) -> Evaluation:
-    """Score audio that was decoded elsewhere: the same path as `run`, with files in place of codecs.
+    """Score audio that was decoded elsewhere: the same as `run`, with files instead of codecs.
 
     Args:
         reference: Folder of originals.
@@ -205,7 +205,7 @@ def measure(
     Args:
         reference: Samples [T], full scale +-1, or a file.
         decoded: Likewise.
-        sample_rate: Hz of the arrays; must be given with them, and only with them: files say their own.
+        sample_rate: Hz; required for arrays, not allowed for files, which have their own.
         metrics: As for `run`; metrics of codes are left out.
         transcript: What is said, for metrics that need it.
         language: ISO 639-1, for metrics that need it.
@@ -216,14 +216,14 @@ def measure(
         crashes costs its score alone; for many pairs, `score` is faster.
 
     Warns:
-        UserWarning: The two do not belong together as they should: late, inverted, at another level, clipped and so on.
+        UserWarning: The two do not match: late, inverted, at another level, clipped and so on.
 
     Raises:
-        UsageError: An array comes without its rate, or is not [T] of floats; two files come with one.
+        UsageError: An array without a sampling rate, or not [T] of floats; files with one.
         MissingError: What a metric needs is not on this machine.
     """
     if sample_rate is not None and all(isinstance(audio, str | os.PathLike) for audio in (reference, decoded)):
-        raise UsageError(f"files say their own rate: leave out sample_rate={sample_rate}, or give arrays")
+        raise UsageError(f"files have their own sampling rate: leave out sample_rate={sample_rate}, or pass arrays")
     given = [_source(audio, sample_rate, what) for audio, what in ((reference, "reference"), (decoded, "decoded"))]
     names = _metric_names(metrics, (language,) if language else ())
     scored = (*pair_metrics(names), *model_metrics(names))
@@ -273,7 +273,7 @@ def load_codec(spec: object, device: str = "cpu", weights: PathLike | None = Non
 
 
 def list_codecs() -> pd.DataFrame:
-    """Every codec at every rate: what is known of it, and whether it can run here."""
+    """Every codec at every rate: its properties, and whether it can run here."""
     return _listing("codecs")
 
 
@@ -283,7 +283,7 @@ def list_metrics() -> pd.DataFrame:
 
 
 def list_datasets() -> pd.DataFrame:
-    """Every dataset, and whether it is here."""
+    """Every dataset, and whether it is on this machine."""
     return _listing("datasets")
 
 
@@ -343,8 +343,10 @@ def new_output(name: str) -> Path:
         except FileExistsError:
             continue
         except OSError as error:
-            raise UsageError(f"{path} cannot be made: {error.strerror or error}. Choose another --output.") from error
-    raise UsageError(f"{stem} and a thousand similar names exist: choose an --output")
+            raise UsageError(
+                f"{path} cannot be created: {error.strerror or error}. Choose another --output."
+            ) from error
+    raise UsageError(f"{stem} and a thousand similar names already exist: choose an --output")
 
 
 def _metric_names(wanted: object, languages: Sequence[str]) -> tuple[str, ...]:
@@ -354,7 +356,9 @@ def _metric_names(wanted: object, languages: Sequence[str]) -> tuple[str, ...]:
         if isinstance(one, Metric):
             one = use_metric(one)
         if not isinstance(one, str):
-            raise UsageError(f"{one!r} is not a metric: give a name, or an instance of a class of evalkit.metrics.base")
+            raise UsageError(
+                f"{one!r} is not a metric: pass a name, or an instance of a class from evalkit.metrics.base"
+            )
         words += [one] if "=" in one else one.split(",")
     names, left_out = available_metrics(words, languages)
     if left_out:
@@ -369,7 +373,9 @@ def _conditions(wanted: Sequence[str | Condition], metrics: Sequence[str]) -> tu
     if not comparing:
         return found
     if all(one.name == CLEAN for one in found):
-        raise UsageError(f"{', '.join(comparing)} compare codes under a condition with those of clean audio: add one")
+        raise UsageError(
+            f"{', '.join(comparing)} compare codes under a condition with those of clean audio: add a condition"
+        )
     return (Clean(), *(one for one in found if one.name != CLEAN))
 
 
@@ -403,7 +409,7 @@ def _source(audio: "ArrayLike | PathLike", sample_rate: int | None, what: str) -
         return Source(_path(audio))
     samples = np.asarray(audio)
     if sample_rate is None:
-        raise UsageError(f"{what} is an array: give its sample_rate in Hz, which a metric cannot guess")
+        raise UsageError(f"{what} is an array: give its sample_rate in Hz, which cannot be guessed")
     if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE or sample_rate != int(sample_rate):
         raise UsageError(f"sample_rate must be {LOWEST_RATE} to {HIGHEST_RATE}, in whole Hz, not {sample_rate}")
     if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):

@@ -201,8 +201,8 @@ class Cache:
         """Go on without the folder."""
         if self.folder is not None:
             print(
-                f"evalkit: the cache in {self.folder} cannot be used ({error}), so everything is computed. "
-                "`evalkit cache clear` makes a new one.",
+                f"evalkit: the cache in {self.folder} cannot be used ({error}), so everything is computed again. "
+                f"`evalkit cache clear` creates a new one.",
                 file=sys.stderr,
             )
         self.folder = None

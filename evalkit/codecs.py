@@ -1,4 +1,4 @@
-"""The codec protocol: what a codec is to evalkit, and how `NAME@RATE` becomes one.
+"""The codec protocol: what evalkit expects of a codec, and how `NAME@RATE` becomes one.
 
 A *family* is what is registered (entry points `evalkit.codecs`): a name, its bitrates, and a way to build
 the codec at one of them. Third parties need this module and nothing else of evalkit.
@@ -28,15 +28,15 @@ LOWEST_RATE, HIGHEST_RATE = 1000, 384_000
 
 @dataclass(frozen=True)
 class Codes:
-    """What a codec would transmit for one utterance.
+    """What a codec transmits for one utterance.
 
     Codecs with codebooks fill `indices` [K, N] (int64) and `codebook_sizes` (K sizes). Codecs with a bitstream of
-    their own fill `payload` (one bytes object a packet) and `payload_bits`, counted as they are, not rounded up
-    to bytes. Continuous codecs, which transmit numbers that nobody has quantized, fill `latents` [D, N] (float32) and
+    their own fill `payload` (one bytes object per packet) and `payload_bits`, counted exactly, not rounded up
+    to bytes. Continuous codecs, which transmit unquantized numbers, fill `latents` [D, N] (float32) and
     have no bitrate. `length` is the number of samples that went in, at the codec's own rate.
 
-    What decoding needs beside these, once an utterance (a speaker's vector, a gain), stands in `extra` by name, and
-    takes `extra_bits`, which count as the others do.
+    What else the decoder needs once per utterance (a speaker embedding, a gain) is in `extra` by name, and
+    costs `extra_bits`, which count towards the bitrate.
     """
 
     length: int
@@ -50,10 +50,13 @@ class Codes:
 
     def __post_init__(self) -> None:
         if self.extra and not self.extra_bits:
-            raise ValueError(f"side information ({', '.join(self.extra)}) takes bits: extra_bits says how many")
+            raise ValueError(
+                f"side information ({', '.join(self.extra)}) counts towards the bitrate: set extra_bits to its size"
+            )
         if self.indices is not None and self.indices.shape[:1] != (len(self.codebook_sizes),):
             raise ValueError(
-                f"indices of shape {self.indices.shape} for {len(self.codebook_sizes)} codebooks: it takes a row each"
+                f"indices of shape {self.indices.shape} for {len(self.codebook_sizes)} codebooks: each codebook "
+                f"needs one row"
             )
 
     @property
@@ -69,20 +72,20 @@ class Codes:
 
 @runtime_checkable
 class Codec(Protocol):
-    """One codec at one bitrate. It may say more of itself: see `Annotated`."""
+    """One codec at one bitrate. It may declare more: see `Annotated`."""
 
     name: str
-    """As it stands in rows and tables, for instance `opus@6k`."""
+    """Its name in rows and tables, for instance `opus@6k`."""
     sample_rate: int | None
-    """Hz, of what `encode` takes and `decode` returns; None where any rate will do. See `Widening` for two rates."""
+    """Hz, of the input of `encode` and the output of `decode`; None for any rate. See `Widening` for two rates."""
     frame_rate: float | None
-    """Frames a second, or None for codecs without frames and for those whose frames are not equally long."""
+    """Frames per second; None for codecs without frames, or with frames of unequal length."""
     codebook_sizes: tuple[int, ...]
-    """Size of each codebook; empty for codecs with a bitstream of their own."""
+    """Size of each codebook; empty for codecs with their own bitstream."""
     streaming: bool
     """Whether decoding needs no future frames."""
     details: Mapping[str, object]
-    """Whatever else changes what comes out, as JSON values: settings, versions of libraries and, where there are
+    """Everything else that changes the output, as JSON values: settings, versions of libraries and, for codecs with
     weights, `weights_sha256` with the sha256 of each file by its name. It stands in the provenance of a run and names
     what the cache keeps."""
 
@@ -111,17 +114,17 @@ class Codec(Protocol):
 
 @runtime_checkable
 class Annotated(Protocol):
-    """A codec that has something to say to readers of its scores."""
+    """A codec with a note for readers of its scores."""
 
     note: str
-    """A clause that is printed beneath tables; "" for none."""
+    """A clause that is printed below tables; "" for none."""
     trained_on_metrics: tuple[str, ...]
-    """Metrics that took part in its training loss, so that they flatter it: never marked as best by those."""
+    """Metrics in its training loss, which overrate it: it is never marked as best by them."""
 
 
 @runtime_checkable
 class Batched(Protocol):
-    """A codec that takes several utterances at once, as `run --batch` asks for; all others take them one by one."""
+    """A codec that processes several utterances at once for `run --batch`; all others process them one by one."""
 
     batch_equal: bool
     """Whether utterances come out of a batch as they do alone: but for 1 in 1,000 codes, and samples within 1e-4. A
@@ -138,7 +141,7 @@ class Batched(Protocol):
 
 @runtime_checkable
 class Residual(Protocol):
-    """A codec whose codebooks each refine what those before them say."""
+    """A codec whose codebooks each refine the previous ones."""
 
     residual: bool
     """Whether `decode` takes the first n rows of the indices, with the first n codebook sizes, alone."""
@@ -155,7 +158,7 @@ class Fielded(Protocol):
 
 @runtime_checkable
 class Widening(Protocol):
-    """A codec that decodes at another rate than it encodes, 16 kHz to 24 for instance."""
+    """A codec that decodes at a different rate than it encodes, for instance 16 kHz to 24 kHz."""
 
     output_rate: int
     """Hz, of what `decode` returns: ceil(length * output_rate / sample_rate) samples."""
@@ -189,7 +192,7 @@ class CodecInfo(Record):
     """Frames a second."""
     codebook_sizes: tuple[int, ...] = ()
     parameters: int | None = None
-    """Learned numbers that encoding and decoding use, codebooks among them."""
+    """Learned parameters that encoding and decoding use, including codebooks."""
     code_license: str = ""
     weights_license: str = ""
     weights: str = ""
@@ -238,14 +241,14 @@ class CodecInfo(Record):
 
 
 class CodecFamily(Protocol):
-    """A codec at all of its bitrates. It may say more of itself: see `Described` and `Weighted`."""
+    """A codec at all of its bitrates. It may declare more: see `Described` and `Weighted`."""
 
     name: str
     rates: Mapping[str, float]
     """Label such as `1.1k` -> exact bit/s that the codec declares."""
     default_rate: str
     license: str
-    """Of the code and, where there are any, the weights."""
+    """Of the code and, if there are any, the weights."""
 
     def availability(self, rate: str) -> Availability:
         """Whether the codec can run at `rate` now. Cheap: loads no model."""
@@ -269,16 +272,16 @@ class Described(Protocol):
     """A family that fills the columns of `evalkit list codecs`."""
 
     def info(self, rate: str) -> CodecInfo:
-        """What is known of the codec at `rate`. Cheap: loads no model."""
+        """The properties of the codec at `rate`. Cheap: loads no model."""
         ...
 
 
 @runtime_checkable
 class Weighted(Protocol):
-    """A family whose codecs read weights from a file or folder: `evalkit fetch` and `--weights` reach it."""
+    """A family whose codecs read weights from a file or folder, for `evalkit fetch` and `--weights`."""
 
     def fetch(self, rate: str) -> Path:
-        """Bring the weights to this machine where they are not here yet, and verify them.
+        """Download the weights if they are not on this machine, and verify them.
 
         Args:
             rate: one of `rates`.
@@ -350,7 +353,7 @@ def check_declared(codec: Codec) -> None:
         if not kept:
             raise UsageError(f"codec {name!r}: {what} must be {wanted}, not {str(value)[:100]!r}")
 
-    require(is_text(name), "name", name, "a text")
+    require(is_text(name), "name", name, "a string")
     for what, least in (("sample_rate", LOWEST_RATE), ("frame_rate", 0)):
         value = getattr(codec, what)
         kinds = (int, np.integer) if what == "sample_rate" else (int, float, np.number)
@@ -424,7 +427,7 @@ def _named(value: object) -> str:
 
 @runtime_checkable
 class Randomizable(Protocol):
-    """A family whose architecture is known without its weights: `evalkit bench --random-weights` reaches it."""
+    """A family whose architecture is known without its weights, for `evalkit bench --random-weights`."""
 
     def random(self, rate: str, device: str) -> Codec:
         """The codec at `rate`, in its released size, with random weights: for what does not depend on them, such as
@@ -451,7 +454,7 @@ class Network:
 
 @runtime_checkable
 class Inspectable(Protocol):
-    """A codec that shows its network: `evalkit bench` counts it, measures its encoder on latents, and fills batches."""
+    """A codec that exposes its network: `evalkit bench` counts operations, measures latents, and runs batches."""
 
     def network(self) -> Network:
         """The network, with its weights where they are now."""
@@ -460,7 +463,7 @@ class Inspectable(Protocol):
 
 @runtime_checkable
 class DeclaresLookahead(Protocol):
-    """A codec that says how far it looks ahead; `evalkit bench` holds it against what it measures."""
+    """A codec that declares its lookahead; `evalkit bench` compares it with the measured one."""
 
     lookahead: tuple[float, float]
     """Samples beyond a frame's own end that its codes depend on; samples before a frame's start that depend on its
@@ -469,7 +472,7 @@ class DeclaresLookahead(Protocol):
 
 @runtime_checkable
 class StreamDecodable(Protocol):
-    """A codec that decodes frame by frame as fast as they come."""
+    """A codec that decodes frame by frame as frames arrive."""
 
     def stream_decoder(self) -> Callable[[NDArray[np.int64]], Wave]:
         """A new stream: takes the next indices [K, n], returns the next samples."""
@@ -478,7 +481,7 @@ class StreamDecodable(Protocol):
 
 @runtime_checkable
 class StreamEncodable(Protocol):
-    """A codec that encodes frame by frame as fast as samples come."""
+    """A codec that encodes frame by frame as samples arrive."""
 
     def stream_encoder(self) -> Callable[[Wave], NDArray[np.int64]]:
         """A new stream: takes the next samples, returns the indices [K, n], n >= 0, that are certain by now."""

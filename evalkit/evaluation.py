@@ -20,14 +20,14 @@ class Evaluation(Run):
         return cls(run.path, run.rows, run.provenance)
 
     def table(self, *others: Run, metrics: list[str] | None = None, codecs: list[str] | None = None) -> "Shown":
-        """Means of this run and `others`, a table a dataset, as `evalkit table` makes it."""
+        """Means of this run and `others`, one table per dataset, as `evalkit table` makes it."""
         from evalkit.reports.shown import Shown
         from evalkit.reports.table import build_tables
 
         return Shown(build_tables([self, *others], metrics, codecs=codecs))
 
     def compare(self, *others: Run, metrics: list[str] | None = None, codecs: list[str] | None = None) -> "Shown":
-        """Paired tests between every two codecs, as `evalkit compare` makes them."""
+        """Paired tests between every pair of codecs, as `evalkit compare` makes them."""
         from evalkit.reports.compare import build_comparisons
         from evalkit.reports.shown import Shown
         from evalkit.stats import DEFAULTS
@@ -50,7 +50,7 @@ class Evaluation(Run):
         return path
 
     def gate(self, baseline: str | Path, config: str | Path | None = None, codec: str | None = None) -> "Verdict":
-        """Hold this run to a baseline, as `evalkit gate` does; its `passed` says whether it is good enough."""
+        """Compare this run with a baseline, as `evalkit gate` does; `passed` of the result is the verdict."""
         from evalkit.reports.gate import check
         from evalkit.reports.gate_baseline import read_baseline
         from evalkit.reports.gate_rules import read_rules

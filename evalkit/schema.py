@@ -17,7 +17,7 @@ from evalkit.errors import UsageError, describe
 _NODES = {
     "object": yaml.MappingNode, "array": yaml.SequenceNode, "string": yaml.ScalarNode, "number": yaml.ScalarNode,
 }  # fmt: skip
-_KINDS = {"object": "keys with values", "array": "a list", "string": "a text", "number": "a number"}
+_KINDS = {"object": "keys with values", "array": "a list", "string": "a string", "number": "a number"}
 _TAGS = {
     "string": ("tag:yaml.org,2002:str",), "number": ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"),
 }  # fmt: skip
@@ -75,7 +75,9 @@ def read_document(text: str, source: str, schema: Mapping[str, Any]) -> Document
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""
-        raise UsageError(f"{source}{place}: this is no YAML: {getattr(error, 'problem', None) or error}") from error
+        raise UsageError(
+            f"{source}{place}: this is not valid YAML: {getattr(error, 'problem', None) or error}"
+        ) from error
     if root is None:
         raise UsageError(f"{source}: the file is empty. It needs {', '.join(schema['required'])}")
     lines: dict[str, int] = {}
@@ -100,9 +102,9 @@ def _read(node: yaml.Node, schema: Mapping[str, Any], source: str, what: str, li
         return node.value
     if isinstance(node, yaml.SequenceNode):
         if len(node.value) < schema.get("minItems", 0):
-            raise UsageError(f"{source}, line {line}: {what} must have at least {schema['minItems']} of a list")
+            raise UsageError(f"{source}, line {line}: {what} must have at least {schema['minItems']} entries")
         if len(node.value) > schema.get("maxItems", len(node.value)):
-            raise UsageError(f"{source}, line {line}: {what} must have at most {schema['maxItems']} of a list")
+            raise UsageError(f"{source}, line {line}: {what} must have at most {schema['maxItems']} entries")
         return [_read(item, schema["items"], source, f"each of {what}", lines) for item in node.value]
     known, further, found = schema.get("properties", {}), schema.get("additionalProperties", False), {}
     for key, value in node.value:

@@ -82,16 +82,16 @@ def fetch(source: Path | Audio | Callable[[], Audio]) -> Audio:
     except (AudioError, KeyboardInterrupt):
         raise
     except BaseException as error:  # somebody else's code: whatever it raises
-        raise AudioError(f"the dataset gives no audio: {describe(error)}") from error
+        raise AudioError(f"the dataset returned no audio: {describe(error)}") from error
 
 
 def checked(audio: Audio, whose: str) -> Audio:
     """`audio`, made by somebody else's code, as `fetch` gives it; AudioError names `whose` it is."""
     samples, rate = np.asarray(audio.wav), audio.sample_rate
     if samples.ndim != 1 or not samples.size or not np.issubdtype(samples.dtype, np.floating):
-        raise AudioError(f"{whose} gives a {samples.dtype} array {list(samples.shape)}: it must be float32 [T]")
+        raise AudioError(f"{whose} returned a {samples.dtype} array {list(samples.shape)}: it must be float32 [T]")
     if not isinstance(rate, int | np.integer) or not LOWEST_RATE <= rate <= HIGHEST_RATE:
-        raise AudioError(f"{whose} gives audio at {rate} Hz: it must be from {LOWEST_RATE} to {HIGHEST_RATE}, whole")
+        raise AudioError(f"{whose} returned audio at {rate} Hz: it must be from {LOWEST_RATE} to {HIGHEST_RATE}, whole")
     return audio if samples.dtype == np.float32 else Audio(samples.astype(np.float32), int(rate))
 
 
@@ -242,7 +242,7 @@ def _check_end(opened: soundfile.SoundFile, file: File, size: int, samples: int)
     else:  # a file of MATLAB has the same head for each of its matrices
         goes_on = not opened.format.startswith("MAT") and _contains(file, _part(file, 0, MAGIC), MAGIC)
     if goes_on:
-        raise AudioError("it holds several recordings, of which the first alone would be read: convert it to WAV")
+        raise AudioError("it contains several recordings, but only the first would be read: convert it to WAV")
 
 
 def _part(file: File, start: int = 0, length: int = 1024) -> bytes:

@@ -89,7 +89,7 @@ def check_info(codec: Codec, info: CodecInfo, wav: Wave) -> None:
         ("extra_bits", info.extra_bits, codes.extra_bits),
         ("causal", info.causal, info.causal if info.causal is None else codec.streaming),
     ):
-        assert said == found, f"{codec.name}: its family declares {what} = {said!r}, the codec has {found!r}"
+        assert said == found, f"{codec.name}: its family declares {what} = {said!r}, but the codec has {found!r}"
     if info.depends_on is None:
         return
     for what, share in changed_tokens(codec, wav).items():
@@ -147,7 +147,7 @@ def speech(seconds: float, rate: int) -> Wave:
 def check_declaration(codec: Codec) -> None:
     """Name, rates, details and codebooks are what they can be."""
     name = codec.name
-    assert isinstance(name, str) and name, f"name must be a text, not {name!r}"
+    assert isinstance(name, str) and name, f"name must be a string, not {name!r}"
     for what in ("sample_rate", "frame_rate"):
         value = getattr(codec, what)
         assert value is None or value > 0, f"{name}: {what} must be above 0 or None, not {value!r}"
@@ -211,17 +211,19 @@ def check_batches(codec: Codec, wav: Wave) -> None:
     coded = codec.encode_batch([one.copy() for one in wavs])
     alone = [codec.encode(one) for one in wavs]
     decoded = codec.decode_batch(alone)
-    assert len(coded) == len(decoded) == len(wavs), f"{name}: a batch must come back as one for each"
+    assert len(coded) == len(decoded) == len(wavs), f"{name}: a batch must return one result for each item"
     for one, codes, expected, audio in zip(wavs, coded, alone, decoded, strict=True):
         check_codes(codec, codes, len(one), "one of a batch")
         length, _ = decoded_shape(codec, len(one), rate)
         assert audio.dtype == np.float32 and audio.shape == (length,) and np.isfinite(audio).all(), (
-            f"{name}: of a batch of {len(one)} samples came {audio.dtype} of shape {audio.shape}"
+            f"{name}: in a batch, {len(one)} samples were decoded to {audio.dtype} of shape {audio.shape}"
         )
         if codec.batch_equal:
-            assert np.abs(audio - codec.decode(expected)).max() <= 1e-4, f"{name}: a batch is decoded to other audio"
+            assert np.abs(audio - codec.decode(expected)).max() <= 1e-4, (
+                f"{name}: a batch gives other audio than decoding one by one"
+            )
             if codes.indices is None or expected.indices is None:
-                assert same_codes(codes, expected), f"{name}: a batch is encoded to other codes"
+                assert same_codes(codes, expected), f"{name}: a batch gives other codes than encoding one by one"
             else:
                 other = (codes.indices != expected.indices).mean()
                 assert other <= 1e-3, f"{name}: {other:.1%} of the tokens differ in a batch"

@@ -99,7 +99,7 @@ class LatentDecoder:
 
     def __init__(self, decoder: Decoder, batch: int, dtype: torch.dtype = torch.float32) -> None:
         if not isinstance(decoder.up_sample_conv_layers[0], GroupedCausalUpsample):
-            raise ValueError("a non-causal decoder cannot be streamed: its samples need frames to come")
+            raise ValueError("a non-causal decoder cannot be streamed: its samples depend on future frames")
         self._clamp = decoder.output_activation == "clamp"
         self._pre = CausalConv(decoder.pre_conv, None, batch, torch.float32)
         self._stages = [

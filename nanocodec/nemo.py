@@ -130,7 +130,7 @@ def _unpacked(raw: IO[bytes]) -> tuple[IO[bytes], int]:
     with gzip.GzipFile(fileobj=raw) as stream:
         while piece := stream.read(1 << 20):
             if memory.tell() + len(piece) > limit:
-                raise CheckpointError(f"unpacks to more than {limit:,} bytes, which weights do not: a gzip bomb")
+                raise CheckpointError(f"unpacks to more than {limit:,} bytes, too many for weights: a gzip bomb")
             memory.write(piece)
     return memory, memory.tell()
 
@@ -151,7 +151,7 @@ def _headers(file: IO[bytes], size: int) -> Iterator[tuple[str, bytes, int, int]
         length = _octal(header[124:136])
         offset += _BLOCK
         if offset + length > size:
-            raise CheckpointError(f"truncated: {length:,} bytes announced, {size - offset:,} left")
+            raise CheckpointError(f"truncated: {length:,} bytes declared, {size - offset:,} left")
         joined = prefix + b"/" + name if prefix and header[257:263] == b"ustar\0" else name
         yield joined.decode("utf-8", "replace"), header[156:157], offset, length
         offset = min(size, offset + -(-length // _BLOCK) * _BLOCK)
@@ -161,7 +161,7 @@ def _headers(file: IO[bytes], size: int) -> Iterator[tuple[str, bytes, int, int]
 def _octal(field: bytes) -> int:
     digits = field.split(b"\0")[0].strip()
     if not digits or digits.strip(b"01234567"):
-        raise CheckpointError("damaged, or not a NeMo archive (a tar number that is none)")
+        raise CheckpointError("damaged, or not a NeMo archive (an invalid tar number)")
     return int(digits, 8)
 
 
@@ -184,7 +184,7 @@ def _members(file: IO[bytes], size: int) -> dict[str, tuple[int, int]]:
 
 def _bytes(file: IO[bytes], offset: int, length: int, limit: int) -> bytes:
     if length > limit:
-        raise CheckpointError(f"a member of {length:,} bytes, where at most {limit:,} make sense")
+        raise CheckpointError(f"a member of {length:,} bytes, more than the plausible {limit:,}")
     file.seek(offset)
     return file.read(length)
 
@@ -213,11 +213,11 @@ def _tensors(part: _Part) -> dict[str, Tensor]:
         names = [info.filename for info in infos]
         pickles = [info for info in infos if info.filename.endswith("/data.pkl") and info.filename.count("/") == 1]
         if archive.comment or len(set(names)) != len(names) or len(pickles) != 1:
-            raise CheckpointError(f"{WEIGHTS} is not a PyTorch checkpoint (its zip has not one data.pkl)")
+            raise CheckpointError(f"{WEIGHTS} is not a PyTorch checkpoint (its zip does not have exactly one data.pkl)")
         if any(info.compress_type != zipfile.ZIP_STORED for info in infos):
             raise CheckpointError(f"{WEIGHTS} is compressed inside, which PyTorch never does: a zip bomb")
         if sum(info.file_size for info in infos) > part.size:
-            raise CheckpointError(f"{WEIGHTS} announces more bytes than it has: a zip bomb")
+            raise CheckpointError(f"{WEIGHTS} declares more bytes than it contains: a zip bomb")
         if pickles[0].file_size > MAX_PICKLE:
             raise CheckpointError(f"{WEIGHTS} has an index of {pickles[0].file_size:,} bytes")
         _check_pickle(archive.read(pickles[0]))
@@ -232,7 +232,7 @@ def _tensors(part: _Part) -> dict[str, Tensor]:
             raise CheckpointError(f"{name[:200]} is not a tensor")
         announced += tensor.numel() * tensor.element_size()
     if announced > part.size:  # views that repeat a few bytes, or several names for the same ones
-        raise CheckpointError(f"{WEIGHTS} announces tensors of {announced:,} bytes, but has {part.size:,}")
+        raise CheckpointError(f"{WEIGHTS} declares tensors of {announced:,} bytes, but has {part.size:,}")
     _check_sums(tensors, {(info.file_size, info.CRC) for info in infos})
     return {name: tensor.detach() for name, tensor in tensors.items()}
 

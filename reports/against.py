@@ -143,11 +143,12 @@ def _notes(paper: Paper, place: Place, lines: Sequence[tuple[Cell, ...]], rows: 
     n = rows["utterance"].nunique()
     if place.caution:
         yield (
-            f"Measured on a part only: {place.caution}. The interval covers which utterances were drawn, "
-            "not that they were chosen: inside does not prove the paper's mean, outside does not disprove it."
+            f"Measured on only a part of the data: {place.caution}. The interval covers random sampling of "
+            f"utterances, not their selection: a value inside does not confirm the paper's mean, one outside does "
+            f"not refute it."
         )
     elif place.n and n < place.n:
-        yield f"Measured on {n} of the {place.n} utterances: the two means are of different data."
+        yield f"Measured on {n} of the {place.n} utterances: the two means are over different data."
     for kind, source in dict.fromkeys((number.kind, number.source) for number in paper.published):
         if any(line[5].text == kind for line in lines):
             yield f"{kind}: {source}."

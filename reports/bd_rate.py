@@ -60,7 +60,7 @@ def build_bd_rates(
         if not pairs or (anchor is not None and anchor not in several):
             continue
         if len(settings.columns) > 1:
-            raise UsageError(f"the bootstrap draws clusters of one column, not of {settings.cluster}")
+            raise UsageError(f"the bootstrap resamples clusters of one column, not of {settings.cluster}")
         values, clusters = by_utterance(part[part["utterance"] != CORPUS], settings.cluster)
         drawn = pd.Series(values.index if clusters is None else clusters, values.index, dtype=str)
         lines = [

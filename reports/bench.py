@@ -83,8 +83,8 @@ def _times(reader: Reader) -> Table | None:
     ]
     if (reader.rows["quantity"] == "packet").any():
         notes.append(
-            "First packet: decoding, of the first frame; encoding, the audio that must be there for the first codes, "
-            "and their computation."
+            "First packet: for decoding, the time to decode the first frame; for encoding, the audio needed for the "
+            "first codes plus the time to compute them."
         )
     return _table(reader, f"Time: {place(reader.bench)}, batch 1", columns, notes)
 

@@ -80,7 +80,9 @@ def _widened(table: Table, readers: Sequence[Reader]) -> Table:
             cells.append(made)
     rows = tuple((*row, *(made[line] for made in cells)) for line, row in enumerate(table.rows))
     notes = [
-        "Cost: " + "; ".join(str(reader.bench.path) for reader in readers) + ". `evalkit table` of it has intervals."
+        "Cost: "
+        + "; ".join(str(reader.bench.path) for reader in readers)
+        + ". `evalkit table` on them shows intervals."
     ]
     if random:
         notes.append("Some values were measured with random weights of the released size, which do not affect it.")

@@ -41,9 +41,9 @@ def build_lm_tables(reader: Reader) -> Iterator[Table]:
     ):
         if lines:
             notes = (
-                f"Ratios are to {reader.codecs[0]}. Cache: what steps keep of those before; upstream keeps attention "
-                "alone, as the authors' code does. Simulated: measured here, random weights. Analytic: computed from "
-                "bytes and operations.",
+                f"Ratios are to {reader.codecs[0]}. Cache: what a step reuses from earlier ones; upstream caches "
+                f"only attention, as in the authors' code. Simulated: measured here, random weights. Analytic: "
+                f"calculated from bytes and operations.",
                 *notes_of(reader.bench),
             )
             yield Table(f"{what} of a speech LM: {place(reader.bench)}", columns, tuple(lines), notes, keys)

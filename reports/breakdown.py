@@ -44,7 +44,7 @@ def build_breakdown(
     rows, described = join(runs, apart=by != "condition")
     rows = rows[rows["utterance"] != CORPUS]
     if by not in rows or by in ("utterance", "metric", "value", "reason", "codec") or rows[by].isna().all():
-        raise UsageError(f"the rows say nothing in the column {by!r}, so there is nothing to break down by it")
+        raise UsageError(f"the column {by!r} is empty, so the rows cannot be broken down by it")
     measured = [name for name in described if name in set(rows["metric"])]
     shown = measured if metrics is None else list(metrics)
     chosen = list(rows["codec"].drop_duplicates()) if codecs is None else list(codecs)

@@ -131,12 +131,12 @@ def build_claims(
     if told:
         notes = ("Parameters are those used in encoding and decoding, weight normalisation folded.",)
         if any(answer is not None and answer.holds is None for _, answer in answers):
-            note = "Reproduced: simulated or computed with random weights of the LM's size, in the settings named."
+            note = "Reproduced: simulated or calculated with random weights of the LM's size, in the settings shown."
             notes = (*notes, note)
         tables.append(Table("Claims about efficiency", COLUMNS, told, notes))
     rest = [claim for claim in claims(paper) if claim.id not in answered]
     if rest:
-        sets = ", ".join(dict.fromkeys(names["sets"][claim.set]["label"] for claim in rest))
+        sets = "; ".join(dict.fromkeys(names["sets"][claim.set]["label"] for claim in rest))
         lines = tuple(_unmeasured(claim, "no run has this data") for claim in rest)
         tables.append(Table(f"{of}Claims on data that no run has: {sets}", COLUMNS, lines))
     return tables

@@ -139,7 +139,7 @@ def build_against_field(
         if lines:
             notes = (
                 "A range means that sources contradict each other; the deviation is from its nearer end. Copied values "
-                "count once; values with another or no definition are not compared.",
+                "count once; values with a different or unstated definition are not compared.",
                 *_of_all(dataset, means),
                 *(f"{key}: {field()['sources'][key]}." for key in sources),
             )
@@ -226,7 +226,7 @@ def _of_all(dataset: str, means: pd.DataFrame) -> Iterator[str]:
     for about in field()["sets"].values():
         n = about.get("n")
         if dataset in about["datasets"] and n and means["n"].max() < n:
-            yield f"Measured on {means['n'].max()} of the {n} utterances: the means are of different data."
+            yield f"Measured on {means['n'].max()} of the {n} utterances: the means are over different data."
 
 
 def _rows() -> list[str]:

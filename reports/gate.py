@@ -107,7 +107,9 @@ def check(run: Run, baseline: Baseline, rules: Rules, codec: str | None = None) 
         notes.append(f"{codec} is compared with the baseline's {rows['codec'].iloc[0]}.")
     resamplers = [about.get("resampler") for about in (baseline.about, run.provenance)]
     if resamplers[0] != resamplers[1]:
-        notes.append(f"Resampled by {resamplers[1]}, the baseline by {resamplers[0]}: small differences may be theirs.")
+        notes.append(
+            f"Resampled by {resamplers[1]}, the baseline by {resamplers[0]}: small differences may come from that."
+        )
     measured: list[_Measured] = []
     open_ends = []
     keys = ["codec", "metric", "utterance"]
@@ -122,7 +124,7 @@ def check(run: Run, baseline: Baseline, rules: Rules, codec: str | None = None) 
             label = baseline.metrics[metric]["label"]
             open_ends.append(Gate(name, metric, label, "not gated", remark="no margin is set for it"))
     if not measured:
-        raise GateError("nothing was gated: the baseline has no metric that a margin is set for")
+        raise GateError("nothing was gated: no metric of the baseline has a margin")
     count = sum(found.losses is not None for found in measured)
     gates = [_test(found, count, rules) for found in measured]
     adjusted = adjust([gate.p for gate in gates], rules.correction)
@@ -150,7 +152,7 @@ def _check_comparable(run: Run, baseline: Baseline) -> None:
     if bool(run.provenance.align) != baseline.about["align"]:
         was, now = ("was" if aligned else "was not" for aligned in (baseline.about["align"], run.provenance.align))
         raise UsageError(
-            f"a constant lag {was} compensated (--align) in the baseline and {now} in the run: they do not compare"
+            f"a constant lag {was} compensated (--align) in the baseline and {now} in the run: they are not comparable"
         )
     for metric, about in run.provenance["metrics"].items():
         before = baseline.metrics.get(metric)
@@ -158,7 +160,8 @@ def _check_comparable(run: Run, baseline: Baseline) -> None:
             if before is not None and (before.get(what) or None) != (about.get(what) or None):
                 raise UsageError(
                     f"{metric} has {what} {before.get(what)!r} in the baseline and {about.get(what)!r} in the run: "
-                    f"they do not compare. Measure as before, or write a new baseline: evalkit gate {run.path} --update"
+                    f"they are not comparable. Measure as before, or write a new baseline: evalkit gate {run.path} "
+                    f"--update"
                 )
 
 

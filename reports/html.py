@@ -10,6 +10,9 @@ from typing import Any
 from .cells import TIE, Cell, Column, Table
 from .escape import html
 
+LONGEST_NAME = 24
+"""Characters of the longest name that a narrow page can hold unbroken."""
+
 
 def document(title: str, body: Iterable[str], styles: Sequence[str], scripts: Sequence[str]) -> str:
     """A whole page in one file.
@@ -82,6 +85,18 @@ def table(content: Table) -> str:
     return f'<div class="scroll"><table class="sortable">{inner}</table></div>'
 
 
+def paragraph(text: str) -> str:
+    """A sentence.
+
+    Args:
+        text: What it says.
+
+    Returns:
+        HTML.
+    """
+    return f"<p>{_whole(text)}</p>"
+
+
 def head(label: str, words: bool) -> str:
     """The head of a column that sorts.
 
@@ -93,7 +108,8 @@ def head(label: str, words: bool) -> str:
         HTML.
     """
     kind = ' class="words"' if words else ""
-    return f'<th{kind} scope="col"><button type="button">{html(label)}</button></th>'
+    shown = _whole(label).replace(" ↑", "&nbsp;↑").replace(" ↓", "&nbsp;↓")  # an arrow stays with the last word
+    return f'<th{kind} scope="col"><button type="button">{shown}</button></th>'
 
 
 def _cell(cell: Cell, column: Column) -> str:
@@ -104,6 +120,14 @@ def _cell(cell: Cell, column: Column) -> str:
     text += f'<span class="interval">{html(cell.interval)}</span>' if cell.interval else ""
     kind = ' class="words"' if column.words else ""
     return f'<td{kind} data-value="{value}">{text}</td>'
+
+
+def _whole(text: str) -> str:
+    """`text` as HTML that breaks no short name at its hyphens (`en-01`, `PESQ-WB`)."""
+    return " ".join(
+        f'<span class="name">{html(word)}</span>' if "-" in word and len(word) <= LONGEST_NAME else html(word)
+        for word in text.split(" ")
+    )
 
 
 def _file(name: str) -> str:

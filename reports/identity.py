@@ -33,8 +33,8 @@ def check_runs(runs: Sequence["Run"]) -> None:
             revisions = first.provenance.dataset.revision, dataset.revision
             if None not in revisions and revisions[0] != revisions[1]:
                 raise UsageError(
-                    f"{first.path} and {run.path} have different revisions of the dataset {dataset.name}: "
-                    "their numbers do not compare"
+                    f"{first.path} and {run.path} have different revisions of the dataset {dataset.name}: their "
+                    f"numbers are not comparable"
                 )
             check_audio(before, audio, f"{first.path} and {run.path}")
             audio = before | audio

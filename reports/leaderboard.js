@@ -76,7 +76,7 @@ function columns(lines) {
     { key: "kbps", label: "kbit/s", value: (line) => line.kbps },
     ...measured.map((m) => ({
       key: m, metric: board.metrics[m], value: (line) => line.means[m]?.mean ?? null,
-      label: `${board.metrics[m].label} ${{ up: "↑", down: "↓", none: "" }[board.metrics[m].direction]}`.trim(),
+      label: `${board.metrics[m].label}${{ up: "\u00a0↑", down: "\u00a0↓", none: "" }[board.metrics[m].direction]}`,
     })),
     { key: "n", label: "n", value: (line) => line.n },
     { key: "failed", label: "failed", value: (line) => line.failed },
@@ -104,7 +104,7 @@ function table(lines) {
   const head = element("tr");
   for (const column of shown) {
     const cell = element("th", { scope: "col", class: column.words ? "words" : "" },
-      element("button", { type: "button" }, column.label));
+      element("button", { type: "button" }, ...whole(column.label)));
     if (column === order) cell.setAttribute("aria-sort", sorted.down ? "descending" : "ascending");
     cell.firstChild.addEventListener("click", () => {
       sorted.down = sorted.column === column.key ? !sorted.down : column.metric?.direction === "up";
@@ -231,7 +231,7 @@ function scatter(lines) {
   for (const point of points) {
     const [px, py] = [x(point.kbps), y(point.mean)];
     if (point.low !== null) {
-      svg.append(draw_("line", { x1: px, x2: px, y1: y(point.low), y2: y(point.high), stroke: colour(point.name), "stroke-width": 1.5 }));
+      svg.append(draw_("line", { class: "bound", x1: px, x2: px, y1: y(point.low), y2: y(point.high), stroke: colour(point.name), "stroke-width": 1.5 }));
     }
     const dot = draw_("circle", { cx: px, cy: py, r: 5, fill: colour(point.name) });
     dot.append(draw_("title", {}, `${point.name}: ${show(point.mean, about.decimals)} at ${point.kbps} kbit/s`));
@@ -270,5 +270,5 @@ function draw() {
 document.getElementById("notes").replaceChildren(
   ...[`[low, high]: ${board.intervals}. Bold: the best of the rows shown, whether or not the difference is significant; the reports test that.`,
     ...(trained.size ? ["†: trained on this metric, and not ranked by it."] : []), ...board.notes]
-    .map((note) => element("p", {}, note)));
+    .map((note) => element("p", {}, ...whole(note))));
 draw();

@@ -65,6 +65,6 @@ def notes(
         if (codec, metric) not in trained:
             span = f"{others[0]}" if others[0] == others[-1] else f"{others[0]} to {others[-1]}"
             yield (
-                f"{labels[metric]} ranks {codec} {rank} of {len(means)}, metrics of other kinds {span}: it may be "
-                "tuned to that metric."
+                f"{labels[metric]} ranks {codec} {rank} of {len(means)}, metrics of other kinds rank it {span}: it "
+                f"may be tuned to that metric."
             )

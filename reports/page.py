@@ -127,8 +127,7 @@ def build_page(
 
 
 def _shown(table: Table) -> list[str]:
-    notes = (f"<p>{escape(note)}</p>" for note in table.notes)
-    return [f"<h2>{escape(table.title)}</h2>", html.table(table), *notes]
+    return [f"<h2>{escape(table.title)}</h2>", html.table(table), *map(html.paragraph, table.notes)]
 
 
 def _tab(name: str) -> str:
@@ -170,7 +169,7 @@ def _listening(
     if not any(REFERENCE_FOLDER in example.clips for example in found):
         yield "<p>This run did not keep the originals, so there is nothing to compare with by ear.</p>"
     if left_out:
-        yield f"<p>Left out because the page would grow too large: {escape(', '.join(left_out))}.</p>"
+        yield f"<p>Left out to limit the size of the page: {escape(', '.join(left_out))}.</p>"
     scores = rows[rows["metric"] == metric].set_index(["codec", "utterance"])["value"]
     heads = html.head("Utterance", True) + '<th scope="col" class="original">original</th>'
     heads += "".join(html.head(codec, False) for codec in codecs)
@@ -331,7 +330,7 @@ def _pairing(runs: Sequence[Run]) -> Iterator[str]:
     table = build_pairing(runs)
     if table.rows:
         yield "<h2>Are recordings paired with the right references?</h2>"
-        yield from (f"<p>{escape(note)}</p>" for note in table.notes)
+        yield from map(html.paragraph, table.notes)
         yield html.table(table)
 
 
@@ -358,18 +357,19 @@ def _provenance(run: Run) -> Iterator[str]:
     dataset = about.get("dataset", {})
     facts = {
         "command": " ".join(map(str, about.get("command", ()))),
-        "dataset": dataset.get("name"), "its identity": dataset.get("revision"), "its license": dataset.get("license"),
+        "dataset": dataset.get("name"), "dataset identity": dataset.get("revision"),
+        "dataset license": dataset.get("license"),
         "device": about.get("device"), "seed": about.get("seed"), "processor": about.get("processor"),
         "lags": "compensated" if about.get("align") else "",
         "platform": about.get("platform"), "Python": about.get("python"), "state": about.get("state"),
     }  # fmt: skip
-    yield _facts(("", ""), [(name, str(value)) for name, value in facts.items() if value not in (None, "")])
+    yield _facts(("item", "value"), [(name, str(value)) for name, value in facts.items() if value not in (None, "")])
     codecs = about.get("codecs", {})
     if codecs:
         yield "<h3>Codecs</h3>"
-        yield _facts(("codec", "what it is"), [(name, _flat(what)) for name, what in codecs.items()])
+        yield _facts(("codec", "details"), [(name, _flat(what)) for name, what in codecs.items()])
     yield "<h3>Metrics</h3>"
-    yield _facts(("metric", "what it is"), [(name, _flat(what)) for name, what in about.get("metrics", {}).items()])
+    yield _facts(("metric", "details"), [(name, _flat(what)) for name, what in about.get("metrics", {}).items()])
     text = json.dumps(about, indent=2, ensure_ascii=False)
     shown = "\n".join(map(escape, text.split("\n")))
     yield f"<details><summary>run.json</summary><pre>{shown}</pre></details>"

@@ -21,8 +21,8 @@ COLUMNS = (
     Column("lag", "lag, ms"),
     Column("gain", "gain, dB"),
     Column("inverted", "inverted"),
-    Column("correlation", "of waveforms"),
-    Column("envelope", "of envelopes"),
+    Column("correlation", "waveform corr."),
+    Column("envelope", "envelope corr."),
     Column("problems", "what differs", words=True, prose=40),
 )
 
@@ -48,8 +48,8 @@ def _lines(pairs: pd.DataFrame) -> Iterator[tuple[Cell, ...]]:
             Cell(str(dataset)),
             _count(len(part)),
             _count(len(wrong)),
-            _median(part["lag_ms"], "+.1f"),
-            _median(part["gain_db"], "+.1f"),
+            _median(part["lag_ms"], "+z.1f"),
+            _median(part["gain_db"], "+z.1f"),
             _count(int((part["polarity"] < 0).sum())),
             _median(part["correlation"], ".2f"),
             _median(part["envelope_correlation"], ".2f"),

@@ -36,7 +36,7 @@ def load_paper(name: str) -> Paper:
         return read_paper(known[name].read_text(encoding="utf-8"), f"{name}.yaml")
     path = Path(name).expanduser()
     if path.suffix not in (".yaml", ".yml"):
-        raise UsageError(f"{name!r} is neither a paper that comes along ({', '.join(known)}) nor a FILE.yaml")
+        raise UsageError(f"{name!r} is neither an included paper ({', '.join(known)}) nor a FILE.yaml")
     try:
         text = read_bytes(path).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -68,7 +68,7 @@ def read_paper(text: str, source: str) -> Paper:
     numbers = tuple(_numbers(document, names))
     claims = tuple(_claim(document, names, line, place) for place, line in enumerate(content.get("claims", []), 1))
     if not numbers and not claims:
-        raise UsageError(f"{source}: it states no number and no claim")
+        raise UsageError(f"{source}: it has neither numbers nor claims")
     ids = [claim["id"] for claim in claims]
     if twice := next((one for one in ids if ids.count(one) > 1), None):
         raise UsageError(f"{document.where(twice) or source}: the id {twice} is given to two claims")
@@ -97,7 +97,7 @@ def _claim(document: Document, names: Mapping[str, Any], line: Mapping[str, Any]
     _known(document, names, "sets", line["set"])
     _known(document, names, "metrics", line["metric"])
     if "better" in line and names["metrics"][line["metric"]]["direction"] == "none":
-        raise UsageError(f"{where}: {line['metric']} has no better end")
+        raise UsageError(f"{where}: {line['metric']} has no better direction")
     if line.get("margin", 1) <= 0:
         raise UsageError(f"{where}: margin must be above 0")
     return {"id": f"claim {place}", "kind": "stated", **line}

@@ -337,7 +337,7 @@ def distributions(
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.set_xlabel(axis_label(about))
-    figure.set_label(f"{about['label']} of each utterance, medians: {'; '.join(medians)}")
+    figure.set_label(f"{about['label']} of each utterance, with medians: {'; '.join(medians)}")
     return figure
 
 

@@ -73,7 +73,7 @@ def ranks(name: str, about: Mapping[str, Any]) -> bool:
         about: What a run says of it.
 
     Returns:
-        False where it has no better end, or says that it does not rank.
+        False if neither direction is better, or if it does not rank codecs.
     """
     return about["direction"] != "none" and bool(about.get("ranks", _base(name) != "si-sdr"))
 
@@ -255,7 +255,7 @@ def too_few(comparisons: Sequence[Comparison], settings: Settings) -> Iterator[s
         units = settings.units
         needed = units_needed(multiplier(len(comparisons), settings.correction), settings.level)
         yield (
-            f"Over {max(small)} {units} or fewer, none of {len(comparisons)} comparisons could be significant, however "
+            f"Over {max(small)} {units} or fewer, none of {len(comparisons)} comparisons can be significant, however "
             f"large the difference: that needs {needed}."
         )
 
@@ -394,5 +394,5 @@ def _notes(runs: Sequence[Run]) -> tuple[str, ...]:
     notes += dict.fromkeys(note for run in runs for note in run.provenance.get("notes", ()))
     resamplers = sorted({str(run.provenance.get("resampler")) for run in runs})
     if len(resamplers) > 1:
-        notes.append(f"The runs were resampled by {' and by '.join(resamplers)}: small differences may be theirs.")
+        notes.append(f"The runs were resampled by {' and by '.join(resamplers)}: small differences may come from that.")
     return tuple(notes)

@@ -80,6 +80,12 @@ function element(name, attributes = {}, ...children) {
   return made;
 }
 
+// `text` in pieces that break no short name at its hyphens.
+function whole(text) {
+  return text.split(/(\S*-\S*)/).map((part) =>
+    part.includes("-") && part.length <= 24 ? element("span", { class: "name" }, part) : part);
+}
+
 function download(name, kind, text) {
   const link = element("a", { href: URL.createObjectURL(new Blob([text], { type: kind })), download: name });
   link.click();

@@ -67,7 +67,7 @@ def execute(plan: BenchPlan, say: Say = lambda text: None) -> BenchWriter:
     """
     check_device(plan.device)
     if unknown := [part for part in plan.parts if part not in PARTS]:
-        raise UsageError(f"unknown part(s) of a bench: {', '.join(unknown)}. There are: {', '.join(PARTS)}.")
+        raise UsageError(f"unknown measurement(s): {', '.join(unknown)}. There are: {', '.join(PARTS)}.")
     machine.use_threads(plan.threads)
     subjects = [prepare(one, plan.device, plan.seconds, say) for one in plan.contenders]
     about = describe(plan.device, plan.threads, subjects, seconds=plan.seconds, rounds=plan.rounds)

@@ -142,7 +142,7 @@ def add_notes(writer: BenchWriter, subjects: Sequence[Subject]) -> None:
     if any(one.contender.random for one in subjects):
         writer.note(
             "Random weights: parameters, operations, times and memory do not depend on weights; start-up includes "
-            "drawing them, and lookahead at 0.1 % and 1 % of the peak is theirs alone."
+            "drawing them, and lookahead at 0.1 % and 1 % of the peak holds for them only."
         )
 
 

@@ -73,7 +73,7 @@ def arguments(
             raise choose_from(f"option in {path}:", name, known)
         if options[name].nargs == 0:
             if not isinstance(value, bool):
-                raise UsageError(f"{path}: {name} is true or false, not {value!r}")
+                raise UsageError(f"{path}: {name} must be true or false, not {value!r}")
             words += [f"--{name}"] if value else []
         elif isinstance(value, list) and isinstance(options[name], argparse._AppendAction):
             words += [f"--{name}={one}" for one in value]

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 KINDS = {"codec": "codecs", "metric": "metrics", "data": "data", "extra": "extras", "kernels of": "compiled kernels"}
 """Kinds of findings, in the order in which people read of them."""
+RENDERED_ONLY = "rendered only"
+"""The state of codecs that cannot run here, but whose decoded audio can be scored."""
 
 
 def add(commands: Any) -> None:
@@ -20,7 +22,7 @@ def add(commands: Any) -> None:
     command = add_command(
         commands, "doctor", doctor, "check this installation: what is ready, what is missing, how to get it"
     )
-    command.add_argument("--json", action="store_true", help="for programs")
+    command.add_argument("--json", action="store_true", help="print JSON")
 
 
 def doctor(args: argparse.Namespace) -> int:
@@ -33,12 +35,19 @@ def doctor(args: argparse.Namespace) -> int:
         print_dicts([finding.as_dict() for finding in findings])
         return 0
     print_tables([_summary(findings), *(_listed(findings, kind) for kind in KINDS), _folders(findings)])
-    print_lines([f"{f.kind} {f.name} is broken: {f.remedy}" for f in findings if f.health == "broken"])
+    broken = [f"{f.kind} {f.name} is broken: {f.remedy}" for f in findings if f.health == "broken"]
+    print_lines(broken + [""] * bool(broken))
     needs = [finding.need for finding in findings if finding.need]
     if needs:
         size = total(needs)
         print_commands(f"To get what is missing ({size} to download):" if size else "To get it:", commands(needs))
-        print_lines(["By hand:", *(f"{need.what}: {need.advice}" for need in needs if need.advice)])
+        rendered = [need.what.removeprefix("codec ") for need in needs if need.state == RENDERED_ONLY]
+        others = [f"{need.what}: {need.advice}" for need in needs if need.advice and need.state != RENDERED_ONLY]
+        print_lines(["By hand:"] * bool(others) + others)
+        if rendered:
+            print_lines(
+                [f"Codecs that only score audio decoded elsewhere (--rendered DIR): {', '.join(rendered)}.", ""]
+            )
     print_lines(["`evalkit doctor --json` has every file's source, revision and license."])
     return 0
 
@@ -72,7 +81,7 @@ def _listed(findings: "Sequence[Finding]", kind: str) -> "Table":
     for one in sorted((f for f in findings if f.kind == kind), key=lambda f: f.health != "ready"):
         size = one.need.size_text.removeprefix("about ") if one.need else ""
         license = one.need.license if one.need else ""
-        rows.append(tuple(map(Cell, (f"{one.kind} {one.name}", one.state, license, one.on_disk, size))))
+        rows.append(tuple(map(Cell, (one.name, one.state, license, one.on_disk, size))))
     used = [i for i, column in enumerate(columns) if i < 2 or any(row[i].text for row in rows)]
     return Table("", tuple(columns[i] for i in used), tuple(tuple(row[i] for i in used) for row in rows))
 

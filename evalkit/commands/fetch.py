@@ -10,12 +10,12 @@ from evalkit.errors import UsageError
 FETCH_EXAMPLES = """examples:
   evalkit fetch mimi@1.1k nanocodec@0.6k
   evalkit fetch sqmos cer-mms --languages de+pl
-  evalkit fetch secs-ecapa2 --sha256 HEX       its file contains code: pin the sha256 that you trust
+  evalkit fetch METRIC --sha256 HEX            a plugin's model file that is code: pin the sha256 that you trust
   evalkit fetch mls44                          the paper's test set (2.1 GB), into the folder EVALKIT_DATA
   evalkit fetch librispeech                    LibriSpeech test-clean (347 MB), unpacked there
 
 Some weights are for non-commercial use only: `evalkit doctor` says which. HF_ENDPOINT sets another hub, and
-EVALKIT_MIRROR a file with other addresses and sha256 (docs/explanation/weights.md).
+EVALKIT_MIRROR names a file with other addresses and sha256 (docs/explanation/weights.md).
 """
 
 
@@ -31,7 +31,8 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--sha256",
         metavar="HEX",
-        help="the sha256 you trust for a model file that contains code; without it, the file is not loaded",
+        help="the sha256 you trust for a model file that is code and has no recorded one; without it, the file is "
+        "not loaded",
     )
 
 
@@ -49,7 +50,7 @@ def fetch(args: argparse.Namespace) -> int:
     code = [file for file in files if file.code]
     if args.sha256:
         if len(code) != 1:
-            raise UsageError("--sha256 is for one file that contains code: evalkit fetch secs-ecapa2 --sha256 HEX")
+            raise UsageError("--sha256 is for a metric with one file that is code: evalkit fetch METRIC --sha256 HEX")
         downloads.pin(code[0], args.sha256)
     missing = [file for file in files if file.find() is None]
     for line in downloads.describe(missing):

@@ -26,7 +26,7 @@ EXPORT_EXAMPLES = """examples:
   evalkit listen export runs/first --design abx --codecs nanocodec@1.1k,opus@6k --items 8 --output listening/pairs
   evalkit listen export runs/first --design acr --url https://example.org/clips --output listening/crowd
 
-test.json in OUTPUT says which stimulus is which system: keep it, and keep it from listeners.
+test.json in OUTPUT maps stimuli to systems: the import needs it; listeners must not see it.
 """
 
 POWER_EXAMPLES = """examples:
@@ -45,7 +45,7 @@ IMPORT_EXAMPLES = """examples:
 def add(commands: Any) -> None:
     """Declare the commands of this file."""
     command = add_command(
-        commands, "listen", listen, "export listening tests, plan them, import ratings", LISTEN_EXAMPLES
+        commands, "listen", listen, "plan listening tests, export them, import ratings", LISTEN_EXAMPLES
     )
     steps = command.add_subparsers(metavar="STEP")
     _add_export(steps)
@@ -61,20 +61,33 @@ def listen(args: argparse.Namespace) -> int:
 
 def _add_export(steps: Any) -> None:
     command = add_command(
-        steps, "export", export_test, "write stimuli and pages of a listening test about a run", EXPORT_EXAMPLES
+        steps,
+        "export",
+        export_test,
+        "write the stimuli and pages of a listening test with a run's audio",
+        EXPORT_EXAMPLES,
     )
     command.add_argument("run", type=file_path, metavar="RUN", help="a run with audio (--save-audio)")
     command.add_argument("--design", required=True, choices=DESIGNS, help="%(choices)s")
-    command.add_argument("--output", "-o", type=file_path, required=True, metavar="DIR", help="names the test, too")
-    command.add_argument("--codecs", type=words, metavar="NAME,…", help="which systems; default: all")
-    command.add_argument("--items", type=positive, default=12, metavar="N", help="utterances; default: %(default)s")
+    command.add_argument(
+        "--output",
+        "-o",
+        type=file_path,
+        required=True,
+        metavar="DIR",
+        help="folder to write; its name is the name of the test",
+    )
+    command.add_argument("--codecs", type=words, metavar="NAME,…", help="systems to test; default: all")
+    command.add_argument(
+        "--items", type=positive, default=12, metavar="N", help="number of utterances; default: %(default)s"
+    )
     command.add_argument(
         "--metrics", type=words, metavar="NAME,…",
-        help="choose the utterances on which these set the systems furthest apart; default: all that rank codecs",
+        help="choose the utterances on which the systems differ most by these; default: all that rank codecs",
     )  # fmt: skip
-    command.add_argument("--condition", default="clean", metavar="NAME", help="default: %(default)s")
-    command.add_argument("--url", default="", metavar="URL", help="where the clips of an acr test will be")
-    command.add_argument("--seed", type=int, default=0, help="of the names of stimuli; default: %(default)s")
+    command.add_argument("--condition", default="clean", metavar="NAME", help="condition to test; default: %(default)s")
+    command.add_argument("--url", default="", metavar="URL", help="address of the clips of an acr test, once uploaded")
+    command.add_argument("--seed", type=int, default=0, help="seed of the stimuli's names; default: %(default)s")
 
 
 def export_test(args: argparse.Namespace) -> int:
@@ -97,15 +110,25 @@ def export_test(args: argparse.Namespace) -> int:
 
 
 def _add_power(steps: Any) -> None:
-    command = add_command(steps, "power", show_power, "how many listeners and items a difference needs", POWER_EXAMPLES)
+    command = add_command(
+        steps, "power", show_power, "calculate how many listeners and items a difference needs", POWER_EXAMPLES
+    )
     command.add_argument(
-        "--difference", type=float, required=True, metavar="D", help="to be found, in points of the scale"
+        "--difference", type=float, required=True, metavar="D", help="difference to detect, in points of the scale"
     )
     command.add_argument("--design", default="mushra", choices=DESIGNS, help="%(choices)s; default: %(default)s")
-    command.add_argument("--comparisons", type=positive, default=1, metavar="N", help="pairs; default: %(default)s")
-    command.add_argument("--items", type=positive, metavar="N", help="default: several numbers")
-    command.add_argument("--listeners", type=positive, metavar="N", help="default: several numbers")
-    command.add_argument("--pilot", type=file_path, metavar="RUN", help="ratings that say how much listeners differ")
+    command.add_argument(
+        "--comparisons",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="pairs of systems to correct for; default: %(default)s",
+    )
+    command.add_argument("--items", type=positive, metavar="N", help="their number; default: a range")
+    command.add_argument("--listeners", type=positive, metavar="N", help="their number; default: a range")
+    command.add_argument(
+        "--pilot", type=file_path, metavar="RUN", help="run of ratings to estimate the deviations from"
+    )
     for what, of in (("listener", "listeners"), ("item", "items"), ("rating", "single ratings")):
         command.add_argument(
             f"--sd-{what}", type=float, metavar="SD", help=f"standard deviation of a difference between {of}"
@@ -159,7 +182,7 @@ def power_table(args: argparse.Namespace) -> "Table":
 
 
 def _add_import(steps: Any) -> None:
-    command = add_command(steps, "import", import_ratings, "ratings as rows of a run directory", IMPORT_EXAMPLES)
+    command = add_command(steps, "import", import_ratings, "import ratings as rows of a run directory", IMPORT_EXAMPLES)
     command.add_argument("test", type=file_path, metavar="TEST", help="the folder that `listen export` wrote")
     command.add_argument(
         "ratings", nargs="+", type=file_path, metavar="FILE.csv",

@@ -52,6 +52,7 @@ def _show_codecs(listing: "Listing") -> None:
     )
     rows = []
     remedies: dict[str, str] = {}
+    rendered: dict[str, str] = {}
     hidden: dict[str, int] = {}
     facts: dict[str, dict[str, None]] = {}
     for line in listing[1]:
@@ -60,13 +61,10 @@ def _show_codecs(listing: "Listing") -> None:
         if not one["shown"]:
             hidden[name] = hidden.get(name, 0) + 1
             continue
-        if one["state"] == "needs download":
-            remedies["needs download"] = "`evalkit fetch CODEC`, or --weights PATH"
-        elif one["state"] == "rendered only":
-            remedies["rendered only"] = "add --rendered DIR, with one file per utterance, named by its id"
-            remedies[name] = one["remedy"].partition(": add --rendered")[0]
-        elif one["remedy"]:
-            remedies.setdefault(f"{name}: {one['state']}", one["remedy"].partition(". Run ")[0])
+        if one["state"] == "rendered only":
+            rendered[name] = one["remedy"].partition(": add --rendered")[0]
+        elif one["remedy"] and one["state"] != "needs download":
+            remedies.setdefault(name, one["remedy"].partition(". Run ")[0])
         cells = (
             one["codec"], _number(one["bit/s"], 1000), _rates(one["sample_rate"], one["output_rate"]),
             "varies" if one["variable"] else _number(one["frame_rate"]),
@@ -79,9 +77,13 @@ def _show_codecs(listing: "Listing") -> None:
         for fact in _facts(one):
             facts.setdefault(fact, {})[name] = None
     notes = [f"{fact}: {', '.join(names)}" for fact, names in facts.items()]
-    notes += [f"{what}: {remedy}" for what, remedy in remedies.items()]
+    notes += ["download: `evalkit fetch CODEC`, or --weights PATH"]
+    notes += [f"{name}: {remedy}" for name, remedy in remedies.items()]
     if hidden:
         notes.append("more bitrates with --json: " + ", ".join(f"{name} ({count})" for name, count in hidden.items()))
+    if rendered:
+        notes += ["", "audio: does not run here; add --rendered DIR, with one file per utterance, named by its id"]
+        notes += [f"{name}: {why}" for name, why in rendered.items()]
     print_tables([Table("", columns, tuple(rows), tuple(notes))])
     print_lines(["`evalkit list codecs --json` adds the license of the code and the source of the weights."])
 
@@ -143,7 +145,10 @@ def _show_datasets(listing: "Listing") -> None:
     from evalkit.reports.cells import Cell, Column, Table
 
     *about, _ = listing[0]
-    columns = [Column(name, name, words=name != "utterances", prose={"languages": 10}.get(name, 0)) for name in about]
+    columns = [
+        Column(name, name, words=name != "utterances", prose={"languages": 10, "license": 16}.get(name, 0))
+        for name in about
+    ]
     columns.append(Column("here", "here", words=True))
     rows, notes = [], []
     for *cells, state in listing[1]:
@@ -182,7 +187,7 @@ def _show_runs(listing: "Listing") -> None:
         when = started[:16].replace("T", " ")
         shown = (run, state, ", ".join(codecs), dataset, "" if n is None else str(n), ", ".join(metrics), when)
         rows.append(tuple(map(Cell, shown)))
-    print_tables([Table("" if rows else "There are no runs here.", tuple(columns), tuple(rows))])
+    print_tables([Table("" if rows else "No runs in this folder.", tuple(columns), tuple(rows))])
 
 
 SHOWN: "dict[str, Callable[[Listing], None]]" = {

@@ -21,7 +21,7 @@ RUN_EXAMPLES = """examples:
   evalkit run --codec ./mycodec.py:MyCodec --metrics pesq-wb
   evalkit run --codec nanocodec@1.1k --condition clean --condition noise:snr=10 --condition tandem:n=4
   evalkit run --suite paper-high --output runs/high            one run per dataset, in runs/high/
-  evalkit run --suite offline --codec mimi@1.1k                a suite's data and metrics, with a codec of your choice
+  evalkit run --suite offline --codec mimi@1.1k                a suite's data and metrics with another codec
   evalkit run --codec mimi --dataset mls:/data/mls --per-language 200 --metrics paper,available
   evalkit run --codec mimi --dataset daps:/data/daps,version=cleanraw,speakers=f10+m10
 
@@ -277,7 +277,8 @@ def _add_common(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     command.add_argument(
         "--batch", type=positive, default=1, metavar="N",
-        help="recordings that a metric's model, or a codec that can, processes at once; default: %(default)s",
+        help="number of recordings that a metric's model, or a codec with batches, processes at once; default: "
+             "%(default)s",
     )  # fmt: skip
     command.add_argument(
         "--timeout", type=_seconds, default=600.0, metavar="S",

@@ -10,7 +10,7 @@ from evalkit.commands.options import add_command
 from evalkit.commands.printing import print_lines
 from evalkit.errors import UsageError
 
-EXAMPLES = """The template is a working codec (8 bits per sample) with a passing test: replace its model by yours.
+EXAMPLES = """The template is a working codec (8 bits per sample) with a passing test: replace its model with yours.
 
   evalkit new codec mycodec
   python -m pytest test_mycodec.py

@@ -85,7 +85,7 @@ def add_statistics(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--cluster",
         metavar="COLUMN",
-        help="treat all utterances of one `speaker` (or another column) as one cluster; listener,item: ratings",
+        help="treat all utterances of one `speaker` (or another column) as one cluster; for ratings: listener,item",
     )
     command.add_argument(
         "--correction", default="holm", choices=["holm", "bh", "none"],

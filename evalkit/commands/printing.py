@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 WIDE = 200
 """Characters in a line where no terminal says how many there are: a file or a pipe."""
+INDENT = "  "
 
 
 def show(tables: "Sequence[Table]", form: str) -> None:
@@ -41,7 +42,8 @@ def print_tables(tables: "Sequence[Table]") -> None:
 
 
 def print_lines(lines: Sequence[str]) -> None:
-    """Print sentences that break into lines at spaces only, so that what is in them can be copied."""
+    """Print sentences that break into lines at spaces only, so that what is in them can be copied; all lines but the
+    first are indented."""
     from rich.text import Text
 
     from evalkit.reports.escape import terminal
@@ -49,7 +51,8 @@ def print_lines(lines: Sequence[str]) -> None:
 
     console = _console()
     for line in lines:
-        console.print(Text("\n".join(wrap(terminal(line), console.width)), style="dim"), soft_wrap=True)
+        broken = wrap(terminal(line), console.width - len(INDENT))
+        console.print(Text(f"\n{INDENT}".join(broken), style="dim"), soft_wrap=True)
 
 
 def print_commands(about: str, commands: Sequence[str]) -> None:

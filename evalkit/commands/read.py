@@ -22,7 +22,7 @@ TABLE_EXAMPLES = """examples:
   evalkit table runs/first runs/speed                            cost (from a bench) beside quality
   evalkit table runs/librispeech --against field                 values that other codec papers report, alongside
   evalkit table runs/librispeech --against mine.yaml             values of any paper (docs/howto/claims.md)
-  evalkit table runs/librispeech --sanity                        do the original and Mimi score as they do elsewhere?
+  evalkit table runs/librispeech --sanity                        do the original and Mimi score as in the literature?
 """
 
 COMPARE_EXAMPLES = """examples:
@@ -37,8 +37,8 @@ DRIFT_EXAMPLES = """examples:
 
 CLAIMS_EXAMPLES = """examples:
   evalkit claims runs/mls44 runs/daps
-  evalkit claims runs/librispeech --claims bigcodec                claims of another paper that come along
-  evalkit claims runs/mine --claims mine.yaml                      claims of yours (docs/howto/claims.md)
+  evalkit claims runs/librispeech --claims bigcodec                the included claims of another paper
+  evalkit claims runs/mine --claims mine.yaml                      your own claims (docs/howto/claims.md)
   evalkit claims runs/mls44 --cluster speaker --format markdown > claims.md
 """
 
@@ -87,7 +87,7 @@ def add(commands: Any) -> None:
 
 def _add_table(commands: Any) -> None:
     command = add_command(commands, "table", table, "print the results of one or more runs as a table", TABLE_EXAMPLES)
-    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN")
+    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN", help="run directories")
     add_format(command)
     command.add_argument("--metrics", type=words, metavar="NAME,…", help="columns to show, in this order")
     command.add_argument("--codecs", type=words, metavar="NAME,…", help="rows to show, in this order")
@@ -96,11 +96,14 @@ def _add_table(commands: Any) -> None:
         "--by", metavar="COLUMN", help="show means by language (or another column) and their macro average"
     )
     command.add_argument(
-        "--against", metavar="paper|field|PAPER", help="show published values beside each mean: those of the NanoCodec "
-        "paper, of papers on codecs at 2.5 kbit/s and below, or of one that --claims of `evalkit claims` takes",
+        "--against", metavar="paper|field|PAPER",
+        help="show published values beside each mean: of the NanoCodec paper, of the field (papers on codecs at 2.5 "
+        "kbit/s and below), or of a PAPER as in `evalkit claims --claims`",
     )  # fmt: skip
     command.add_argument(
-        "--sanity", action="store_true", help="check that the run's original and Mimi agree with values of six sources"
+        "--sanity",
+        action="store_true",
+        help="check that the run's original and Mimi agree with the values of six sources",
     )
     command.add_argument(
         "--highlight", type=words, default=["best"], metavar="best,second",
@@ -155,7 +158,7 @@ def _add_compare(commands: Any) -> None:
     command = add_command(
         commands, "compare", compare, "test differences between codecs, paired by utterance", COMPARE_EXAMPLES
     )
-    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN")
+    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN", help="run directories")
     command.add_argument("--codecs", type=words, metavar="NAME,…", help="codecs to compare; default: all")
     command.add_argument(
         "--metrics", type=words, metavar="NAME,…", help="metrics to compare; default: every metric that ranks codecs"
@@ -179,7 +182,7 @@ def _add_drift(commands: Any) -> None:
         commands, "drift", drift, "compare two variants of a metric on the same audio", DRIFT_EXAMPLES
     )
     command.add_argument("runs", nargs="+", type=file_path, metavar="RUN", help="runs that have both metrics")
-    command.add_argument("first", metavar="METRIC", help="the metric to start from")
+    command.add_argument("first", metavar="METRIC", help="the metric to compare with")
     command.add_argument("second", metavar="VARIANT", help="the metric that might replace it")
     add_format(command)
     add_statistics(command)
@@ -197,9 +200,9 @@ def drift(args: argparse.Namespace) -> int:
 
 def _add_claims(commands: Any) -> None:
     command = add_command(commands, "claims", claims, "check a paper's claims against your runs", CLAIMS_EXAMPLES)
-    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN")
+    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN", help="run directories")
     command.add_argument(
-        "--claims", metavar="PAPER", help="a FILE.yaml with claims, or a paper that comes along (bigcodec); default: "
+        "--claims", metavar="PAPER", help="a FILE.yaml with claims, or an included paper (bigcodec); default: "
         "the NanoCodec paper's",
     )  # fmt: skip
     add_format(command)
@@ -223,7 +226,7 @@ def _add_report(commands: Any) -> None:
     command = add_command(
         commands, "report", report, "write runs as one HTML file: tables, plots, audio players", REPORT_EXAMPLES
     )
-    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN")
+    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN", help="run directories")
     command.add_argument("--output", "-o", type=file_path, required=True, metavar="FILE.html", help="file to write")
     command.add_argument("--title", default="", metavar="TEXT", help="title of the page; default: the codecs")
     command.add_argument("--metric", metavar="NAME", help="metric that picks the worst utterances; default: the first")
@@ -234,7 +237,11 @@ def _add_report(commands: Any) -> None:
         "--random", type=int, default=4, metavar="N", help="random utterances to play; default: %(default)s"
     )
     command.add_argument(
-        "--max-mb", type=float, default=24, metavar="MB", help="limit of embedded audio, in MB; default: %(default)s"
+        "--max-mb",
+        type=float,
+        default=24,
+        metavar="MB",
+        help="maximum size of embedded audio, in MB; default: %(default)s",
     )
     add_statistics(command)
 
@@ -258,14 +265,18 @@ def _add_leaderboard(commands: Any) -> None:
     command = add_command(
         commands, "leaderboard", leaderboard, "write runs as a static web page to filter and sort", LEADERBOARD_EXAMPLES
     )
-    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN")
+    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN", help="run directories")
     command.add_argument("--output", "-o", type=file_path, required=True, metavar="DIR", help="folder to write")
     command.add_argument(
         "--title", default="Speech codecs", metavar="TEXT", help="title of the page; default: %(default)s"
     )
     command.add_argument("--no-reports", action="store_true", help="do not write a report for each run")
     command.add_argument(
-        "--max-mb", type=float, default=24, metavar="MB", help="limit of audio per report, in MB; default: %(default)s"
+        "--max-mb",
+        type=float,
+        default=24,
+        metavar="MB",
+        help="maximum size of audio per report, in MB; default: %(default)s",
     )
     command.add_argument(
         "--hub-dataset", type=assignment, action="append", default=[], metavar="DATASET=OWNER/NAME",
@@ -302,7 +313,7 @@ def _add_plot(commands: Any) -> None:
     command = add_command(
         commands, "plot", plot, "draw figures: quality over bitrate, languages, distributions", PLOT_EXAMPLES
     )
-    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN")
+    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN", help="run directories")
     command.add_argument("--output", "-o", type=file_path, required=True, metavar="DIR", help="folder to write")
     command.add_argument(
         "--format", default="svg", choices=["svg", "png", "pdf"], help="file format; default: %(default)s"

@@ -12,7 +12,7 @@ class Again(Condition):
     """The codec encodes the recording backwards first, so that a state it keeps would show."""
 
     kind = "again"
-    about = "The same audio is encoded a second time, after something else: codes of a deterministic codec are equal."
+    about = "The same audio is encoded again after other audio: a deterministic codec gives equal codes."
 
     def wrap(self, codec: Codec, seed: int) -> Codec:
         return _Second(codec, self)

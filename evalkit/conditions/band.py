@@ -13,7 +13,7 @@ class Band(InputCondition):
     """Resampled to `rate` and back, as a telephone line or a file of a lower rate would have been."""
 
     kind = "band"
-    about = "The recording is resampled to a lower rate and back: nothing above half of it is left."
+    about = "The recording is resampled to a lower rate and back, which removes everything above half that rate."
 
     rate: int = 8_000
     """Hz; twice the highest frequency that is left."""

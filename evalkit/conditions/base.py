@@ -117,10 +117,10 @@ class Condition(ABC):
 
 @dataclass(frozen=True)
 class Clean(Condition):
-    """Nothing is done."""
+    """Audio, codes and codec stay unchanged."""
 
     kind = CLEAN
-    about = "Nothing is done."
+    about = "Audio, codes and codec stay unchanged."
 
 
 class WrappedCodec:

@@ -15,7 +15,7 @@ class Concat(Condition):
     """Another utterance follows, of another speaker where the dataset names any. Scored as a whole."""
 
     kind = "concat"
-    about = "An utterance of another speaker follows without a pause."
+    about = "An utterance of another speaker is appended without a pause."
     keeps_text = False
 
     _all: tuple[Utterance, ...] = field(default=(), init=False, repr=False, compare=False)
@@ -46,7 +46,7 @@ class Pause(Condition):
     """Digital silence, which no microphone records: the hardest input for codecs that normalise."""
 
     kind = "silence"
-    about = "A pause of digital silence is put into the middle of the recording."
+    about = "A pause of digital silence is inserted in the middle of the recording."
 
     seconds: float = 1.0
 

@@ -37,7 +37,7 @@ class Pad(Condition):
     """Digital silence after the recording; what is decoded of it is cut off."""
 
     kind = "pad"
-    about = "Silence is appended before encoding, and what is decoded of it cut off."
+    about = "Silence is appended before encoding and cut off after decoding."
 
     seconds: float = 1.0
 
@@ -54,7 +54,7 @@ class Crop(Condition):
     """The start of the recording is left out; scored against what is left."""
 
     kind = "crop"
-    about = "The start of the recording is left out."
+    about = "The start of the recording is cut off."
 
     seconds: float = 0.5
     keeps_text = False

@@ -21,7 +21,7 @@ class Noise(InputCondition):
     """The noise is as loud as `snr` says over the whole recording, by mean power; the sum is not clipped."""
 
     kind = "noise"
-    about = "Noise is added at a signal-to-noise ratio, by mean power over the recording."
+    about = "Noise is added at a signal-to-noise ratio, measured as mean power over the recording."
 
     snr: float
     """dB."""

@@ -30,7 +30,7 @@ class Loss(Condition):
 
     kind = "loss"
     version = "2"  # Opus conceals by itself
-    about = "Frames do not arrive: independent losses, or bursts by the Gilbert-Elliott model."
+    about = "Frames are lost, independently or in bursts (Gilbert-Elliott model)."
 
     percent: float
     burst: float = 1.0
@@ -99,7 +99,7 @@ class BitErrors(Condition):
     Nothing is protected: a bitstream whose decoder refuses what arrives costs the utterance, with its reason."""
 
     kind = "bit-errors"
-    about = "Bits of codes or bitstream are inverted at random."
+    about = "Random bits of the codes or the bitstream are flipped."
 
     rate: float
     """Probability, 0 to 0.5."""

@@ -1,8 +1,8 @@
 """Utterances and datasets: what every loader returns, and what a loader declares of itself.
 
 A loader reads a list of utterances and leaves their audio alone as far as it can: a file that is broken costs its own
-rows, not the set. What it passes over it counts in the dataset's notes. It raises MissingError, with what to do, where
-the data are not here.
+rows, not the set. It counts skipped files in the dataset's notes. It raises MissingError, with what to do, if
+the data are not on this machine.
 """
 
 import hashlib
@@ -72,9 +72,9 @@ class Dataset:
     revision: str
     """Names the content: equal revisions mean equal utterances (for a manifest, the sha256 of its text)."""
     notes: tuple[str, ...] = ()
-    """What a reader of the results has to know of these data, in whole sentences."""
+    """What a reader of the results has to know about these data, in whole sentences."""
     selection: Mapping[str, object] = field(default_factory=dict)
-    """How these utterances were taken from all that there are; empty for all."""
+    """How these utterances were selected; empty for all."""
 
     def __post_init__(self) -> None:
         seen: set[str] = set()
@@ -131,11 +131,11 @@ class DatasetLoader:
     load: Callable[..., Dataset]
     """`load(source: str | None = None, *, ...) -> Dataset`. `source` and the keyword options, all of them text, are
     what stands behind the name in `--dataset NAME:SOURCE,OPTION=VALUE`; underscores in options are dashes there.
-    Raises MissingError, with what to do, where the data are not here."""
+    Raises MissingError, with what to do, where the data are not on this machine."""
     preview: Callable[[], Dataset] | None = None
     """`load()` without verifying the files, for listings: where that takes long."""
     usage: str = ""
-    """How it is named, for instance `mls44[:FILE.zip|DIR]`; by default the name alone."""
+    """How to name it, for instance `mls44[:FILE.zip|DIR]`; by default only the name."""
     about: str = ""
     """What it is and which options it takes, in one line."""
     license: str = ""

@@ -49,10 +49,10 @@ def check_dataset(dataset: Dataset | DatasetLoader | Callable[[], Dataset], reco
 def check_loader(loader: DatasetLoader) -> None:
     """What a loader declares of itself."""
     name = loader.name
-    assert isinstance(name, str) and name, f"name must be a text, not {name!r}"
+    assert isinstance(name, str) and name, f"name must be a string, not {name!r}"
     for what in ("usage", "about", "license"):
         value = getattr(loader, what)
-        assert isinstance(value, str) and "\n" not in value, f"{name}: {what} must be a text of one line, not {value!r}"
+        assert isinstance(value, str) and "\n" not in value, f"{name}: {what} must be a one-line string, not {value!r}"
     assert callable(loader.load), f"{name}: load must be a function, not {loader.load!r}"
     assert not loader.usage or loader.usage.startswith(name), (
         f"{name}: usage must begin with the name: {loader.usage!r}"
@@ -64,7 +64,7 @@ def check_declarations(dataset: Dataset) -> None:
     """Everything but the audio."""
     for what in ("name", "license", "revision"):
         value = getattr(dataset, what)
-        assert isinstance(value, str) and value, f"{what} must be a text, not {value!r}"
+        assert isinstance(value, str) and value, f"{what} must be a string, not {value!r}"
     name = dataset.name
     assert isinstance(dataset.notes, tuple) and all(isinstance(note, str) and note for note in dataset.notes), (
         f"{name}: notes must be a tuple of sentences, not {dataset.notes!r}"
@@ -74,7 +74,7 @@ def check_declarations(dataset: Dataset) -> None:
         assert isinstance(utterance, Utterance), f"{name}: utterances must be of Utterance, not {utterance!r}"
         id = utterance.id
         assert isinstance(id, str) and id.strip() == id != "", (
-            f"{name}: id must be a text without spaces around, not {id!r}"
+            f"{name}: id must be a string without surrounding spaces, not {id!r}"
         )
         assert id.isprintable(), f"{name}: id has characters that cannot be printed: {id!r}"
         assert id == nfc(id), f"{name}: id must have its accents composed (Unicode NFC): {id!r}"
@@ -82,10 +82,10 @@ def check_declarations(dataset: Dataset) -> None:
         assert isinstance(language, str) and (not language or LANGUAGE.fullmatch(language)), (
             f"{name}, {id}: language must be ISO 639, such as 'pl', or '', not {language!r}"
         )
-        assert isinstance(utterance.speaker, str), f"{name}, {id}: speaker must be a text, not {utterance.speaker!r}"
+        assert isinstance(utterance.speaker, str), f"{name}, {id}: speaker must be a string, not {utterance.speaker!r}"
         spoken = utterance.transcript
         assert spoken is None or (isinstance(spoken, str) and spoken.strip()), (
-            f"{name}, {id}: transcript must be a text or None, not {spoken!r}"
+            f"{name}, {id}: transcript must be a string or None, not {spoken!r}"
         )
 
 

@@ -31,7 +31,7 @@ SEGMENTATION = "1"
 """Version of the rule: raised whenever it could cut anywhere else."""
 HELP = (
     "DAPS is daps.tar.gz (Zenodo record 4660670, md5 303c130b7ce2e02b59c7ca5cd595a89c; CC BY-NC 4.0, non-commercial); "
-    "unpack it and give the folder that holds clean/ and cleanraw/: --dataset daps:DIR, or "
+    "unpack it and give the folder that contains clean/ and cleanraw/: --dataset daps:DIR, or "
     "daps:DIR,version=cleanraw,speakers=f10+m10"
 )
 _NAME = re.compile(r"([fm]\d+)_script(\d+)_(.+)")

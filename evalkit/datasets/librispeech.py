@@ -33,7 +33,7 @@ ARCHIVE = Archive(
     folder="librispeech/LibriSpeech/test-clean",
 )
 HELP = (
-    "`evalkit fetch librispeech` brings test-clean (347 MB); or give the folder that holds LibriSpeech/, of "
+    "`evalkit fetch librispeech` downloads test-clean (347 MB); or give the folder that contains LibriSpeech/, from "
     "https://www.openslr.org/12: --dataset librispeech:DIR; or read it from the hub: --dataset librispeech:hub"
 )
 

@@ -29,7 +29,7 @@ ARCHIVE = Archive(
     folder="libritts/LibriTTS/test-clean",
 )
 HELP = (
-    "`evalkit fetch libritts` brings test-clean (about 1.2 GB); or give the folder that holds LibriTTS/, of "
+    "`evalkit fetch libritts` downloads test-clean (about 1.2 GB); or give the folder that contains LibriTTS/, from "
     "https://www.openslr.org/60: --dataset libritts:DIR"
 )
 

@@ -26,8 +26,8 @@ SUFFIXES = (".flac", ".opus")
 HUB, HUB_REVISION = "facebook/multilingual_librispeech", "2e83e61823b4c47dcbcb1980bb88601274127609"
 ENGLISH, ENGLISH_REVISION = "parler-tts/mls_eng", "faf6604dcf0bb9ec0d9c280a140ad74da9c931b0"
 HELP = (
-    "MLS is downloaded from https://www.openslr.org/94 (6 GB for Polish to 2.4 TB for English); unpack it and give the "
-    "folder that holds mls_german/ and the others: --dataset mls:DIR. Or take the test sets from the hub: "
+    "MLS is downloaded from https://www.openslr.org/94 (6 GB for Polish to 2.4 TB for English); unpack it and give "
+    "the folder that contains mls_german/ and the others: --dataset mls:DIR. Or read the test sets from the Hub: "
     "--dataset mls:hub"
 )
 
@@ -138,14 +138,14 @@ def _from_hub(split: str, languages: tuple[str, ...], revision: str | None, engl
             table, repository, id=_english_id if language == "en" else "id", language=language
         )
     notes = [
-        "The audio of MLS on the hub went through Opus before any codec of this table: for numbers to publish, use the "
+        "MLS on the Hub was compressed with Opus before any codec of this table: for results to publish, use the "
         "FLAC release (mls:DIR) or mls44.",
         f"MLS was read from {' and '.join(dict.fromkeys(commits))}.",
     ]
     made = [u.id for u in utterances if u.language == "en" and not _OFFICIAL.fullmatch(u.id)]
     if made:
         notes.append(
-            f"{ENGLISH} does not say the official ids of {len(made)} utterances: they are named by speaker, book, "
+            f"{ENGLISH} does not give the official ids of {len(made)} utterances: they are named by speaker, book, "
             f"recording and second, for instance {made[0]}."
         )
     found = text_hash(split, *commits, *(u.id for u in utterances))

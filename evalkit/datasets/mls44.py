@@ -34,7 +34,8 @@ ARCHIVE = "mls-44kHz-200-samples-each-language.zip"
 URL = f"https://media.githubusercontent.com/media/Edresson/Low-Frame-rate-Speech-Codec/gh-pages/Datasets/{ARCHIVE}"
 FILE = File(ARCHIVE, LICENSE, 2_107_857_133, url=URL, kept=ARCHIVE, sha256=SHA256)
 HELP = (
-    f"mls44 is the authors' archive {ARCHIVE} (2.1 GB, CC BY 4.0): `evalkit fetch mls44` brings it, or give the file: "
+    f"mls44 is the authors' archive {ARCHIVE} (2.1 GB, CC BY 4.0): `evalkit fetch mls44` downloads it, or give the "
+    f"file: "
     "--dataset mls44:FILE.zip"
 )
 
@@ -72,7 +73,11 @@ def _read(path: Path, languages: str | None = None) -> Dataset:
         note = f"mls44 was read from the folder {shown(path.name)}: evalkit does not check that it is the paper's data."
         notes = (note, *found.notes)
         return _dataset(names, lambda name: (path / name).read_bytes(), partial(_open_file, path), languages, notes)
-    notes = (f"mls44 is not the authors' archive: {FILE.replaced} says which it is.",) if FILE.replaced else ()
+    notes = (
+        (f"mls44 is not the authors' archive, but the file whose sha256 is in {FILE.replaced}.",)
+        if FILE.replaced
+        else ()
+    )
     try:
         with zipfile.ZipFile(path) as archive:
             names = _safe_names(path, archive)

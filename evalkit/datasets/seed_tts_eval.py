@@ -19,8 +19,8 @@ LICENSE = "not stated (English from Common Voice, CC0; Chinese from DiDiSpeech-2
 LANGUAGES = ("en", "zh")
 RECORDINGS = ("utterances", "prompts")
 HELP = (
-    "SEED-TTS-eval is linked from https://github.com/BytedanceSpeech/seed-tts-eval; unpack it and give the folder that "
-    "holds en/ and zh/: --dataset seed-tts-eval:DIR"
+    "SEED-TTS-eval is linked from https://github.com/BytedanceSpeech/seed-tts-eval; unpack it and give the folder "
+    "that contains en/ and zh/: --dataset seed-tts-eval:DIR"
 )
 
 

@@ -173,14 +173,14 @@ def _rows(path: Path, text: str, delimiter: str) -> list[tuple[int, list[str]]]:
     try:
         for cells in reader:
             if reader.line_num > start:
-                raise csv.Error(f"a cell goes on to line {reader.line_num}")
+                raise csv.Error(f"a cell continues to line {reader.line_num}")
             if any(cell.strip() for cell in cells):
                 rows.append((start, [cell.strip() for cell in cells]))
             start = reader.line_num + 1
     except csv.Error as error:
         raise UsageError(
-            f"{shown(path)}, line {start}: {error}. Close every quotation mark on its line, and write one that belongs "
-            'to the text twice: "he said ""yes"""'
+            f"{shown(path)}, line {start}: {error}. Close every quotation mark on its line, and double one that is "
+            'part of the text: "he said ""yes"""'
         ) from error
     return rows
 
@@ -208,7 +208,7 @@ def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _json_text(place: str, key: str, value: Any) -> str:
     if isinstance(value, (dict, list)):
-        raise UsageError(f"{place}: {key} is neither a text nor a number")
+        raise UsageError(f"{place}: {key} is neither a string nor a number")
     return "" if value is None else whole_text(place, key, value) if isinstance(value, str) else json.dumps(value)
 
 

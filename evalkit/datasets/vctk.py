@@ -17,7 +17,7 @@ LICENSE = "CC BY 4.0"
 MICROPHONES = ("mic1", "mic2")
 HELP = (
     "VCTK is VCTK-Corpus-0.92.zip (11 GB, https://datashare.ed.ac.uk/handle/10283/3443; sha256 "
-    "f96258be9fdc2cbff6559541aae7ea4f59df3fcaf5cf963aae5ca647357e359c); unpack it and give the folder that holds "
+    "f96258be9fdc2cbff6559541aae7ea4f59df3fcaf5cf963aae5ca647357e359c); unpack it and give the folder that contains "
     "wav48_silence_trimmed/ and txt/: --dataset vctk:DIR"
 )
 

@@ -116,7 +116,7 @@ class File:
             raise MissingError(f"{self} is not on this machine")
         if self.pin is None and self.code:
             raise MissingError(
-                f"{path} is code, and no sha256 of it is recorded: it is not opened. Compare it with a source you "
+                f"{path} is code and its sha256 is not recorded, so it is not opened. Compare it with a source you "
                 f"trust, such as the page of {self.repository} on the hub, and pin it: evalkit fetch NAME --sha256 HEX"
             )
         if self.pin is not None and (found := sha256(path)) != self.pin:
@@ -146,9 +146,9 @@ class File:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
             if _offline(error):
                 raise MissingError(
-                    f"{self} ({self.size_text}, {self.license}) cannot be downloaded: there is no network, or it does "
-                    f"not reach {self.origin} ({reason}). Run the same command where there is one, and copy "
-                    f"{self._folder()} from there to the same place here"
+                    f"{self} ({self.size_text}, {self.license}) cannot be downloaded: there is no network, or "
+                    f"{self.origin} cannot be reached ({reason}). Run the same command on a machine with a network, "
+                    f"and copy {self._folder()} from there to the same place here"
                 ) from error
             kind = AbsentError if type(error).__name__ == "RemoteEntryNotFoundError" else MissingError
             raise kind(f"{self} ({self.origin}) cannot be downloaded now: {reason}") from error
@@ -241,7 +241,7 @@ def describe(files: Iterable[File]) -> list[str]:
     """A line for each file: name, size, license, origin, and whose sha256 stands in for the recorded one."""
     return [
         f"{file.name}  {file.size_text}  {file.license}  from {file.origin}"
-        + (f", held to the sha256 in {file.replaced} instead of the recorded one" if file.replaced else "")
+        + (f", checked against the sha256 in {file.replaced} instead of the recorded one" if file.replaced else "")
         for file in files
     ]
 

@@ -135,7 +135,9 @@ def report(needs: Sequence[Need]) -> str:
     if known := commands(needs):
         lines += ["", "To get it:", *(f"  {command}" for command in known)]
     if advice := [f"  {need.what}: {need.advice}" for need in needs if need.advice]:
-        whole = TextWrapper(get_terminal_size().columns - 1, break_long_words=False, break_on_hyphens=False)
+        whole = TextWrapper(
+            get_terminal_size().columns - 1, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+        )
         lines += ["", "By hand:", *(whole.fill(text) for text in advice)]
     return "\n".join(lines)
 

@@ -69,7 +69,7 @@ def verify(name: str, weights: Path | None = None) -> Iterator[Check]:
             raise UsageError(f"{name} is a metric: --weights is for codecs")
         yield from _metric(name)
     elif name.partition(":")[0] in plugins.names("dataset"):
-        raise UsageError(f"{name} is a data set: `evalkit fetch` verifies what it downloads")
+        raise UsageError(f"{name} is a dataset: `evalkit fetch` verifies what it downloads")
     else:
         yield from _codec(choose(name), weights)
 
@@ -134,7 +134,7 @@ def _value(name: str, stated: Mapping[str, Any]) -> Check:
     pair = Pair(reference.at(metric.rate).wav, decoded.at(metric.rate).wav, language="en")
     found = metric.score(pair) if isinstance(metric, PairMetric) else metric.open("cpu").score(metric, pair)[name]  # type: ignore[attr-defined]
     within = stated.get("within", WITHIN * max(1.0, abs(stated["value"])))
-    said = f"{found:.6g}, stated {stated['value']:.6g} (within {within:.1g})"
+    said = f"{found:.6g}, expected {stated['value']:.6g} (within {within:.1g})"
     return Check(name, "value", said, abs(found - stated["value"]) <= within, source)
 
 
@@ -190,11 +190,11 @@ def _codes(spec: str, codec: Codec, stated: Mapping[str, Any]) -> Check:
     assert indices is not None
     if "mean" in stated:
         found = float(indices.mean())
-        said = f"mean {found:.2f}, stated {stated['mean']} (within {stated['within']})"
+        said = f"mean {found:.2f}, expected {stated['mean']} (within {stated['within']})"
         return Check(spec, "codes", said, abs(found - stated["mean"]) <= stated["within"], source)
     share = _share(indices, expected)
     least = stated.get("least", 1.0)
-    said = f"{share:.1%} of the {expected.size} stated ones (at least {least:.0%})"
+    said = f"{share:.1%} of the {expected.size} published codes are equal (at least {least:.0%})"
     return Check(spec, "codes", said, share >= least, source)
 
 
@@ -246,7 +246,7 @@ def _recorded(spec: str, codec: Codec) -> Check:
     found = fingerprint(mine)
     known = [one for one in fingerprints().get(spec, []) if one["weights"] == _digests(codec)]
     if not known and (release := _release_of(found)):
-        said = f"{found[:12]}: all codes are those recorded of {release}, whose files have other bytes"
+        said = f"{found[:12]}: all codes equal the recorded ones of {release}, whose files have other bytes"
         return Check(spec, "fingerprint", said, release == spec, "recorded codes of the built-in utterances")
     if not known:
         return Check(

@@ -91,6 +91,6 @@ def _joined(found: Sequence[Ratings], files: Sequence[Path]) -> Ratings:
         for rating in one.ratings:
             key = (rating.listener, rating.item, rating.stimulus)
             if key in owners:
-                raise UsageError(f"{path} and {owners[key]} both have what {key[0]} said of {key[1]}")
+                raise UsageError(f"{path} and {owners[key]} both contain {key[0]}'s ratings of {key[1]}")
             owners[key] = path
     return Ratings(tuple(r for one in found for r in one.ratings), tuple(n for one in found for n in one.notes))

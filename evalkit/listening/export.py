@@ -100,7 +100,8 @@ def export(
     )
     if design == "mushra" and len(kit.stimuli) > MOST_CONDITIONS:
         raise UsageError(
-            f"BS.1534 allows {MOST_CONDITIONS} stimuli on a page, hidden reference and two anchors among them: choose "
+            f"BS.1534 allows {MOST_CONDITIONS} stimuli on a page, including the hidden reference and two anchors: "
+            f"choose "
             f"{MOST_CONDITIONS - 3} of the {len(chosen)} systems with --codecs"
         )
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
@@ -135,9 +136,11 @@ def export(
             partial.write_text(text, encoding="utf-8")
     kit.write(output)
     if target < TARGET:
-        notes.append(f"All stimuli are at {target:.1f} LUFS, below {TARGET:g}: else a peak would be above -1 dBFS.")
+        notes.append(f"All stimuli are at {target:.1f} LUFS instead of {TARGET:g}, so that no peak exceeds -1 dBFS.")
     if len(items) < count:
-        notes.append(f"The run has {len(items)} utterances with audio of every system: {count} items were asked for.")
+        notes.append(
+            f"The run has {len(items)} utterances with audio of every system, fewer than the {count} items requested."
+        )
     return kit, notes
 
 

@@ -36,9 +36,9 @@ class Spread:
 
 
 ASSUMED = {
-    "mushra": Spread(6.0, 6.0, 15.0, "assumed: take --pilot for a test of yours"),
-    "acr": Spread(0.25, 0.3, 1.0, "assumed: take --pilot for a test of yours"),
-    "abx": Spread(0.1, 0.15, 0.65, "assumed: take --pilot for a test of yours"),
+    "mushra": Spread(6.0, 6.0, 15.0, "assumed; --pilot estimates it from your own ratings"),
+    "acr": Spread(0.25, 0.3, 1.0, "assumed; --pilot estimates it from your own ratings"),
+    "abx": Spread(0.1, 0.15, 0.65, "assumed; --pilot estimates it from your own ratings"),
 }
 """Where there is no pilot. They are round numbers for codecs of middling quality, not anybody's measurement."""
 MOST = 500
@@ -97,7 +97,7 @@ def spread_of(rows: pd.DataFrame, metric: str) -> Spread:
             if min(difference.shape) > 1:
                 found.append(components(difference.to_numpy()))
     if not found:
-        raise UsageError("a pilot takes two systems that two listeners rated on the same two items, or more of each")
+        raise UsageError("a pilot needs at least two systems that two listeners rated on the same two items")
     listener, item, rating = np.sqrt(np.mean(found, axis=0))
     return Spread(float(listener), float(item), float(rating), f"the pilot: {len(found)} pairs of systems")
 

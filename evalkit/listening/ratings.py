@@ -99,12 +99,12 @@ def read_ratings(path: Path, kit: Kit) -> Ratings:
             if item not in kit.items or stimulus not in kit.stimuli:
                 raise UsageError(f"{where}: the test has no stimulus {stimulus!r} of an item {item!r}")
             if not listener.strip():
-                raise UsageError(f"{where}: it names no listener")
+                raise UsageError(f"{where}: it does not name a listener")
             key = (listener.strip(), item, stimulus)
             if key in found:
                 raise UsageError(
-                    f"{where}: {key[0]} rated {stimulus} of {item} before. Give listeners names of their own, or "
-                    "remove a session"
+                    f"{where}: {key[0]} rated {stimulus} of {item} before. Give each listener a different name, or "
+                    f"remove one session"
                 )
             found[key] = Rating(*key, _score(answer, kit.design, where))
     if not found:
@@ -124,7 +124,7 @@ def _score(answer: str, design: str, where: str) -> float:
     except ValueError:
         score = float("nan")
     if not low <= score <= high or (design != "mushra" and score != int(score)):
-        raise UsageError(f"{where}: {answer!r} is no answer on a scale from {low:g} to {high:g}")
+        raise UsageError(f"{where}: {answer!r} is not an answer on a scale from {low:g} to {high:g}")
     return score
 
 

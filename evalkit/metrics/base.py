@@ -82,7 +82,7 @@ class Metric(ABC):
         texts = {"name": self.name, "label": self.label, "unit": self.unit, "version": self.version}
         for what, value in texts.items():
             if not is_text(value) and (what != "unit" or value != ""):
-                raise UsageError(f"a metric's {what} must be a text, not {value!r}")
+                raise UsageError(f"a metric's {what} must be a string, not {value!r}")
         if self.direction not in ("up", "down", "none"):
             raise UsageError(f"metric {self.name}: direction must be 'up', 'down' or 'none', not {self.direction!r}")
         if not (isinstance(self.low, int | float) and isinstance(self.high, int | float) and self.low <= self.high):

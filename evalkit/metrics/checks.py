@@ -35,8 +35,8 @@ def require_at_most(pair: Pair, metric: Metric) -> None:
     """Raise UndefinedScore where the pair is longer than the metric's `max_seconds`."""
     if too_long(pair, metric):
         raise UndefinedScore(
-            f"{len(pair.reference) / metric.rate:.0f} s long: {metric.name} takes at most {metric.max_seconds:g} s, "
-            "since its memory or time would grow beyond bounds. Cut the recording into utterances"
+            f"{len(pair.reference) / metric.rate:.0f} s long: {metric.name} accepts at most {metric.max_seconds:g} "
+            f"s, to limit memory and time. Cut the recording into utterances"
         )
 
 
@@ -96,7 +96,7 @@ def clipped(wav: Wave, what: str = "decoded audio") -> Wave:
 def _require_scale(wav: Wave, what: str) -> None:
     peak = max(abs(float(wav.max())), abs(float(wav.min())))
     if peak > LOUDEST:
-        raise UndefinedScore(f"the {what} reaches {peak:.4g} times full scale: floats have to lie within -1 and 1")
+        raise UndefinedScore(f"the {what} reaches {peak:.4g} times full scale: floats must be between -1 and 1")
 
 
 def _sides(pair: Pair) -> tuple[tuple[Wave, str], tuple[Wave, str]]:

@@ -78,16 +78,16 @@ def check_declared(metric: Any) -> None:
         f"{called}: {type(metric).__name__} derives from none of {', '.join(kind.__name__ for kind in kinds)}"
     )
     rules: dict[str, tuple[bool, str]] = {
-        "name": (_is_text(metric.name) and not set(metric.name) & set(" ,@"), "a text without spaces, commas and @"),
-        "label": (_is_text(metric.label), "a text"),
+        "name": (_is_text(metric.name) and not set(metric.name) & set(" ,@"), "a string without spaces, commas and @"),
+        "label": (_is_text(metric.label), "a string"),
         "direction": (metric.direction in ("up", "down", "none"), "'up', 'down' or 'none'"),
-        "unit": (isinstance(metric.unit, str), "a text, which may be empty"),
+        "unit": (isinstance(metric.unit, str), "a string, which may be empty"),
         "low": (_is_number(metric.low), "a number; -inf where there is no bound"),
         "high": (_is_number(metric.high) and metric.low < metric.high, f"a number above low, {metric.low!r}"),
-        "version": (_is_text(metric.version), "a text"),
+        "version": (_is_text(metric.version), "a string"),
         "decimals": (isinstance(metric.decimals, int) and metric.decimals >= 0, "an int from 0 on"),
         "ranks": (isinstance(metric.ranks, bool), "True or False"),
-        "note": (isinstance(metric.note, str) and bool(metric.note or metric.ranks), "a text where ranks is False"),
+        "note": (isinstance(metric.note, str) and bool(metric.note or metric.ranks), "a string where ranks is False"),
         "uses_reference": (isinstance(metric.uses_reference, bool), "True or False"),
         "rate": (isinstance(metric.rate, int) and metric.rate > 0, "an int in Hz"),
         "max_seconds": (_is_number(metric.max_seconds) and metric.max_seconds > 0, "a number above 0"),
@@ -103,9 +103,9 @@ def check_declared(metric: Any) -> None:
         copied = pickle.loads(pickle.dumps(metric))
     except Exception as error:
         raise AssertionError(f"{called}: cannot be pickled ({error}); worker processes need that") from error
-    assert copied == metric, f"{called}: pickled and back it is another: {copied!r}, not {metric!r}"
+    assert copied == metric, f"{called}: it changes when pickled: {copied!r}, not {metric!r}"
     assert " at 0x" not in repr(metric), (
-        f"{called}: repr names an address, so nothing is found in the cache: {metric!r}"
+        f"{called}: its repr contains a memory address, so the cache would never find its scores: {metric!r}"
     )
     if isinstance(metric, ModelMetric):
         for what, kind in (("files", File), ("packages", str)):
@@ -115,7 +115,7 @@ def check_declared(metric: Any) -> None:
     assert isinstance(state, Availability), f"{called}: availability() must give an Availability, not {state!r}"
     assert state.ready or state.remedy, f"{called}: availability() is {state.code!r} without a remedy"
     if isinstance(metric, ModelMetric):
-        assert _is_text(metric.model), f"{called}: model must be a text, not {metric.model!r}"
+        assert _is_text(metric.model), f"{called}: model must be a string, not {metric.model!r}"
         try:
             json.dumps(metric.identity("en"))
         except (TypeError, ValueError) as error:

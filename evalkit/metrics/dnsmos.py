@@ -57,8 +57,8 @@ class Dnsmos(ModelMetric):
 
     Misses:
         What the codec changed. Made for noise suppression, it does not rank codecs (over eleven systems its rank
-        correlation with PESQ-WB is 0.06 to 0.08, and some are above the original); it rates silence 1.8 and may rate
-        added noise up. Not SQMOS, nor a replacement for it.
+        correlation with PESQ-WB is 0.06 to 0.08, and some are above the original); it gives silence 1.8 and may rate
+        added noise up. It does not replace SQMOS.
 
     Undefined:
         For silence, below 0.1 s and above half an hour, and for audio beyond twice full scale; what is above full scale

@@ -53,7 +53,7 @@ class HubertRecognizer(Recognizer):
         import torch
 
         if language and language.partition("-")[0].lower() != "en":
-            raise UndefinedScore(f"the language is {language}: HuBERT recognizes English")
+            raise UndefinedScore(f"the language is {language}: this HuBERT model recognizes only English")
         given = self._features(list(wavs), sampling_rate=SCORE_RATE, return_tensors="pt")
         with torch.inference_mode():
             best = self._model(given.input_values.to(self._device)).logits.argmax(-1).cpu()
@@ -77,11 +77,11 @@ class HubertWer(ErrorRate):
         Codecs_reconstruction_eval, the scripts of the Llasa and X-codec2 papers; greedy, 16 kHz.
 
     Misses:
-        Everything that leaves the words intact. HuBERT was fine-tuned on LibriSpeech: on its test sets it forgives
-        every codec alike, and elsewhere it errs much more.
+        Everything that leaves the words intact. HuBERT was fine-tuned on LibriSpeech: on its test sets it flatters
+        every codec alike, and elsewhere it makes many more errors.
 
     Undefined:
-        For speech that is said to be in another language than English, without text, or shorter than 25 ms; above two
+        For speech labelled as another language than English, without text, or shorter than 25 ms; above two
         minutes.
 
     Options:

@@ -38,7 +38,7 @@ class LogSpectralDistance(PairMetric):
 
     Source:
         Gray and Markel, "Distance measures for speech processing", 1976. Papers differ in window, floor and factor:
-        values compare only with those of this name.
+        values are comparable only under this name.
 
     Misses:
         Phase, and masking: quiet bins count as loud ones do. It depends on level: half the level is 6 dB.

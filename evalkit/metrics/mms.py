@@ -64,7 +64,7 @@ class MmsRecognizer(Recognizer):
 
         language = code(language) or language
         if language not in ADAPTERS:
-            raise UndefinedScore(f"the language is {language or 'not known'}: MMS is set up for {', '.join(NAMES)}")
+            raise UndefinedScore(f"the language is {language or 'not known'}: evalkit uses MMS for {', '.join(NAMES)}")
         if language != self._language:
             adapter = NAMES[language][1]
             self._tokenizer.set_target_lang(adapter)
@@ -109,7 +109,7 @@ class MmsCer(ErrorRate):
 
     Options:
         `dtype=bfloat16` (default float32) runs the model in half the memory and a third of the time on CPUs that have
-        it; it errs otherwise here and there, so its column has a name of its own.
+        it; its errors differ slightly, so its column has its own name.
 
     Example:
         >>> from evalkit.testing import example_pair
@@ -153,7 +153,7 @@ class MmsCer(ErrorRate):
 
 
 def _known(languages: Sequence[str]) -> list[str]:
-    """Those of `languages` that MMS is set up for, as ISO 639-1."""
+    """Those of `languages` that evalkit uses MMS for, as ISO 639-1."""
     return list(dict.fromkeys(found for language in languages if (found := code(language)) is not None))
 
 

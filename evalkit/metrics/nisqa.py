@@ -46,7 +46,7 @@ class NisqaModel(Scorer):
             return list(self._rate(torch.from_numpy(np.stack(wavs)), SCORE_RATE).numpy())
         except RuntimeError as error:
             if "Maximum number of mel spectrogram windows" in str(error):
-                raise UndefinedScore("longer than the 52 s that NISQA takes") from error
+                raise UndefinedScore("longer than the 52 s that NISQA accepts") from error
             raise
 
     def score(self, metric: "Nisqa", pair: Pair) -> Mapping[str, float]:
@@ -72,8 +72,8 @@ class Nisqa(ModelMetric):
         Mittag et al. 2021 (arXiv 2104.09494), by torchmetrics with the authors' weights (CC BY-NC-SA 4.0).
 
     Misses:
-        What the codec changed. Made for speech up to 20 kHz, it gets 16 kHz here, like every metric. Not SQMOS, and no
-        stand-in for it.
+        What the codec changed. Made for speech up to 20 kHz, it gets 16 kHz here, like every metric. It does not
+        replace SQMOS.
 
     Undefined:
         For silence, for less than 0.15 s and for more than 52 s.

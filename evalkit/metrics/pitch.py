@@ -40,7 +40,7 @@ class PitchError(PairMetric):
         YIN (de Cheveigné and Kawahara 2002), own code.
 
     Misses:
-        Frames that lost their voicing: that is `vuv-error-yin`. An octave taken wrongly in one frame is 1200 cent.
+        Frames whose voicing was lost: that is `vuv-error-yin`. An octave error in one frame is 1200 cent.
 
     Undefined:
         Where no frame is voiced on both sides, and for silence.
@@ -82,7 +82,7 @@ class VoicingError(PairMetric):
         YIN (de Cheveigné and Kawahara 2002), own code.
 
     Misses:
-        Pitch where both sides are voiced: that is `f0-rmse-yin`.
+        Errors of pitch where both sides are voiced: that is `f0-rmse-yin`.
 
     Undefined:
         For silence.

@@ -74,7 +74,7 @@ class Ecapa2(SpeakerSimilarity):
 
     The public model is TorchScript, which is code. It is opened only if its sha256 is the pinned one, and in the
     process that scores with models. torch calls TorchScript deprecated; docs/decisions/0047-torchscript.md says what
-    becomes of it.
+    happens then.
 
     Range:
         -1 to 1: 1 for the same, around 0 for different speakers. Higher is better.

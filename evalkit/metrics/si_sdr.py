@@ -35,7 +35,7 @@ class ScaleInvariantSDR(PairMetric):
 
     Misses:
         Audible quality: a codec that does not preserve phase scores low at any quality. NanoCodec at 12.5 frames a
-        second does not keep polarity: it flips *within* an utterance, inaudibly, and nothing in the formula undoes
+        second does not preserve polarity: it flips *within* an utterance, inaudibly, and nothing in the formula undoes
         that. The value then does not measure quality and must not rank such a codec against others.
 
     Undefined:

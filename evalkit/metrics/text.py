@@ -1,8 +1,8 @@
 """What was said and what a recognizer wrote down: two texts made comparable, and compared.
 
 Two rules make texts comparable. `evalkit` is the same for every language; `whisper-en` is the one of most papers on
-English. Error rates by the two differ, and the results say which it was. Nobody published what the NanoCodec paper's
-numbers were normalised with.
+English. Error rates with the two differ, and the results say which was used. Nobody published how the NanoCodec paper's
+texts were normalised.
 """
 
 import re
@@ -30,8 +30,8 @@ class Normalizer:
 
     1. Unicode NFKC, then lower case;
     2. hyphens, dashes and slashes become spaces;
-    3. all that is neither letter, mark, number nor space is dropped, apostrophes among it: l'eau is leau;
-    4. runs of spaces become one, and none stand at the ends.
+    3. everything that is not a letter, mark, number or space is dropped, including apostrophes: l'eau becomes leau;
+    4. runs of spaces become one; leading and trailing spaces are removed.
 
     Numbers and abbreviations stay as they are written: transcripts of read speech (MLS) have none.
 
@@ -55,7 +55,7 @@ class WhisperEnglish:
     """Whisper's normaliser of English with its table of spellings, as the package `whisper-normalizer` ships it.
 
     Contractions are spelled out, numbers are written in digits, British spellings become American ones, fillers and
-    what stands in brackets are dropped. On audiobooks that costs little and forgives much: `QUILTER'S` becomes
+    anything in brackets are dropped. On audiobooks this does little harm and is lenient: `QUILTER'S` becomes
     `quilter is`, `O'CLOCK` becomes `0 clock`. Source: Radford et al. 2022 (arXiv 2212.04356), appendix C.
 
     Example:
@@ -101,7 +101,7 @@ def text_errors(
 
     spoken, recognized = rule(spoken), rule(recognized)
     if not any(character.isalnum() for character in spoken):  # whisper-en keeps full stops, of which no speech is left
-        raise UndefinedScore("there is no reference text: nothing is left of it after normalisation")
+        raise UndefinedScore("the reference text is empty after normalisation")
     if unit == "words":
         words = jiwer.process_words(spoken, recognized)
         return words.substitutions + words.deletions + words.insertions, len(spoken.split())

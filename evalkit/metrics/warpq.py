@@ -35,13 +35,13 @@ class WarpQ(PairMetric):
 
         WARP-Q = median_p (1 / 92) min over subsequences of D(p, reference)
 
-    Speech alone is compared: WebRTC's detector takes pauses away on each side. Both sides become 13 MFCCs up to 5 kHz
+    Only speech is compared: WebRTC's detector removes pauses on each side. Both sides become 13 MFCCs up to 5 kHz
     every 4 ms, normalised to mean 0 and deviation 1 over a sliding window of 0.8 s; patches are 0.4 s long, every
     0.2 s, and D is the Euclidean cost of subsequence dynamic time warping with the steps (1, 0), (0, 3) and (1, 3).
 
     Range:
         0 up, without unit; 1.9 to 2.4 for codecs at 0.6 to 2 kbit/s. Lower is better. **A perfect copy has about 0.60
-        (0.4 for some synthetic voices), not 0**: the steps cannot follow the diagonal, so a copy costs something, too.
+        (0.4 for some synthetic voices), not 0**: the steps cannot follow the diagonal, so even a copy has a cost.
 
     Source:
         Jassim et al. 2021 (arXiv 2102.10449) and 2022, with the settings of the package `warpq` 1.5.2; own code on

@@ -63,7 +63,7 @@ class WhisperRecognizer(Recognizer):
     def infer(self, wavs: Sequence[Wave], language: str) -> Sequence[NDArray[np.str_]]:
         """The texts, each of shape []."""
         if language and language.partition("-")[0].lower() != "en":
-            raise UndefinedScore(f"the language is {language}: this metric has Whisper recognize English")
+            raise UndefinedScore(f"the language is {language}: this metric uses Whisper for English only")
         return [np.array(self._transcribe(wav)) for wav in wavs]
 
     def _transcribe(self, wav: Wave) -> str:

@@ -186,11 +186,11 @@ class WorldPitchCorrelation(WorldMetric):
         if self.warped:
             voiced = [one.cepstrum[one.pitch > 0] for one in sides]
             if not all(len(one) for one in voiced):
-                raise UndefinedScore("no frame is voiced on one side")
+                raise UndefinedScore("one of the recordings has no voiced frame")
             path = _path(voiced[1], voiced[0])
             reference, decoded = reference[reference > 0][path[:, 1]], decoded[decoded > 0][path[:, 0]]
         if np.ptp(reference) == 0 or np.ptp(decoded) == 0:
-            raise UndefinedScore("the pitch of one side is the same throughout, or no frame of it is voiced")
+            raise UndefinedScore("one of the recordings has constant pitch or no voiced frame")
         return float(np.clip(np.corrcoef(reference, decoded)[0, 1], -1, 1))
 
 

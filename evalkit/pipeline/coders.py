@@ -98,7 +98,7 @@ class _Batch:
 
 def _as_many(found: Any, count: int) -> Sequence[Any]:
     if not isinstance(found, Sequence) or len(found) != count:
-        raise CodecError(f"a batch of {count} must come back as a list of as many")
+        raise CodecError(f"a batch of {count} must return a list of as many")
     return found
 
 

@@ -51,7 +51,8 @@ def notes_on_weights(names: Iterable[str], languages: Sequence[str]) -> Iterator
     for file in dict.fromkeys(file for metric in metrics for file in metric.files_for(languages)):
         users = ", ".join(metric.name for metric in metrics if file in metric.files_for(languages))
         if file.replaced:
-            yield f"{users}: {file} is a mirror's, held to the sha256 in {file.replaced}, not to the recorded one."
+            found = f"{file} comes from a mirror and was checked against the sha256 in {file.replaced}"
+            yield f"{users}: {found}, not the recorded one."
         elif not file.pinned:
             yield f"{users}: the sha256 of {file} is not recorded; run.json has that of the file used."
 

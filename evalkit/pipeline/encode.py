@@ -141,7 +141,7 @@ class RunningCodec(System):
             yield f"{self.name}: {len(failed)} batches failed and were coded one by one (the first: {failed[0]})."
         if self._extra:
             side, every = (sum(column) for column in zip(*self._extra, strict=True))
-            sent = f"{self.name} sends side information, {side / len(self._extra):.0f} bits an utterance"
+            sent = f"{self.name} sends side information, {side / len(self._extra):.0f} bits per utterance"
             yield f"{sent}." if isnan(every) else f"{sent}: {side / every:.1%} of its measured bitrate."
         if self._narrow and self._codec.sample_rate:
             found = " and ".join(f"{rate / 1000:g}" for rate in sorted(set(self._narrow)))

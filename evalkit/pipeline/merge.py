@@ -94,7 +94,7 @@ def _check(runs: Sequence[Run]) -> None:
     found = [_shard(run).index for run in runs]
     if {_shard(run).count for run in runs} != {count} or found != list(range(1, count + 1)):
         parts = ", ".join(str(run.provenance.shard) for run in runs)
-        raise UsageError(f"each shard from 1/{count} to {count}/{count} is needed once; given: {parts}")
+        raise UsageError(f"each shard from 1/{count} to {count}/{count} must be given exactly once; given: {parts}")
 
 
 def _same(part: object) -> object:

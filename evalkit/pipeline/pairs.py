@@ -263,7 +263,8 @@ def _merged(lines: Sequence[Line], pairs: Sequence[FilePair]) -> list[FilePair]:
             if before != value:
                 raise UsageError(
                     f"{shown(line.path)}, lines {number} and {line.number}: the utterance {pair.utterance!r} has two "
-                    f"{what}s, {before!r} and {value!r}. One utterance has one {what}: give the other its own id"
+                    f"{what}s, {before!r} and {value!r}. An utterance can have only one {what}: give the other one a "
+                    f"different id"
                 )
 
     def of(pair: FilePair, what: str) -> str | None:

@@ -72,7 +72,7 @@ class Plan:
         if self.max_seconds is not None and not self.max_seconds > 0:
             raise UsageError(f"--max-seconds must be above 0, not {self.max_seconds}")
         if any(utterance.id == CORPUS for utterance in self.dataset):
-            raise UsageError(f"an utterance is called {CORPUS!r}, which stands for the whole dataset: rename it")
+            raise UsageError(f"an utterance has the id {CORPUS!r}, which stands for the whole dataset: rename it")
         problems = []
         missing = [(choice.spec, state) for choice in self.systems if not (state := choice.availability()).ready]
         if missing:

@@ -98,7 +98,7 @@ def _listed(choice: RenderedChoice) -> System:
     def find(utterance: Utterance) -> Path:
         path = choice.files[utterance.id]
         if path is None:
-            raise AudioError(f"no decoded file is named like {utterance.path or utterance.id}")
+            raise AudioError(f"no decoded file is named {utterance.path or utterance.id}")
         return path
 
     info = CodecInfo(spec=choice.spec, rendered=choice.place)
@@ -113,7 +113,7 @@ def _rendered(choice: CodecChoice, folder: Path, dataset: Dataset) -> System:
     notes = list(there.notes)
     if surplus := sorted(there.files.keys() - {nfc(utterance.id) for utterance in dataset}):
         notes.append(
-            f"{shown(folder)}: {len(surplus)} of {len(there.files)} files belong to no utterance of {dataset.name}, "
+            f"{shown(folder)}: {len(surplus)} of {len(there.files)} files match no utterance of {dataset.name}, "
             f"for instance {surplus[0]}."
         )
     bitrate = choice.declared_bitrate

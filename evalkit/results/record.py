@@ -28,7 +28,7 @@ class Record:
         known = {name: _frozen(value) for name, value in values.items() if name in hints and value is not None}
         for name, value in known.items():
             if not _fits(value, hints[name]):
-                raise ValueError(f"{name} is {str(value)[:100]!r}, no JSON value of its type")
+                raise ValueError(f"{name} is {str(value)[:100]!r}, which is not a JSON value of its type")
         return cls(**known)
 
     def __getitem__(self, name: str) -> Any:

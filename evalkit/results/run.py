@@ -35,7 +35,7 @@ class Run:
 
     path: Path
     rows: pd.DataFrame
-    """One row a codec, utterance and metric; a value, or the reason why there is none."""
+    """One row per codec, utterance and metric: a value, or the reason why there is none."""
     provenance: Provenance
 
     def __post_init__(self) -> None:
@@ -49,12 +49,12 @@ class Run:
 
     @property
     def codes(self) -> pd.DataFrame:
-        """What codecs would transmit, one row an utterance: bits and, where there are codebooks, indices [K, N]."""
+        """What codecs transmit, one row per utterance: bits and, for codecs with codebooks, indices [K, N]."""
         return pd.DataFrame([one.as_dict() | {"indices": one.codes.indices} for one in read_codes(self.path)])
 
     @property
     def pairing(self) -> pd.DataFrame:
-        """How decoded audio belongs to its reference, and what is wrong with it; empty where it was not checked."""
+        """The pairing check of each pair: lag, level and problems; empty if it was not checked."""
         return _side_table(self.path / "pairing.parquet", PAIRINGS_SCHEMA).to_pandas()
 
     @property

@@ -119,7 +119,7 @@ def by_utterance(rows: pd.DataFrame, cluster: str | None = None) -> tuple[pd.Dat
 
 def _clusters(rows: pd.DataFrame, cluster: str, utterances: "pd.Index[str]") -> list[str]:
     if cluster not in rows or rows[cluster].isna().all():
-        raise UsageError(f"the rows say nothing in the column {cluster!r}, so they cannot be clustered by it")
+        raise UsageError(f"the column {cluster!r} is empty, so the rows cannot be clustered by it")
     named = rows[["utterance", cluster]].dropna().drop_duplicates()
     if named["utterance"].duplicated().any():
         raise UsageError(f"an utterance has more than one {cluster!r}, so the rows cannot be clustered by it")

@@ -298,7 +298,9 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 raise ValueError(f"line 1: the columns are {', '.join(columns) or 'none'}")
             for row in reader:
                 if any("\n" in cell for cell in row.values() if isinstance(cell, str)):  # it may have swallowed rows
-                    raise ValueError(f"line {reader.line_num}: a cell ends that began before: close quotation marks")
+                    raise ValueError(
+                        f"line {reader.line_num}: a cell continues from an earlier line: close its quotation marks"
+                    )
                 if None in row or None in row.values():
                     raise ValueError(f"line {reader.line_num}: {len(columns)} columns, but another number of cells")
                 yield reader.line_num, row

@@ -54,7 +54,7 @@ def pack(config: TrainConfig, sources: Sequence[AudioSource], folder: Path, hour
             wave = np.concatenate(waiting)
             soundfile.write(path, wave, RATE, format="OGG", subtype="OPUS", compression_level=COMPRESSION)
             if path.stat().st_size > LARGEST:
-                raise DataError(f"{path}: above {LARGEST >> 20} MiB; no recording may be hours long")
+                raise DataError(f"{path}: above {LARGEST >> 20} MiB; cut recordings that are hours long")
             waiting.clear()
 
     total = sum(source.share for source in sources)
@@ -99,12 +99,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         "python -m nanocodec.training.pack", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("recipe", help="a configuration, as of `nanocodec train`")
+    parser.add_argument("recipe", help="a configuration, as for `nanocodec train`")
     parser.add_argument("folder", type=Path, help="where the packed speech goes; must be empty or new")
     parser.add_argument(
         "--data", action="append", required=True, metavar="SOURCE[:SHARE]", help="as of `nanocodec train`"
     )
-    parser.add_argument("--hours", type=float, metavar="H", help="pack at most so much")
+    parser.add_argument("--hours", type=float, metavar="H", help="pack at most this many hours")
     arguments = parser.parse_args(argv)
     folder: Path = arguments.folder
     try:

@@ -220,7 +220,7 @@ class ShortRun:
                 marked, audio = now, self.audio_seconds
                 if not np.isfinite(row["loss"]):
                     raise ConfigError(
-                        f"the loss is {row['loss']} at step {self.step}: lower lr, and resume what was saved"
+                        f"the loss is {row['loss']} at step {self.step}: lower lr, and resume from the saved state"
                     )
             if self.step % self.config.validate_every == 0:
                 self._log("validation", begun, self.validate(), progress)
@@ -396,7 +396,7 @@ def _open(arguments: argparse.Namespace) -> ShortRun:
     if arguments.resume:
         print(f"Resumed at step {run.step:,}" if run.resume() else f"{run.run}: no state yet; starting at step 0")
     elif (arguments.run / "state").exists():
-        raise ConfigError(f"{arguments.run}: holds a run; --resume goes on with it")
+        raise ConfigError(f"{arguments.run}: holds a run; add --resume to continue it")
     if arguments.compile:
         run.gradients.compile()
     if device.type == "cuda" and not arguments.no_graph:
@@ -415,18 +415,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("packed", type=Path, help="folder that nanocodec.training.pack wrote")
     parser.add_argument("run", type=Path, help="folder for weights, state and log")
-    parser.add_argument("--seconds", type=float, default=660.0, help="wall clock in all (default: %(default)g)")
+    parser.add_argument("--seconds", type=float, default=660.0, help="total time in seconds (default: %(default)g)")
     parser.add_argument(
         "--decay",
         type=float,
         default=0.4,
         help="share of it in which the learning rate falls to zero (default: %(default)g)",
     )
-    parser.add_argument("--start", metavar="FILE", help="trained weights to begin from; a wider recipe grows them")
-    parser.add_argument("--resume", action="store_true", help="go on from the state in the run's folder")
+    parser.add_argument("--start", metavar="FILE", help="trained weights to start from; a wider recipe widens them")
+    parser.add_argument("--resume", action="store_true", help="continue from the state in the run's folder")
     parser.add_argument("--device", help="default: cuda where there is one, else cpu")
-    parser.add_argument("--batch", type=int, help="excerpts a step, in place of the recipe's")
-    parser.add_argument("--precision", choices=["32-true", "bf16-mixed"], help="in place of the recipe's")
+    parser.add_argument("--batch", type=int, help="excerpts per step, instead of the recipe's")
+    parser.add_argument("--precision", choices=["32-true", "bf16-mixed"], help="instead of the recipe's")
     parser.add_argument("--compile", action="store_true", help="torch.compile the forward pass")
     parser.add_argument("--no-graph", action="store_true", help="record no CUDA graph")
     parser.add_argument("--count", type=int, metavar="N", help="time and profile N steps, and train nothing")

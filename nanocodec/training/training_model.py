@@ -73,8 +73,8 @@ def copy_weights(source: NanoCodec, target: NanoCodec) -> None:
     same = _without_widths(source.config) == _without_widths(target.config)
     if not same or any(m < n for n, m in zip(*widths, strict=True)):
         raise ConfigError(
-            f"{source.config.name} cannot start {target.config.name}: the widths alone may differ (base_channels of "
-            f"encoder and decoder), and these only upwards; here {widths[0]} would become {widths[1]}"
+            f"{source.config.name} cannot start {target.config.name}: only the widths (base_channels of encoder and "
+            f"decoder) may differ, and only increase; here {widths[0]} would become {widths[1]}"
         )
     if widths[0] != widths[1] and widths[0][1] >> len(source.config.strides) & 1:
         raise ConfigError(

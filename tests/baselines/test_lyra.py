@@ -108,7 +108,7 @@ def test_files_that_are_no_such_networks_are_refused(folder: Path, tmp_path: Pat
     good = {name: (folder / name).read_bytes() for name in lyra.RELEASE.files}
     encoder = good[lyra.ENCODER]
     for name, content, message in (
-        (lyra.ENCODER, b"", "no TensorFlow Lite model"),
+        (lyra.ENCODER, b"", "not a TensorFlow Lite model"),
         (lyra.ENCODER, b"\x08\0\0\0TFL3" + bytes(30), "layers|list index|damaged"),
         (lyra.ENCODER, encoder[:-5000], "damaged"),
         (lyra.ENCODER, good[lyra.DECODER], "a layer of .* where .* is expected"),

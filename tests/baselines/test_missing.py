@@ -36,7 +36,7 @@ def test_rates_that_were_never_released_take_weights_of_ones_own(empty_hub) -> N
     for rate in ("0.8k", "1.1k-25fps", "1.1k-6.25fps"):
         assert nanocodec.FAMILY.availability(rate).code == "needs weights"
         for attempt in (nanocodec.FAMILY.build, nanocodec.FAMILY.fetch):
-            with pytest.raises(MissingError, match=f"nanocodec@{rate}: None were released: add --weights FILE"):
+            with pytest.raises(MissingError, match=f"nanocodec@{rate}: No weights were released: add --weights FILE"):
                 attempt(rate)
 
 

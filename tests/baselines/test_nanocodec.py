@@ -64,7 +64,7 @@ def test_the_built_in_codec_is_never_named_as_the_papers() -> None:
 def test_weights_that_did_not_come_with_the_package(monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(nanocodec.resources, "files", lambda package: tmp_path)
     assert nanocodec.FAMILY.availability("1.1k").code == "needs download"
-    with pytest.raises(MissingError, match=r"nanocodec@1\.1k: install the package again"):
+    with pytest.raises(MissingError, match=r"nanocodec@1\.1k: reinstall the package"):
         nanocodec.FAMILY.build("1.1k")
 
 

@@ -148,5 +148,5 @@ def test_other_models_are_refused(folders, tmp_path) -> None:
     other = narrow_snac.NARROW | {"sampling_rate": 32_000}
     (tmp_path / "config.json").write_text(json.dumps(other))
     torch.save(package.SNAC(**other).state_dict(), tmp_path / "pytorch_model.bin")
-    with pytest.raises(MissingError, match="another SNAC than the 24 kHz model"):
+    with pytest.raises(MissingError, match="is not SNAC's 24 kHz model"):
         snac.FAMILY.build_from(tmp_path, "0.98k")

@@ -88,7 +88,7 @@ class Unwritable(PcmCodec):
         (Greedy(), "encode changed its input"),
         (OutOfRange(), r"codebook 0 has codes outside 0\.\.3"),
         (NoRate(), "sample_rate must be above 0 or None, not 0"),
-        (Nameless(), "name must be a text"),
+        (Nameless(), "name must be a string"),
         (Unwritable(), "details must be a mapping of JSON values"),
         (object(), "does not follow the protocol"),
     ],

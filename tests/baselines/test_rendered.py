@@ -57,7 +57,7 @@ def test_a_bitrate_that_nobody_declared_is_null(folder: Path, tmp_path: Path) ->
     command = ["run", "--codec", "rendered", "--rendered", str(folder), "--metrics", "si-sdr", "--max-failed", "99"]
     assert main([*command, "--output", str(output)]) == 0
     said = " ".join(read_run(output).provenance.notes)
-    assert "1 of 4 files belong to no utterance of builtin, for instance surplus" in said
+    assert "1 of 4 files match no utterance of builtin, for instance surplus" in said
     assert "4 of 5 files were used; skipped: 1 without an audio suffix (.txt)" in said
     rows = read_run(output).rows
     assert set(rows["codec"]) == {"theirs (rendered)"} and rows["bitrate_kbps"].isna().all()

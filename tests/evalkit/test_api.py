@@ -106,7 +106,7 @@ def test_arrays_come_with_their_rate(speech: np.ndarray) -> None:
         evalkit.measure(speech, speech, metrics="si-sdr")
     with pytest.raises(UsageError, match=r"array \[T\] of floats, .* not int16 of shape \[2\]"):
         evalkit.measure(np.zeros(2, np.int16), speech, sample_rate=RATE, metrics="si-sdr")
-    with pytest.raises(UsageError, match="files say their own rate: leave out sample_rate=8000"):
+    with pytest.raises(UsageError, match="files have their own sampling rate: leave out sample_rate=8000"):
         evalkit.measure("a.wav", Path("b.wav"), sample_rate=8000, metrics="si-sdr")
     for rate in (0, 22_050.5, float("nan")):
         with pytest.raises(UsageError, match="sample_rate must be 4000 to 384000, in whole Hz"):

@@ -98,8 +98,8 @@ class Does(Condition):
     [
         (lambda audio: None, "'NoneType' object has no attribute 'wav'"),
         (lambda audio: os._exit(0), "SystemExit: 0"),
-        (lambda audio: Audio(audio.wav, 3), "gives audio at 3 Hz"),
-        (lambda audio: Audio(audio.wav[:, None], 16_000), r"gives a float32 array \[8000, 1\]"),
+        (lambda audio: Audio(audio.wav, 3), "returned audio at 3 Hz"),
+        (lambda audio: Audio(audio.wav[:, None], 16_000), r"returned a float32 array \[8000, 1\]"),
     ],
 )
 def test_what_a_condition_does_wrong_costs_its_own_rows(

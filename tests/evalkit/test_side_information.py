@@ -98,8 +98,8 @@ def test_they_keep_the_protocol(kind: type) -> None:
     [
         ({"depends_on": (LEVEL,)}, "tokens depend on level; 0.0% of them changed"),
         ({"depends_on": (PADDING,)}, "tokens depend on padding; 0.0% of them changed"),
-        ({"extra_bits": 16}, "its family declares extra_bits = 16, the codec has 32"),
-        ({"output_rate": 24_000}, "its family declares output_rate = 24000, the codec has None"),
+        ({"extra_bits": 16}, "its family declares extra_bits = 16, but the codec has 32"),
+        ({"output_rate": 24_000}, "its family declares output_rate = 24000, but the codec has None"),
         ({"continuous": True}, "its family declares continuous = True"),
     ],
 )
@@ -140,7 +140,9 @@ def test_conditions_on_codes_refuse_a_decoder_with_a_rate_of_its_own() -> None:
 
 
 def test_codes_that_hide_bits_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"side information \(peak\) takes bits: extra_bits says how many"):
+    with pytest.raises(
+        ValueError, match=r"side information \(peak\) counts towards the bitrate: set extra_bits to its size"
+    ):
         Codes(1, np.zeros((1, 1), np.int64), (2,), extra={"peak": np.zeros(1)})
 
     class Both(Scalar):

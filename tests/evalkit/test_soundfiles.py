@@ -239,7 +239,7 @@ def test_a_stream_of_mp3_is_read_to_its_end_or_not_at_all(tone: np.ndarray, tmp_
         for rate in (RATE, 24_000)
     )
     assert len(read_bytes(first + first, "twice").wav) == 2 * len(read_bytes(first, "once").wav)
-    with pytest.raises(AudioError, match="holds several recordings"):
+    with pytest.raises(AudioError, match="contains several recordings"):
         read_bytes(first + second, "both")
     tagged = b"APETAGEX" + bytes(8000)
     whole = (tmp_path / "16000.mp3").read_bytes()
@@ -404,8 +404,8 @@ AUDIO = Audio(np.linspace(-0.5, 0.5, 800, dtype=np.float32), 16_000)
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (None, "the dataset gives no audio: AttributeError"),
-        (AUDIO.wav, "the dataset gives no audio: AttributeError"),
+        (None, "the dataset returned no audio: AttributeError"),
+        (AUDIO.wav, "the dataset returned no audio: AttributeError"),
         (Audio(np.zeros((800, 2), np.float32), 16_000), r"a float32 array \[800, 2\]: it must be float32 \[T\]"),
         (Audio(np.zeros(0, np.float32), 16_000), r"a float32 array \[0\]"),
         (Audio(np.zeros(800, np.int16), 16_000), "a int16 array"),
@@ -419,7 +419,7 @@ def test_a_function_that_gives_no_audio_is_a_reason(given: Any, message: str) ->
 
 
 def test_what_a_function_raises_is_a_reason_and_other_floats_are_converted() -> None:
-    with pytest.raises(AudioError, match="the dataset gives no audio: KeyError: 'a'"):
+    with pytest.raises(AudioError, match="the dataset returned no audio: KeyError: 'a'"):
         fetch(lambda: {}["a"])
     found = fetch(lambda: Audio(AUDIO.wav.astype(np.float64), 16_000))
     assert found.wav.dtype == np.float32 and np.array_equal(found.wav, AUDIO.wav)

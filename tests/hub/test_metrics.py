@@ -42,5 +42,7 @@ def test_a_run_with_all_of_them(evalkit: Evalkit, offline: Evalkit, local: Local
         found.append((output / "rows.parquet").read_bytes())
         notes = json.loads((output / "run.json").read_text())["notes"]
         assert any("the sha256 of squim_subjective_bvcc_daps.pth is not recorded" in note for note in notes)
-        assert any("ecapa2.pt is a mirror's, held to the sha256 in mirror.yaml" in note for note in notes)
+        assert any(
+            "ecapa2.pt comes from a mirror and was checked against the sha256 in mirror.yaml" in note for note in notes
+        )
     assert found[0] == found[1] and len(local.hub.log) == asked

@@ -111,7 +111,8 @@ def test_a_run_says_which_weights_are_not_the_released_ones(evalkit: Evalkit, st
     about = json.loads((evalkit.home / "one" / "run.json").read_text())
     for spec in (CODEC, ADDRESS):
         name = f"{spec} (mirror.yaml)"
-        said = f"{name}: its weights are a mirror's, held to the sha256 in mirror.yaml, not to the released ones."
+        how = "were checked against the sha256 in mirror.yaml, not the released ones"
+        said = f"{name}: its weights come from a mirror and {how}."
         said = said if spec == ADDRESS else said.replace("its weights", f"{NOTES['0.6k']}; its weights")
         assert said in about["notes"] and about["codecs"][name]["released"] is False
         assert len(about["codecs"][name]["codes_sha256"]) == 64

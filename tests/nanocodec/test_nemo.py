@@ -229,7 +229,7 @@ def test_bombs_are_refused_before_they_unfold(refuse: Callable[..., str]) -> Non
 def test_tensors_that_are_views_of_little_are_refused(refuse: Callable[..., str]) -> None:
     name = "audio_encoder.post_conv.conv.parametrizations.weight.original1"
     huge = torch.zeros(1).expand(1 << 18, 1 << 18, 7)
-    assert "announces tensors" in refuse(with_weights(saved(TENSORS | {name: huge})))
+    assert "declares tensors" in refuse(with_weights(saved(TENSORS | {name: huge})))
     data = WEIGHTS.replace(b"archive", b"archive")  # sizes larger than the storage: change the index by hand
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         index = archive.read("archive/data.pkl")

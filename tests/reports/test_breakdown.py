@@ -45,7 +45,7 @@ def test_the_command_prints_it_and_the_notes_of_a_run_stand_beneath_its_table(
     assert f"a,{MACRO},4.0," in capsys.readouterr().out
     assert main(["table", str(run)]) == 0
     assert "Mind this." in capsys.readouterr().out
-    with pytest.raises(UsageError, match="say nothing in the column 'speaker'"):
+    with pytest.raises(UsageError, match="the column 'speaker' is empty"):
         build_breakdown([read_run(run)], "speaker")
     with pytest.raises(UsageError, match=r"metric\(s\) pesq"):
         build_breakdown([read_run(run)], "language", ["pesq"])

@@ -72,7 +72,7 @@ def test_the_same_run_gives_the_same_page(run: Run, plotless: None) -> None:
 
 def test_a_page_keeps_to_its_budget(run: Run, plotless: None) -> None:
     page = build_page([run], chance=1, budget=300_000)
-    assert "Left out because the page would grow too large: u" in page
+    assert "Left out to limit the size of the page: u" in page
     assert 0 < page.count('class="play"') < 12
 
 

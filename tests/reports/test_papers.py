@@ -79,7 +79,7 @@ def test_what_comes_along_claims_what_its_numbers_say(name: str) -> None:
         ("margin: 0.1", "margin: -1", "line 19: margin must be above 0"),
         ("[ours, mimi]", "[ours]", "line 19: similar must have at least 2"),
         ("id: alike", "id: pesq", "the id pesq is given to two claims"),
-        ("  ours: {label: Our codec, rows: [ours]}\n", "  - ours\n", "line 4: this is no YAML"),
+        ("  ours: {label: Our codec, rows: [ours]}\n", "  - ours\n", "line 4: this is not valid YAML"),
     ],
 )
 def test_a_file_with_a_mistake_is_refused_with_its_line(before: str, after: str, message: str) -> None:
@@ -99,7 +99,7 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     said = capsys.readouterr().out
     assert "my-set beside Ours" in said and "draft: our table 2." in said and "| 2.4 |" in said
     assert main(["claims", run, "--claims", "bigcodec"]) == 0
-    for wrong, message in (("nothing", "neither a paper that comes along (bigcodec) nor a FILE.yaml"),
+    for wrong, message in (("nothing", "neither an included paper (bigcodec) nor a FILE.yaml"),
                            (str(tmp_path / "no.yaml"), "cannot be read")):  # fmt: skip
         assert main(["claims", run, "--claims", wrong]) == 2
         assert message in capsys.readouterr().err

@@ -43,7 +43,7 @@ def test_tables_take_the_statistics_asked_for(run: str, capsys: pytest.CaptureFi
     printed = capsys.readouterr().out
     assert "interval" not in printed and "nanocodec" not in printed
     assert main(["table", run, "--cluster", "town"]) == 2
-    assert "say nothing in the column 'town'" in capsys.readouterr().err
+    assert "the column 'town' is empty" in capsys.readouterr().err
 
 
 def test_compare(run: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -97,7 +97,7 @@ def codecs() -> None:
         ["nanocodec@0.6k", 598.9, 22050, 12.5, [4032] * 4, 61_700_000, "Apache-2.0", "NVIDIA Open Model License", "x",
          True, "needs download", "…", True],
         ["nanocodec@1.1k-6.25fps", 1097.7, 22050, 6.25, [2016] * 16, None, "Apache-2.0", None, None, True,
-         "needs weights", "None were released: add --weights FILE", True],
+         "needs weights", "No weights were released: add --weights FILE", True],
         ["taae@1k", 951.0, 16000, 25.0, [729] * 4, 950_000_000, "Apache-2.0", "Stability Community", "x", False,
          "needs license", remedy, True],
         ["wavtokenizer@0.48k-medium", 480.0, 24000, 40.0, [4096], 74_100_000, "Apache-2.0", "MIT", "x", False,
@@ -123,7 +123,7 @@ def codecs() -> None:
 FINDINGS = [
     Finding("codec", "codec2 (7 rates)", "ready"),
     Finding("codec", "nanocodec (0.8k, 1.1k-25fps, 1.1k-6.25fps)", "needs weights",
-            need=Need("codec nanocodec@0.8k", "needs weights", advice="None were released: add --weights FILE")),
+            need=Need("codec nanocodec@0.8k", "needs weights", advice="No weights were released: add --weights FILE")),
     Finding("codec", "taae (0.7k, 0.4k, 1k)", "needs license",
             need=Need("codec taae@0.7k", "needs license", 0, "Stability Community", "", "taae@0.7k", "Accept it")),
     Finding("codec", "plugin", "cannot be loaded", remedy="No module named 'plugin'"),

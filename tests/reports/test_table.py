@@ -256,7 +256,7 @@ def test_utterances_too_few_for_so_many_comparisons_are_named(tmp_path: Path) ->
     assert all(row[2].tied for row in table.rows[1:])
     text = FORMATS["markdown"](table)
     assert (
-        "Over 6 utterances or fewer, none of 6 comparisons could be significant, however large the difference: "
+        "Over 6 utterances or fewer, none of 6 comparisons can be significant, however large the difference: "
         "that needs 8."
     ) in text
     assert "Intervals over fewer than 12 utterances are reliable only for nearly symmetric values." in text

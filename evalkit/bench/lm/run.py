@@ -52,7 +52,7 @@ class LmPlan:
             ("--lookahead", self.lookahead, tuple(LOOKAHEADS)),
         ):  # fmt: skip
             if unknown := [word for word in given if word not in known]:
-                raise UsageError(f"{what} {', '.join(unknown)}: there are {', '.join(known)}")
+                raise UsageError(f"{what} {', '.join(unknown)}: choose from {', '.join(known)}")
 
 
 @dataclass
@@ -107,7 +107,7 @@ def execute(plan: LmPlan, say: Say = lambda text: None) -> BenchWriter:
             f"{plan.lm.name}: a transformer of its published size with random weights, not the model itself: "
             f"{speech.seconds:g} s of speech after {speech.context:g} s of context, {speech.text} text tokens"
             f"{', classifier-free guidance' if speech.batch == 2 else ''}, batch 1."
-            + (f" Simulated scaled down to width {small.width} and {small.layers} layers." if plan.scale else "")
+            + (f" Simulated at a reduced size: width {small.width}, {small.layers} layers." if plan.scale else "")
         )
         writer.provenance["load_after"] = machine.load()
     return writer

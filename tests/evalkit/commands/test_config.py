@@ -54,7 +54,7 @@ def test_a_file_stands_for_options_and_the_command_line_replaces_its_own(tmp_pat
     [
         ("codecs: [pcm]", "unknown option in .*mine.yaml: 'codecs'. Did you mean 'codec'"),
         ("command: score\nmanifest: x.csv", "is for `evalkit score`, not for `evalkit run`"),
-        ("save-audio: 1", "save-audio is true or false, not 1"),
+        ("save-audio: 1", "save-audio must be true or false, not 1"),
         ("- codec", "must name options and their values"),
         ("codec: [", "is not YAML"),
     ],
@@ -114,7 +114,7 @@ def test_codecs_that_are_available() -> None:
 
 
 def test_runs_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["list", "runs"]) == 0 and "There are no runs here." in capsys.readouterr().out
+    assert main(["list", "runs"]) == 0 and "No runs in this folder." in capsys.readouterr().out
     assert main([*RUN, "--output", "runs/first"]) == 0
     (tmp_path / "runs" / "broken").mkdir()
     (tmp_path / "runs" / "broken" / "run.json").write_text("{")

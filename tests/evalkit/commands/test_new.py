@@ -26,7 +26,7 @@ def test_a_broken_codec_fails_the_test_that_came_with_it(tmp_path: Path, monkeyp
     path, _ = write_codec("broken", tmp_path)
     path.write_text(path.read_text().replace("causal=True", "causal=False"))
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(AssertionError, match="its family declares causal = False, the codec has True"):
+    with pytest.raises(AssertionError, match="its family declares causal = False, but the codec has True"):
         import_module("test_broken").test_it_follows_the_protocol()
 
 

@@ -319,7 +319,7 @@ def test_audio_decoded_elsewhere_has_no_condition(data: str, tmp_path: Path) -> 
 
 
 def test_token_metrics_need_a_condition(codec: Levels, data: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="add one"):
+    with pytest.raises(UsageError, match="add a condition"):
         evalkit.run(codec, data, "token-match", tmp_path / "run")
 
 

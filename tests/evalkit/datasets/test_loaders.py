@@ -247,7 +247,7 @@ def test_english_of_mls_on_the_hub_has_its_ids_and_the_revision_that_was_asked_f
     dataset = load_dataset("mls:hub,languages=en,revision=" + "a" * 40)
     assert [u.id for u in dataset] == ["10_20_000003", "10_20_000004", "10_20_stem_01_64kb_12.35"]
     assert {(u.language, u.speaker, u.transcript) for u in dataset} == {("en", "10", "words")}
-    assert any("does not say the official ids of 1 utterances" in note for note in dataset.notes)
+    assert any("does not give the official ids of 1 utterances" in note for note in dataset.notes)
     assert any(f"parler-tts/mls_eng at {'a' * 40}" in note for note in dataset.notes)
     load_dataset("mls:hub,languages=en")
     load_dataset("mls:hub,languages=en,english-revision=" + "b" * 40)

@@ -39,7 +39,7 @@ def test_what_quotation_marks_hold_is_kept(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ('id,text\na,x\nb,"so he said\nc,y\n', "line 3: unexpected end of data. Close every quotation mark"),
-        ('id,text\na,"so\nb,he\nc,said"\nd,x\n', "line 2: a cell goes on to line 4. Close every quotation mark"),
+        ('id,text\na,"so\nb,he\nc,said"\nd,x\n', "line 2: a cell continues to line 4. Close every quotation mark"),
         ('id,text\na,"so" he said\n', "line 2: ',' expected after '\"'"),
         ("id,text\na,well, this was lost\n", r"line 2: more cells than the header has columns \(3 for 2\).*comma"),
         ("id,text\na,x\nb\n", "line 3: no value for text: the line is too short"),
@@ -73,7 +73,7 @@ def test_json_lines_are_a_table_too(tmp_path: Path) -> None:
     [
         ('{"id": "a"}\n{"id": \n', "line 2: not a JSON object"),
         ('["a"]\n', "line 1: not a JSON object"),
-        ('{"id": ["a"]}\n', "line 1: id is neither a text nor a number"),
+        ('{"id": ["a"]}\n', "line 1: id is neither a string nor a number"),
         ('{"id": "a", "id": "b"}\n', "line 1: .*a key occurs twice"),
         ('{"id": ""}\n', "line 1: no value for id"),
         ('{"id": "a"}\n{"text": "a"}\n', "line 2: no value for id"),

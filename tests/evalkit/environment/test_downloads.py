@@ -234,7 +234,7 @@ def test_the_command_fetches_metrics_and_data(
     assert "evalkit list datasets" in capsys.readouterr().err
     assert main(["fetch", "no-such-thing"]) == 2
     assert main(["fetch", "sqmos", "--sha256", DIGEST]) == 2
-    assert "is for one file that contains code" in capsys.readouterr().err
+    assert "is for a metric with one file that is code" in capsys.readouterr().err
 
 
 def test_code_without_a_pin_is_fetched_and_then_refused_with_its_digest(own_places: Path) -> None:

@@ -56,7 +56,8 @@ def test_a_file_comes_from_the_mirror_and_is_held_to_its_sha256(
     name_mirror(own_places, f"{address}sha256: {{'{URL}': {DIGEST}}}\n", monkeypatch)
     assert released.fetch(lambda name, count: None).read_bytes() == CONTENT
     assert (
-        released.replaced == "mirror.yaml" and "held to the sha256 in mirror.yaml" in downloads.describe([released])[0]
+        released.replaced == "mirror.yaml"
+        and "checked against the sha256 in mirror.yaml" in downloads.describe([released])[0]
     )
     assert replace(released, sha256=DIGEST).replaced == ""  # the same file: nothing is replaced
 
@@ -70,7 +71,8 @@ def test_a_run_says_which_files_of_its_metrics_nothing_or_a_mirror_pins(
     name_mirror(own_places, f"sha256: {{'{file.url}': {DIGEST}}}\n", monkeypatch)
     (replaced,) = notes_on_weights(["squim-pesq", "squim-stoi"], ["en"])
     assert replaced == (
-        f"squim-pesq, squim-stoi: {file} is a mirror's, held to the sha256 in mirror.yaml, not to the recorded one."
+        f"squim-pesq, squim-stoi: {file} comes from a mirror and was checked against the sha256 in mirror.yaml, "
+        "not the recorded one."
     )
 
 

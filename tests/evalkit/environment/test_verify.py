@@ -79,7 +79,7 @@ def test_a_release_is_told_by_its_codes_whatever_its_bytes(name: str, monkeypatc
     codec = verify.choose(MINI).build()
     monkeypatch.setattr(verify, "_digests", lambda _: ["another file"])
     found = verify._recorded(name, codec)
-    assert found.agrees == (name == MINI) and f"all codes are those recorded of {MINI}" in found.found
+    assert found.agrees == (name == MINI) and f"all codes equal the recorded ones of {MINI}" in found.found
 
 
 def test_a_value_beside_the_stated_one(

@@ -56,7 +56,7 @@ def test_crossed_errors_are_those_of_the_model() -> None:
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["listen", "power", "--difference", "8", "--items", "12", "--comparisons", "3"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "corrected over 3 comparisons" in said and "12 items: " in said and "(assumed: take --pilot" in said
+    assert "corrected over 3 comparisons" in said and "12 items: " in said and "(assumed; --pilot" in said
     for wrong in (
         ["--difference", "0"],
         ["--difference", "5", "--sd-item", "-1"],

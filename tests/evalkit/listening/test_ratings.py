@@ -95,11 +95,11 @@ def edited(path: Path, **changes: str) -> Path:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"rating_score": "101"}, "line 3: '101' is no answer on a scale from 0 to 100"),
-        ({"rating_score": "nan"}, "line 3: 'nan' is no answer"),
+        ({"rating_score": "101"}, "line 3: '101' is not an answer on a scale from 0 to 100"),
+        ({"rating_score": "nan"}, "line 3: 'nan' is not an answer"),
         ({"trial_id": "item99"}, "line 3: the test has no stimulus"),
         ({"session_test_id": "second"}, "line 3: this is an answer to the test second, not to first"),
-        ({"listener": "", "session_uuid": " "}, "line 3: it names no listener"),
+        ({"listener": "", "session_uuid": " "}, "line 3: it does not name a listener"),
         ({"rating_stimulus": "S1"}, "p0 rated S1 of item01 before"),
     ],
 )
@@ -165,5 +165,5 @@ def test_several_files_are_one_panel_and_none_counts_twice(kit: Kit, panel: Pane
     parts = [tmp_path / "0.csv", tmp_path / "1.csv"]
     both, one = (collect(kit, files, tmp_path / str(len(files)))[0] for files in (parts, [whole]))
     pd.testing.assert_frame_equal(both.rows, one.rows)
-    with pytest.raises(UsageError, match="both have what p0 said of item01"):
+    with pytest.raises(UsageError, match="both contain p0's ratings of item01"):
         collect(kit, [whole, parts[0]], tmp_path / "twice")

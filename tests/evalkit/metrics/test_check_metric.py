@@ -155,9 +155,9 @@ def test_a_metric_that_keeps_the_contract_passes() -> None:
     [
         (SimpleNamespace(name="mine", label="Mine"), "mine: direction, unit, low, high, version, decimals, .* missing"),
         (SimpleNamespace(**BESIDE, **ABOUT), "SimpleNamespace derives from none of PairMetric, ModelMetric, CodesM"),
-        (replace(FINE, name="my error"), "my error: name must be a text without spaces, commas and @, not 'my error'"),
+        (replace(FINE, name="my error"), "name must be a string without spaces, commas and @, not 'my error'"),
         (replace(FINE, low=1.0, high=1.0), "high must be a number above low, 1.0, not 1.0"),
-        (Unranked(**ABOUT), "note must be a text where ranks is False, not ''"),
+        (Unranked(**ABOUT), "note must be a string where ranks is False, not ''"),
         (Undocumented(**ABOUT), "__doc__ missing: say what Undocumented computes"),
         (Absent(**ABOUT), "availability\\(\\) is 'needs extra' without a remedy"),
         (Frees(**ABOUT), "ValueError for speech: .*read-only.*a metric must not change them"),
@@ -184,9 +184,9 @@ def test_what_is_wrong_is_named(metric: Any, message: str) -> None:
     ("changed", "message"),
     [
         ({"direction": "higher"}, "direction must be 'up', 'down' or 'none', not 'higher'"),
-        ({"version": ""}, "version must be a text, not ''"),
+        ({"version": ""}, "version must be a string, not ''"),
         ({"decimals": 2.5}, "decimals must be 0 to .*, not 2.5"),
-        ({"unit": None}, "unit must be a text, not None"),
+        ({"unit": None}, "unit must be a string, not None"),
     ],
 )
 def test_what_is_wrong_from_the_start_is_refused(changed: dict[str, Any], message: str) -> None:

@@ -111,7 +111,7 @@ def test_nan_has_a_reason_and_no_number(metric: PairMetric | ModelMetric) -> Non
 @ready
 def test_what_is_too_long_has_a_reason(metric: PairMetric | ModelMetric) -> None:
     long = np.broadcast_to(np.float32(0.1), (round(metric.max_seconds * metric.rate) + 1,))
-    with pytest.raises(UndefinedScore, match=f"{metric.name} takes at most {metric.max_seconds:g} s"):
+    with pytest.raises(UndefinedScore, match=f"{metric.name} accepts at most {metric.max_seconds:g} s"):
         require_at_most(Pair(long, long), metric)
     require_at_most(Pair(long[:-1], long[:-1]), metric)
 

@@ -128,7 +128,7 @@ def test_too_few_answers_and_a_batch_that_hangs_are_done_one_by_one() -> None:
             return []
 
     for codec, timeout, reason in (
-        (Short(), 0.0, "a batch of 2 must come back as a list of as many"),
+        (Short(), 0.0, "a batch of 2 must return a list of as many"),
         (Hangs(), 0.05, "took longer than 0.1 s"),
     ):
         coder = BatchCoder(codec, 2, timeout)

@@ -79,7 +79,7 @@ def test_only_the_shards_of_one_run_are_merged(tmp_path: Path, capsys: pytest.Ca
     main([*command, "--seed", "9", "--shard", "2/2", "--output", str(tmp_path / "other")])
     capsys.readouterr()
     for parts, message in (
-        (["1"], "each shard from 1/2 to 2/2 is needed once; given: 1/2"),
+        (["1"], "each shard from 1/2 to 2/2 must be given exactly once; given: 1/2"),
         (["1", "1"], "given: 1/2, 1/2"),
         (["1", "whole"], "is a complete run"),
         (["1", "other"], "differ in 'dataset'|differ in 'seed'"),

@@ -69,11 +69,11 @@ def test_a_file_of_the_users_runs_with_the_original_beside_it(
     [
         (GOOD.replace("codecs:", "codec:"), r"s\.yaml, line 2: unknown key 'codec'\. Did you mean codecs\?"),
         (GOOD.replace("[builtin]", "builtin"), r"s\.yaml, line 5: datasets must be a list"),
-        (GOOD.replace("codec2@1.2k", "1.2"), r"s\.yaml, line 3: each of codecs must be a text\. Put quotation marks"),
+        (GOOD.replace("codec2@1.2k", "1.2"), r"s\.yaml, line 3: each of codecs must be a string\. Put quotation marks"),
         (GOOD + "title: Again\n", r"s\.yaml, line 7: title occurs twice"),
         (GOOD.replace("metrics: [fast, si-sdr]\n", ""), r"s\.yaml, line 1: metrics missing"),
         (GOOD.replace("[builtin]", "[]"), r"s\.yaml, line 5: datasets must have at least 1"),
-        (GOOD + "also: [\n", r"s\.yaml, line 8: this is no YAML"),
+        (GOOD + "also: [\n", r"s\.yaml, line 8: this is not valid YAML"),
         ("", r"s\.yaml: the file is empty\. It needs title, codecs, datasets, metrics"),
         ("- a\n", r"s\.yaml, line 1: the file must be keys with values"),
     ],

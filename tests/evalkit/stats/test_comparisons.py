@@ -48,7 +48,7 @@ def test_speakers_are_drawn_together_on_request() -> None:
     frame = to_frame(rows(), ["good", "poor"])
     (found,) = compare_codecs(frame, [ComparisonRequest("m", "good", "poor")], Settings(cluster="speaker"))
     assert (found.test.n, found.test.units) == (30, 10)
-    with pytest.raises(UsageError, match="say nothing in the column 'language'"):
+    with pytest.raises(UsageError, match="the column 'language' is empty"):
         summarize(frame, Settings(cluster="language"))
 
 

@@ -198,7 +198,7 @@ def test_a_header_that_announces_more_than_there_is_costs_no_memory(tmp_path: Pa
     ("name", "text", "message"),
     [
         ("a.csv", 'path,text\na.wav,"never closed\na.wav,x\n', "not a manifest .line 2: unexpected end of data"),
-        ("n.csv", 'path,text\na.wav,"open\na.wav,"\na.wav,x\n', "line 3: a cell ends that began before"),
+        ("n.csv", 'path,text\na.wav,"open\na.wav,"\na.wav,x\n', "line 3: a cell continues from an earlier line"),
         ("b.csv", "path,text\na.wav,well, yes\n", "line 2: 2 columns, but another number of cells"),
         ("c.csv", "path,text\na.wav\n", "line 2: 2 columns, but another number of cells"),
         ("d.csv", "path,path\na.wav,a.wav\n", "line 1: the columns are path, path"),

@@ -271,7 +271,7 @@ def test_the_script_packs_here_and_trains_there(
     train = [str(tmp_path / "pack"), str(tmp_path / "run"), "--start", str(start), "--seconds", "0.1"]
     assert short.main(train) == 0
     assert load(tmp_path / "run" / "codec.safetensors").config == TINY
-    assert short.main(train) == 2 and "--resume goes on" in capsys.readouterr().err
+    assert short.main(train) == 2 and "add --resume to continue" in capsys.readouterr().err
     assert short.main([*train, "--resume"]) == 0
 
 
