@@ -1,5 +1,6 @@
 """What each condition does to audio, codes and codec, and what a run under conditions writes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -147,12 +148,29 @@ def test_another_speaker_follows(data: str) -> None:
 # --- codes and codec ---------------------------------------------------------------------------------------------
 
 
+class InBatches(Levels):
+    """Takes batches; `leaky`, a recording is quieter beside others."""
+
+    batch_equal = True
+
+    def __init__(self, leaky: bool = False) -> None:
+        self.leaky, self.sizes = leaky, list[list[int]]()
+
+    def encode_batch(self, wavs: Sequence[Wave]) -> list[Codes]:
+        self.sizes.append([len(wav) for wav in wavs])
+        return [self.encode(wav * np.float32(0.5) if self.leaky else wav) for wav in wavs]
+
+    def decode_batch(self, codes: Sequence[Codes]) -> list[Wave]:
+        self.sizes.append([one.length for one in codes])
+        return [self.decode(one) for one in codes]
+
+
 @pytest.mark.parametrize("name", plugins.names("condition"))
-def test_a_wrapped_codec_keeps_the_protocol(name: str, codec: Levels, speech: np.ndarray) -> None:
+def test_a_wrapped_codec_keeps_the_protocol(name: str, speech: np.ndarray) -> None:
     from evalkit.codecs import Codec
     from evalkit.pipeline.coders import reconstruct
 
-    used = load_condition(spec(name)).wrap(codec, 0)
+    used = load_condition(spec(name)).wrap(InBatches(), 0)
     assert isinstance(used, Codec)
     for length in (1, HOP, HOP + 1, RATE):
         codes, wav = reconstruct(used, speech[:length], 0, 0)
@@ -225,6 +243,15 @@ def test_bits_are_wrong_as_often_as_it_says() -> None:
     assert np.unpackbits(wrong[0].astype(np.uint8)).sum() / wrong[0].size / 4 == pytest.approx(0.1, rel=0.05)
 
 
+def test_a_batch_pads_the_recording_and_shows_a_codec_that_mixes_them(speech: Wave) -> None:
+    alone, honest, leaky = Levels().encode(speech), InBatches(), InBatches(leaky=True)
+    codec = load_condition("batch").wrap(honest, 0)
+    codes = codec.encode(speech)
+    assert np.array_equal(codes.indices, alone.indices) and np.array_equal(codec.decode(codes), honest.decode(alone))
+    assert honest.sizes == [[len(speech) * count for count in (1, 2, 3)]] * 2
+    assert not np.array_equal(load_condition("batch:2").wrap(leaky, 0).encode(speech).indices, alone.indices)
+
+
 def test_what_makes_no_sense_for_a_codec_is_refused() -> None:
     opus = plugins.load("codec", "pcm").build("float32")
     for text, message in (
@@ -232,6 +259,7 @@ def test_what_makes_no_sense_for_a_codec_is_refused() -> None:
         ("loss:5,conceal=zero", "has no codebooks"),
         ("loss:5,conceal=own", "no loss concealment"),
         ("pad", "no sampling rate of its own"),
+        ("batch", "takes one recording at a time"),
     ):
         with pytest.raises(UsageError, match=message):
             load_condition(text).wrap(opus, 0)
