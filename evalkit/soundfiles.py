@@ -201,6 +201,8 @@ def _decode(file: File, name: str, size: int) -> Audio:
             _check_header(opened, size)
             mono = _read_mono(opened, size)
             rate = int(opened.samplerate)
+            if len(mono) == 0:
+                raise AudioError("the audio has no samples")
             _check_end(opened, file, size, len(mono))
     except AudioError as error:
         raise AudioError(f"{name}: {error}") from error
@@ -211,8 +213,6 @@ def _decode(file: File, name: str, size: int) -> Audio:
         raise AudioError(f"{name}: not audio that can be read ({reason})") from error
     finally:
         interrupt.check()
-    if len(mono) == 0:
-        raise AudioError(f"{name}: the audio has no samples")
     if not np.isfinite(mono).all():
         raise AudioError(f"{name}: the audio holds NaN or infinite samples")
     return Audio(mono, rate)
