@@ -8,6 +8,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from tempfile import NamedTemporaryFile
 from typing import NoReturn
 
@@ -58,8 +59,9 @@ def program() -> NoReturn:
         thread.join(PATIENCE / len(left))
     if alive := sum(thread.is_alive() for thread in left):
         print(f"evalkit: {alive} thread(s) of a plugin never ended, and were not waited for", file=sys.stderr)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, AttributeError):  # closed, or nobody reads it
+                stream.flush()
         os._exit(code)
     sys.exit(code)
 

@@ -10,7 +10,7 @@ import numpy as np
 from evalkit.audio import Wave
 from evalkit.codecs import Batched, Codec, Codes, check_codes, check_decoded, decoded_shape
 from evalkit.environment.contained import contained
-from evalkit.errors import CodecError, describe
+from evalkit.errors import CodecError, DeadlineError, describe
 
 
 class Coder(Protocol):
@@ -131,13 +131,20 @@ def reconstruct(codec: Codec, wav: Wave, timeout: float, seed: int) -> tuple[Cod
         Exception: whatever the codec raises.
     """
     seed_everything(seed)
-    with contained(timeout):
-        codes = codec.encode(wav.copy())
-        check_codes(codec, codes, len(wav))
-        kept = _copied(codes)
-        decoded = codec.decode(codes)
-        check_decoded(decoded, decoded_shape(codec, len(wav), codec.sample_rate or 1)[0])
-    return kept, decoded.copy()
+    try:
+        with contained(timeout):
+            codes = codec.encode(wav.copy())
+            check_codes(codec, codes, len(wav))
+            kept = _copied(codes)
+            decoded = codec.decode(codes)
+            check_decoded(decoded, decoded_shape(codec, len(wav), codec.sample_rate or 1)[0])
+            return kept, decoded.copy()
+    except (Exception, KeyboardInterrupt):
+        raise
+    except DeadlineError as error:
+        raise CodecError(str(error)) from error
+    except BaseException as error:  # SystemExit and the like would end a worker of Ray
+        raise CodecError(describe(error)) from error
 
 
 def _copied(codes: Codes) -> Codes:
