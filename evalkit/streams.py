@@ -27,6 +27,7 @@ def tolerant() -> Iterator[None]:
         output = stack.enter_context(_results_alone())
         for stream, redirect, needed in ((output, redirect_stdout, True), (sys.stderr, redirect_stderr, False)):
             if stream is None:  # closed before the start
+                stack.enter_context(redirect(stack.enter_context(open(os.devnull, "w", encoding="utf-8"))))
                 continue
             if isinstance(stream, TextIOWrapper):
                 stream.reconfigure(errors="replace")

@@ -142,6 +142,15 @@ def test_files_that_hold_no_options_rules_or_ratings_are_2(
         assert code == 2 and "file.yaml" in said and len(said) < 2500, (command, said)
 
 
+def test_closed_streams_change_no_exit_code(runs: Path) -> None:
+    for arguments, code in ((("table", "good"), 0), (("table", "nowhere"), 2)):
+        script = "\n".join(  # closed before Python starts
+            ["import os, sys", "os.close(0); os.close(1); os.close(2)",
+             f"os.execv(sys.executable, [sys.executable, '-m', 'evalkit', *{arguments!r}])"]
+        )  # fmt: skip
+        assert evalkit(script, cwd=runs).returncode == code
+
+
 def test_a_reader_that_goes_away_ends_nothing(runs: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
