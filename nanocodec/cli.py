@@ -75,8 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     convert = commands.add_parser(
         "convert",
         help="convert weights to a folder of safetensors",
-        description="Convert weights saved by NVIDIA NeMo (.nemo) to model.safetensors, with weight normalisation "
-        "folded, and config.json. Does not need NeMo and executes no code from the file.",
+        description="Convert weights saved by NVIDIA NeMo (.nemo) to model.safetensors, with weight "
+        "normalisation folded,\nand config.json. Does not need NeMo and executes no code from the file.",
         epilog="examples:\n  nanocodec convert model.nemo out/\n  nanocodec convert 1.78k out/\n"
         "  nanocodec encode speech.wav tokens.npz --model out/",
         formatter_class=_Formatter,
@@ -87,8 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     export = commands.add_parser(
         "export",
         help="export the codec as ONNX: encoder and decoder",
-        description="Write encoder.onnx (audio [B, N * hop] to codes [B, K, N]) and decoder.onnx (codes to audio), "
-        "with dynamic batch size and length, and check both in ONNX Runtime. Needs the extra `export`.",
+        description="Write encoder.onnx (audio [B, N * hop] to codes [B, K, N]) and decoder.onnx (codes to "
+        "audio),\nwith dynamic batch size and length, and check both in ONNX Runtime. Needs the extra `export`.",
         epilog="examples:\n  nanocodec export onnx/\n  nanocodec export onnx/ --model model.nemo",
         formatter_class=_Formatter,
     )
@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         "train",
         help="train a codec",
         description="Train a codec. The run's folder receives state.pt, log.jsonl, codec.safetensors (averaged "
-        "weights) and tensorboard/. Needs the extra `train`.",
+        "weights)\nand tensorboard/. Needs the extra `train`.",
         epilog="examples:\n"
         "  nanocodec train mini-1.1k --data speech/ --run runs/mini\n"
         "  nanocodec train mini-1.1k --data speech/:0.7 --data synthetic/:0.3 --synthesize synthetic/ --run runs/mini "
@@ -124,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--steps", type=int, metavar="N", help="stop after N steps in total; the learning rate decays by then"
     )
-    train.add_argument("--start", metavar="MODEL", help="start from trained weights of the same architecture")
+    train.add_argument("--start", metavar="MODEL", help="start from trained weights of the same or a narrower model")
     train.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     train.add_argument(
         "--devices", type=int, default=1, metavar="N", help="processes per machine; with cuda, one GPU each"
