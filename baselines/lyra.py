@@ -87,7 +87,7 @@ class LyraFamily(ReleasedFamily):
         """
         spec = self.spec(rate)
         files = locate(weights, RELEASE.files, spec)
-        about = details(files) | {"arithmetic": "float32, weights of 8 bits as the numbers that they stand for"}
+        about = details(files) | {"arithmetic": "float32, 8-bit weights dequantized"}
         return LyraCodec(spec, load(files, spec).to(device), self.info(rate), about)
 
     def random(self, rate: str, device: str = "cpu") -> Codec:

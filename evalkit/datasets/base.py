@@ -116,7 +116,7 @@ def require_sense(dataset: object) -> Dataset:
         )
     for one in dataset:
         if not isinstance(one.id, str) or re.search("[\ud800-\udfff]", one.id):
-            raise UsageError(f"dataset {dataset.name}: the id {one.id!r} is no text that a file can hold")
+            raise UsageError(f"dataset {dataset.name}: the id {one.id!r} is not text that a file can contain")
     return dataset
 
 

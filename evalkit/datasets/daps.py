@@ -90,7 +90,9 @@ def _recordings(folder: Path, version: str) -> tuple[list[tuple[Path, str]], tup
         raise UsageError(f"{folder} holds {twice[1].name} twice: keep one of them")
     notes = list(files.notes)
     if others:
-        notes.append(f"{shown(folder)}: {len(others)} audio files are no recordings of {version}, such as {others[0]}.")
+        notes.append(
+            f"{shown(folder)}: {len(others)} audio files are not recordings of {version}, for instance {others[0]}."
+        )
     return [(path, speaker) for _, path, speaker in found], tuple(notes)
 
 

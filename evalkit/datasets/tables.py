@@ -216,7 +216,7 @@ def whole_text(place: str, key: str, value: str) -> str:
     """`value` without white space around it; raises UsageError for characters that no file can hold: JSON and
     DataFrames may have them, text in UTF-8 has none."""
     if found := re.search("[\ud800-\udfff]", key + value):
-        raise UsageError(f"{place}: {visible(key)} holds the character U+{ord(found[0]):04X}, which is no text")
+        raise UsageError(f"{place}: {visible(key)} holds the character U+{ord(found[0]):04X}, which is not text")
     return value.strip()
 
 

@@ -143,7 +143,7 @@ class Trainer:
         try:
             state = torch.load(path, map_location=self.fabric.device, weights_only=True)
             if "model" not in state:
-                raise ValueError("an earlier version wrote it: start anew with --start RUN/codec.safetensors")
+                raise ValueError("an earlier version wrote it: start a new run with --start RUN/codec.safetensors")
             self.training_model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.average = state["average"]

@@ -271,7 +271,7 @@ def test_a_start_gets_back_the_scale_that_learning_rates_are_made_for(speechlike
 
 def test_a_state_of_an_earlier_layout_is_refused(speechlike: Path, tmp_path: Path) -> None:
     torch.save({"step": 3, "weights": {}}, tmp_path / "state.pt")
-    with pytest.raises(DataError, match=r"an earlier version wrote it: start anew with --start"):
+    with pytest.raises(DataError, match=r"an earlier version wrote it: start a new run with --start"):
         trainer(RUN, speechlike, tmp_path).resume()
 
 
