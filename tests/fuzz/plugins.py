@@ -107,6 +107,8 @@ REAL = (
     "__import__('gc').disable()", "sys.modules.pop('numpy')", "threading.Thread(target=lambda: 1 / 0).start()",
     "os.fork() or os._exit(0)", "while True: time.sleep(0.1)",
 )  # fmt: skip
+CONTAINED = ("os._exit(0)", "os._exit(3)", "os.fork()", "os.chdir('/')")
+"""What a codec cannot do to the process in which it runs."""
 DEADLY = (
     "os._exit(0)",
     "os._exit(1)",
@@ -156,7 +158,7 @@ def _codec(rng: Random, folder: Path) -> None:
     alone = rng.random() < 0.08 and not os.environ.get(
         "FUZZ_QUICK"
     )  # in a process of its own: what would harm this one
-    side = REAL if alone else SIDE
+    side = REAL if alone else (*SIDE, *CONTAINED)
     parts = {
         "top": "",
         "name": "'c'",
