@@ -150,6 +150,8 @@ class Cache:
             return
         path = self._audio_path(key)
         try:
+            if not (path.is_file() or path.is_dir()):
+                path.unlink(missing_ok=True)  # a pipe in its place would be written to, and wait for a reader
             write(path, audio)
         except OSError as error:
             if error.errno == errno.ENOSPC:

@@ -11,8 +11,8 @@ import torch
 
 from evalkit import testing
 from evalkit.baselines import wavtokenizer
-from evalkit.baselines.testing.wavtokenizer import NARROW, PUBLISHED, save_wavtokenizer, wavtokenizer_state
-from evalkit.baselines.wavtokenizer_model import Shape, WavTokenizer
+from evalkit.baselines.testing.wavtokenizer import NARROW, save_wavtokenizer, wavtokenizer_state
+from evalkit.baselines.wavtokenizer_model import PUBLISHED, Shape, WavTokenizer
 from evalkit.errors import MissingError
 
 GOLDEN = Path(__file__).parent / "golden" / "wavtokenizer.npz"

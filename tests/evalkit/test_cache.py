@@ -1,6 +1,7 @@
 """The cache: nothing is computed twice, nothing is lost, and what is kept is what was computed."""
 
 import errno
+import os
 import random
 import shutil
 import signal
@@ -42,7 +43,9 @@ def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("this was computed before")
 
     monkeypatch.setattr(OpusCodec, "encode", fail)
-    monkeypatch.setattr(schedule, "run_isolated", lambda _, __, *lanes: [fail() for jobs, _ in lanes for _ in jobs])
+    monkeypatch.setattr(
+        schedule, "run_isolated", lambda _, __, *lanes, **more: [fail() for jobs, _ in lanes for _ in jobs]
+    )
 
 
 def test_a_second_run_computes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,6 +53,14 @@ def test_a_second_run_computes_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     forbid(monkeypatch)
     assert run(tmp_path / "two", "--save-audio", metrics=f"{CHEAP},bitrate") == first
     assert len(list((tmp_path / "two" / "audio").rglob("*.wav"))) == 4 + 4
+
+
+def test_a_pipe_in_place_of_cached_audio_is_replaced(tmp_path: Path, own_cache: Path) -> None:
+    first = run(tmp_path / "one")
+    cached = sorted(own_cache.rglob("*.wav"))
+    cached[0].unlink()
+    os.mkfifo(cached[0])
+    assert run(tmp_path / "two") == first and cached[0].is_file()
 
 
 def test_without_a_cache_nothing_is_kept(tmp_path: Path, own_cache: Path) -> None:
@@ -69,7 +80,9 @@ def test_a_metric_that_changed_is_computed_alone(tmp_path: Path, monkeypatch: py
             yield group
 
     monkeypatch.setattr(
-        schedule, "run_isolated", lambda f, split, *lanes: isolated(f, split, *((spy(g), w) for g, w in lanes))
+        schedule,
+        "run_isolated",
+        lambda f, split, *lanes, **more: isolated(f, split, *((spy(g), w) for g, w in lanes), **more),
     )
 
     changed = replace(known_scores.load_metric("si-sdr"), version="another")

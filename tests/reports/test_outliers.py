@@ -29,7 +29,7 @@ def test_a_codec_trained_on_pesq_is_found_by_both_kinds_of_it() -> None:
     assert found["f", "pesq-wb"] == (1, [6, 6, 6])
     labels = {name: name.upper() for name in DIRECTIONS}
     (said,) = notes(table, DIRECTIONS, labels, {("f", "pesq-nb-16k")})
-    assert said == "PESQ-WB ranks f 1 of 7, metrics of other kinds 6: it may be tuned to that metric."
+    assert said == "PESQ-WB ranks f 1 of 7, metrics of other kinds rank it 6: it may be tuned to that metric."
 
 
 @pytest.mark.parametrize("seed", range(20))

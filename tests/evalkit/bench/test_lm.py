@@ -216,5 +216,5 @@ def test_waiting_is_what_lookahead_costs(bench) -> None:
 
 
 def test_words_that_mean_nothing_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--cache half: there are full, upstream, none"):
+    with pytest.raises(UsageError, match="--cache half: choose from full, upstream, none"):
         execute(LmPlan([], tmp_path, KOEL, caches=("half",)))  # type: ignore[arg-type]

@@ -68,7 +68,7 @@ def test_what_is_too_long_for_a_metric_costs_its_row_alone(monkeypatch: pytest.M
     monkeypatch.setattr(PESQ, "max_seconds", 1.5)
     refused, kept = score_jobs((job("pesq-wb", "si-sdr"),)).scores
     assert refused.value is None and refused.settled
-    assert "2 s long: pesq-wb takes at most 1.5 s" in str(refused.reason)
+    assert "2 s long: pesq-wb accepts at most 1.5 s" in str(refused.reason)
     assert kept.metric == "si-sdr" and kept.value is not None
 
 
