@@ -67,12 +67,12 @@ def fresh(contender: Contender, device: str, threads: int, seconds: float) -> Fr
 
 def _measure(asked: dict[str, object]) -> Fresh:
     import numpy as np
+    import torch
 
-    from evalkit.bench.machine import use_threads
     from evalkit.bench.timing import sample
 
     device = str(asked["device"])
-    use_threads(int(str(asked["threads"])))
+    torch.set_num_threads(int(str(asked["threads"])))
     weights = asked["weights"]
     assert isinstance(weights, list)
     codec = contenders([str(asked["spec"])], weights)[0].build(device)

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,17 @@ VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS", "KMP_AFFIN
 """Of the environment, that change how fast torch computes."""
 
 
-def use_threads(count: int) -> None:
-    """Let torch, where it is used, compute with `count` threads."""
+@contextmanager
+def use_threads(count: int) -> Iterator[None]:
+    """Let torch compute with `count` threads meanwhile: the last digits of what others compute may depend on them."""
     import torch
 
+    before = torch.get_num_threads()
     torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def describe(device: str, threads: int, codecs: Mapping[str, Any], **more: Any) -> dict[str, Any]:

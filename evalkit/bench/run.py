@@ -68,17 +68,17 @@ def execute(plan: BenchPlan, say: Say = lambda text: None) -> BenchWriter:
     check_device(plan.device)
     if unknown := [part for part in plan.parts if part not in PARTS]:
         raise UsageError(f"unknown measurement(s): {', '.join(unknown)}. There are: {', '.join(PARTS)}.")
-    machine.use_threads(plan.threads)
-    subjects = [prepare(one, plan.device, plan.seconds, say) for one in plan.contenders]
-    about = describe(plan.device, plan.threads, subjects, seconds=plan.seconds, rounds=plan.rounds)
-    with BenchWriter(plan.output, about, plan.overwrite) as writer:
-        add_notes(writer, subjects)
-        for part in (part for part in PARTS if part in plan.parts):
-            for rows in _STEPS[part](plan, subjects, writer, say):
-                interrupt.check()
-                writer.add(rows)
-        writer.provenance["load_after"] = machine.load()
-    return writer
+    with machine.use_threads(plan.threads):
+        subjects = [prepare(one, plan.device, plan.seconds, say) for one in plan.contenders]
+        about = describe(plan.device, plan.threads, subjects, seconds=plan.seconds, rounds=plan.rounds)
+        with BenchWriter(plan.output, about, plan.overwrite) as writer:
+            add_notes(writer, subjects)
+            for part in (part for part in PARTS if part in plan.parts):
+                for rows in _STEPS[part](plan, subjects, writer, say):
+                    interrupt.check()
+                    writer.add(rows)
+            writer.provenance["load_after"] = machine.load()
+        return writer
 
 
 def _count(plan: BenchPlan, subjects: Sequence[Subject], writer: BenchWriter, say: Say) -> Iterator[list[Measurement]]:

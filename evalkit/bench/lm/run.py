@@ -82,35 +82,35 @@ def execute(plan: LmPlan, say: Say = lambda text: None) -> BenchWriter:
     """
     plan.check()
     check_device(plan.device)
-    machine.use_threads(plan.threads)
-    machines = roofline.hardware(list(plan.hardware))
-    subjects = [prepare(one, plan.device, PREPARED, say) for one in plan.contenders]
-    small = plan.lm if plan.scale is None else plan.lm.scaled(*plan.scale)
-    speech = plan.speech
-    about = describe(
-        plan.device, plan.threads, subjects, rounds=plan.rounds, lm=plan.lm.name, simulated=small.name,
-        lm_source=plan.lm.source, lm_note=plan.lm.note, seconds=speech.seconds, context=speech.context,
-        text=speech.text, guidance=speech.guidance, hardware=[vars(one) for one in machines],
-    )  # fmt: skip
-    with BenchWriter(plan.output, about, plan.overwrite) as writer:
-        add_notes(writer, subjects)
-        codecs = list(_codecs(subjects, writer, say))
-        heads = plan.heads or plan.lm.heads
-        for one in machines:
-            lm = small if one.name == roofline.HERE else plan.lm
-            for codec in codecs:
-                writer.add(_analytic(plan, lm, heads, one, codec))
-        for rows in _simulated(plan, small, heads, codecs, say):
-            interrupt.check()
-            writer.add(rows)
-        writer.note(
-            f"{plan.lm.name}: a transformer of its published size with random weights, not the model itself: "
-            f"{speech.seconds:g} s of speech after {speech.context:g} s of context, {speech.text} text tokens"
-            f"{', classifier-free guidance' if speech.batch == 2 else ''}, batch 1."
-            + (f" Simulated at a reduced size: width {small.width}, {small.layers} layers." if plan.scale else "")
-        )
-        writer.provenance["load_after"] = machine.load()
-    return writer
+    with machine.use_threads(plan.threads):
+        machines = roofline.hardware(list(plan.hardware))
+        subjects = [prepare(one, plan.device, PREPARED, say) for one in plan.contenders]
+        small = plan.lm if plan.scale is None else plan.lm.scaled(*plan.scale)
+        speech = plan.speech
+        about = describe(
+            plan.device, plan.threads, subjects, rounds=plan.rounds, lm=plan.lm.name, simulated=small.name,
+            lm_source=plan.lm.source, lm_note=plan.lm.note, seconds=speech.seconds, context=speech.context,
+            text=speech.text, guidance=speech.guidance, hardware=[vars(one) for one in machines],
+        )  # fmt: skip
+        with BenchWriter(plan.output, about, plan.overwrite) as writer:
+            add_notes(writer, subjects)
+            codecs = list(_codecs(subjects, writer, say))
+            heads = plan.heads or plan.lm.heads
+            for one in machines:
+                lm = small if one.name == roofline.HERE else plan.lm
+                for codec in codecs:
+                    writer.add(_analytic(plan, lm, heads, one, codec))
+            for rows in _simulated(plan, small, heads, codecs, say):
+                interrupt.check()
+                writer.add(rows)
+            writer.note(
+                f"{plan.lm.name}: a transformer of its published size with random weights, not the model itself: "
+                f"{speech.seconds:g} s of speech after {speech.context:g} s of context, {speech.text} text tokens"
+                f"{', classifier-free guidance' if speech.batch == 2 else ''}, batch 1."
+                + (f" Simulated at a reduced size: width {small.width}, {small.layers} layers." if plan.scale else "")
+            )
+            writer.provenance["load_after"] = machine.load()
+        return writer
 
 
 def _codecs(subjects: Sequence[Subject], writer: BenchWriter, say: Say) -> Iterator[LmCodec]:
