@@ -6,6 +6,6 @@ from pathlib import Path
 
 
 def test_a_few_tries_find_no_fault() -> None:
-    command = [sys.executable, "-m", "tests.fuzz", "--quick", "--tries", "24", "--seed", "1", "--jobs", "1"]
+    command = [sys.executable, "-m", "tests.fuzz", "--quick", "--tries", "12", "--seed", "1", "--jobs", "1"]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0 and "0 faults in 24 tries" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "0 faults in 12 tries" in done.stdout, done.stdout + done.stderr

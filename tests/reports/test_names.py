@@ -254,7 +254,8 @@ def check_html() -> None:
 @pytest.mark.parametrize(
     "check",
     [check_terminal, check_gate_text, check_markdown, check_csv, check_latex, check_junit, check_annotations,
-     check_file_names, check_html, check_plots, check_condition_plots, check_leaderboard, check_rates],
+     check_file_names, check_html, check_condition_plots, check_leaderboard, check_rates,
+     pytest.param(check_plots, marks=pytest.mark.slow)],
 )  # fmt: skip
 def test_names_stay_names(check: Callable[[], None]) -> None:
     check()

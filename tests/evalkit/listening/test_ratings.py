@@ -34,6 +34,7 @@ def kit(mushra: Path) -> Kit:
     return read_kit(mushra)
 
 
+@pytest.mark.slow
 def test_a_panel_is_imported_screened_and_finds_the_true_ordering(
     mushra: Path, kit: Kit, panel: Panel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

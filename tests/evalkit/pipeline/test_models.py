@@ -121,6 +121,7 @@ def test_audio_travels_to_other_machines(recordings: Path) -> None:
     assert values[0] == 100 and values[1] is not None and values[1] < 0
 
 
+@pytest.mark.slow
 def test_batches_are_of_one_length_unless_the_model_does_not_mind(
     ear_log: Path, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
