@@ -223,9 +223,11 @@ class NanoCodecFamily:
         return release.sha256 if release is not None else {}
 
     def _open(self, path: Path, rate: str, device: str, name: str) -> NanoCodecCodec:
+        from nanocodec.checkpoint import resolve
         from nanocodec.model import NanoCodec
 
         try:
+            path = resolve(path)  # of a folder, the file in it
             model = NanoCodec.from_pretrained(path)
         except (CheckpointError, OSError) as error:
             raise MissingError(f"{self.name}@{rate}: {error}") from error

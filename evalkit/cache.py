@@ -123,7 +123,7 @@ class Cache:
         rows = self._read("SELECT found FROM pairings WHERE key = ?", (key,))
         try:
             found = json.loads(rows[0][0]) if rows else None
-        except (ValueError, TypeError):  # damaged: it is found anew
+        except (ValueError, TypeError, RecursionError):  # damaged: it is found anew
             return None
         return found if isinstance(found, dict) else None
 

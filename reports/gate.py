@@ -84,6 +84,13 @@ class Verdict:
         return not self.failed
 
 
+@dataclass(frozen=True)
+class Undecided:
+    """A gate that could not be held, and why: neither passed nor failed."""
+
+    reason: str
+
+
 def check(run: Run, baseline: Baseline, rules: Rules, codec: str | None = None) -> Verdict:
     """Hold a run to a baseline.
 

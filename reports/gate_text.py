@@ -3,11 +3,12 @@
 from math import isnan
 from xml.etree import ElementTree
 
-from evalkit.reports.gate import Gate, Verdict
+from evalkit.reports.gate import Gate, Undecided, Verdict
 
 from . import escape
 from .cells import MISSING
 
+UNDECIDED = "Gate undecided: it does not pass."
 MARKS = {"passed": "✅ pass", "failed": "❌ fail", "not gated": "not gated"}
 
 
@@ -32,8 +33,10 @@ def worst(gate: Gate) -> list[str]:
     return [f"{name}: {before:.{gate.decimals}f} -> {now:.{gate.decimals}f}" for name, before, now in gate.worst]
 
 
-def markdown(verdict: Verdict) -> str:
+def markdown(verdict: Verdict | Undecided) -> str:
     """For a pull request or GITHUB_STEP_SUMMARY."""
+    if isinstance(verdict, Undecided):
+        return f"### {UNDECIDED}\n\n{escape.markdown(verdict.reason)}\n"
     lines = [
         f"### {headline(verdict)}",
         "",
@@ -58,8 +61,13 @@ def markdown(verdict: Verdict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def junit(verdict: Verdict) -> str:
-    """JUnit XML: a test case for each gate; one that is not gated is skipped."""
+def junit(verdict: Verdict | Undecided) -> str:
+    """JUnit XML: a test case for each gate; one that is not gated is skipped. Undecided is one case with an error."""
+    if isinstance(verdict, Undecided):
+        suite = ElementTree.Element("testsuite", name="evalkit gate", tests="1", failures="0", errors="1", skipped="0")
+        case = ElementTree.SubElement(suite, "testcase", classname="evalkit.gate", name="gate")
+        ElementTree.SubElement(case, "error", message=escape.xml(verdict.reason))
+        return _document(suite)
     gates = verdict.gates
     skipped = sum(gate.outcome == "not gated" for gate in gates)
     suite = ElementTree.Element(
@@ -75,15 +83,21 @@ def junit(verdict: Verdict) -> str:
             ElementTree.SubElement(case, "skipped", message=message)
         else:
             ElementTree.SubElement(case, "system-out").text = message
+    return _document(suite)
+
+
+def _document(suite: ElementTree.Element) -> str:
     root = ElementTree.Element("testsuites")
     root.append(suite)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def annotations(verdict: Verdict) -> str:
-    """GitHub workflow commands: an error for each gate that failed, a notice where all passed."""
-
+def annotations(verdict: Verdict | Undecided) -> str:
+    """GitHub workflow commands: an error for each gate that failed or for the reason of none, a notice where all
+    passed."""
+    if isinstance(verdict, Undecided):
+        return f"::error title=evalkit gate::{escape.annotation(verdict.reason)}\n"
     if verdict.passed:
         return f"::notice title=evalkit gate::{escape.annotation(headline(verdict))}\n"
     lines = []

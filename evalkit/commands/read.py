@@ -5,11 +5,14 @@ import os
 import sys
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evalkit.commands.options import add_command, add_format, add_statistics, assignment, file_path, settings, words
 from evalkit.commands.printing import print_lines, show, write_text
-from evalkit.errors import UsageError
+from evalkit.errors import GateError, UsageError
+
+if TYPE_CHECKING:
+    from evalkit.reports.gate import Undecided, Verdict
 
 TABLE_EXAMPLES = """examples:
   evalkit table runs/first
@@ -382,11 +385,23 @@ def gate(args: argparse.Namespace) -> int:
         print(f"Baseline: {args.baseline}", file=sys.stderr)
         return 0
     rules = read_rules(args.config)
-    if bench is None:
-        verdict = gate.check(read_run(args.run), gate_baseline.read_baseline(args.baseline), rules, args.codec)
-    else:
-        verdict = bench_gate.check(bench, args.baseline, rules)
+    try:
+        if bench is None:
+            verdict = gate.check(read_run(args.run), gate_baseline.read_baseline(args.baseline), rules, args.codec)
+        else:
+            verdict = bench_gate.check(bench, args.baseline, rules)
+    except GateError as error:  # no verdict: whoever reads the files must not take older ones for it
+        _publish(args, gate.Undecided(str(error)))
+        raise
     print(report.text(verdict))
+    _publish(args, verdict)
+    return 0 if verdict.passed else 1
+
+
+def _publish(args: argparse.Namespace, verdict: "Verdict | Undecided") -> None:
+    """Write what `args` ask for, and what GitHub reads."""
+    from evalkit.reports import gate_text as report
+
     if args.junit:
         write_text(args.junit, report.junit(verdict))
     if args.summary:
@@ -396,4 +411,3 @@ def gate(args: argparse.Namespace) -> int:
         if step := os.environ.get("GITHUB_STEP_SUMMARY"):
             with Path(step).open("a", encoding="utf-8") as file:
                 file.write(report.markdown(verdict))
-    return 0 if verdict.passed else 1

@@ -231,7 +231,7 @@ def _expected(stated: Mapping[str, Any]) -> NDArray[np.int64]:
                 found = next(one for one in found if all(one.get(key) == value for key, value in where.items()))
             for key in stated["at"]:
                 found = found[key]
-        except (ValueError, KeyError, IndexError, TypeError, StopIteration) as error:
+        except (ValueError, KeyError, IndexError, TypeError, StopIteration, RecursionError) as error:
             raise MissingError(f"{path} is not the expected file ({error!r}): delete it") from error
     codes = np.atleast_2d(np.array(found, np.int64))
     return codes.T if stated.get("transposed") else codes

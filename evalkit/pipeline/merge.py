@@ -3,7 +3,7 @@
 Parts are by utterance, and a merged run has the same rows.parquet, byte for byte, as one that did it all.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +32,10 @@ SAME = (
 
 PARTICULAR = ("shard", "started", "platform", "processor", "git")
 """Parts in which they need not."""
+
+
+_UTTERANCE = ["codec", "condition", "utterance"]
+"""Columns that tell what was scored."""
 
 
 def merge(paths: Sequence[Path], output: Path, overwrite: bool = False) -> list[Row]:
@@ -83,6 +87,12 @@ def _check(runs: Sequence[Run]) -> None:
     if not runs:
         raise UsageError("there is nothing to merge")
     first = runs[0]
+    measured = {
+        (codec, condition, metric)
+        for run in runs
+        for codec, condition, utterance, metric in run.rows[[*_UTTERANCE, "metric"]].itertuples(index=False, name=None)
+        if utterance != CORPUS
+    }
     for run in runs:
         if run.provenance.state != "finished":
             raise UsageError(f"{run.path}: {run.provenance.state}. Finish it with the same command before you merge.")
@@ -90,6 +100,7 @@ def _check(runs: Sequence[Run]) -> None:
             if _same(run.provenance.get(part)) != _same(first.provenance.get(part)):
                 raise UsageError(f"{first.path} and {run.path} are not shards of the same run: they differ in {part!r}")
         _check_codes(run)
+        _check_rows(run, measured)
     count = _shard(first).count
     found = [_shard(run).index for run in runs]
     if {_shard(run).count for run in runs} != {count} or found != list(range(1, count + 1)):
@@ -104,6 +115,23 @@ def _same(part: object) -> object:
             name: replace(one, codes_sha256="") if isinstance(one, CodecInfo) else one for name, one in part.items()
         }
     return replace(part, audio_sha256="") if isinstance(part, DatasetInfo) else part
+
+
+def _check_rows(run: Run, measured: Set[tuple[str, str, str]]) -> None:
+    """Raise where rows are lost: every utterance of a codec has all metrics that any shard `measured` of that codec."""
+    rows = run.rows[run.rows["utterance"] != CORPUS]
+    found = set(rows[[*_UTTERANCE, "metric"]].itertuples(index=False, name=None))
+    utterances = {(one.codec, one.condition, one.utterance) for one in read_codes(run.path)}
+    utterances |= {one[:3] for one in found}
+    wanted = {
+        (*one, metric) for one in utterances for codec, condition, metric in measured if (codec, condition) == one[:2]
+    }
+    if lost := sorted(wanted - found):
+        codec, condition, utterance, metric = lost[0]
+        raise UsageError(
+            f"{run.path} lacks {len(lost)} of {len(wanted)} rows, such as {metric} of "
+            f"{with_condition(utterance, condition)} of {codec} (rows.parquet): run its command again"
+        )
 
 
 def _check_codes(run: Run) -> None:

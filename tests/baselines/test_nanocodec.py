@@ -53,6 +53,14 @@ def test_batches_are_equal_to_single_runs(codec) -> None:
         assert np.abs(audio - codec.decode(alone)).max() < 1e-5
 
 
+def test_a_folder_that_convert_wrote_is_taken(tmp_path) -> None:
+    from nanocodec.checkpoint import convert
+
+    file = convert("mini-1.1k", tmp_path / "converted")
+    codec = nanocodec.FAMILY.build_from(file.parent, "1.1k")
+    assert set(codec.details["weights_sha256"]) == {file.name}
+
+
 def test_the_built_in_codec_is_never_named_as_the_papers() -> None:
     if not nanocodec.FAMILY.availability("1.1k").ready:
         pytest.skip("no weights in the package")

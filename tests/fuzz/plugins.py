@@ -225,7 +225,8 @@ def _run(rng: Random, folder: Path, alone: bool, what: list[str]) -> None:
     more = [one for one in ("--fail-fast", "--save-audio") if rng.random() < 0.15]
     run = real if alone else evalkit
     done = run("run", *what, *common, *more, allowed=(0, 2, 3, 4, 130))
-    if done.out.count("noise") or "xxxxxxxxx" in done.out:
+    aside = alone or what[-1].rpartition(":")[2] != "METRIC"  # what metrics print, worker processes turn aside
+    if aside and (done.out.count("noise") or "xxxxxxxxx" in done.out):
         raise Fault(f"a plugin's noise is among the results: {done.out[:300]!r}")
     if done.code == 130 and "KeyboardInterrupt" not in (folder / "mine.py").read_text():
         raise Fault("taken for Ctrl-C")

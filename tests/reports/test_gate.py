@@ -304,6 +304,22 @@ def test_the_command_in_ci(
     assert "::notice title=evalkit gate::Gate passed" in capsys.readouterr().out
 
 
+def test_what_cannot_be_decided_is_told_in_every_file(
+    baseline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    about = make_run(tmp_path / "cut").path / "run.json"
+    about.write_text(about.read_text().replace('"finished"', '"running"'))
+    files = ["--junit", str(tmp_path / "gate.xml"), "--summary", str(tmp_path / "gate.md")]
+    assert main(["gate", str(tmp_path / "cut"), "--baseline", str(baseline), *files]) == 4
+    assert "::error title=evalkit gate::" in capsys.readouterr().out
+    (suite,) = ElementTree.parse(tmp_path / "gate.xml").getroot()
+    (error,) = suite.iter("error")
+    assert suite.get("errors") == "1" and "needs a run that finished" in str(error.get("message"))
+    assert "needs a run that finished" in (tmp_path / "gate.md").read_text()
+
+
 def test_update_writes_what_then_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, file = str(make_run(tmp_path / "run").path), str(tmp_path / "new" / "baseline.json")
     assert main(["gate", run, "--baseline", file]) == 2

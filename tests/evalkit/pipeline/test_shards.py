@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from evalkit.cli import main
 from evalkit.errors import UsageError
+from evalkit.pipeline.merge import merge
 from evalkit.pipeline.shard import Shard, parse_shard
 from evalkit.results.rows import to_frame, to_rows
 from evalkit.results.run import read_run
@@ -88,6 +90,19 @@ def test_only_the_shards_of_one_run_are_merged(tmp_path: Path, capsys: pytest.Ca
         error = capsys.readouterr().err
         assert any(text in error for text in message.split("|")), error
     assert not (tmp_path / "m").exists()
+
+
+def test_a_shard_that_lost_rows_is_refused(tmp_path: Path) -> None:
+    parts = [tmp_path / str(i) for i in (1, 2)]
+    for i, part in enumerate(parts, 1):
+        main(
+            ["run", "--codec", "pcm", "--limit", "4", "--metrics", "si-sdr", "--shard", f"{i}/2", "--output", str(part)]
+        )
+    file = parts[0] / "rows.parquet"
+    rows = pd.read_parquet(file)
+    rows[rows["metric"] != "si-sdr"].to_parquet(file)
+    with pytest.raises(UsageError, match=r"1 lacks 2 of 2 rows, such as si-sdr of .* \(rows.parquet\)"):
+        merge(parts, tmp_path / "whole")
 
 
 def test_rows_survive_the_way_through_a_table(tmp_path: Path) -> None:
