@@ -88,6 +88,8 @@ def read_run(path: Path) -> Run:
             raise UsageError(f"{path} was written by a newer evalkit ({about.get('evalkit')}): update evalkit")
         provenance = Provenance.from_json(about)
         reading = "rows.jsonl" if (path / "rows.jsonl").is_file() else "rows.parquet"
+        if reading == "rows.parquet":
+            pq.read_table(path / reading).validate(full=True)  # text that is no UTF-8 would show only where it is used
         rows = _read_journal(path / reading) if reading == "rows.jsonl" else pd.read_parquet(path / reading)
         if "condition" not in rows and "dataset" in rows:  # written by an earlier version
             rows.insert(list(rows.columns).index("dataset") + 1, "condition", pd.array([CLEAN] * len(rows), "string"))
@@ -131,7 +133,12 @@ def _side_table(path: Path, schema: pa.Schema) -> pa.Table:
         table = pq.read_table(path)
         if "condition" in schema.names and "condition" not in table.column_names:  # written by an earlier version
             table = table.append_column("condition", pa.array([CLEAN] * len(table), pa.string()))
-        return table.select(schema.names).cast(schema)
+        table = table.select(schema.names).cast(schema)
+        table.validate(full=True)
+        for name in {"codec", "condition", "utterance"} & set(schema.names):
+            if table[name].null_count:
+                raise ValueError(f"there is a row without {name}")
+        return table
     except Exception as error:  # as in `read_run`
         raise _unreadable(path, error) from error
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from evalkit.audio import AudioIdentity
@@ -51,7 +53,15 @@ def rows(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Path], Non
     return damage
 
 
+def no_text(run: Path) -> None:
+    table = pq.read_table(run / "rows.parquet")
+    names = pa.array([f"u{i}".encode() + b"\xfe" for i in range(len(table))]).view(pa.string())
+    place = table.schema.get_field_index("utterance")
+    pq.write_table(table.set_column(place, "utterance", names), run / "rows.parquet")
+
+
 DAMAGES = {
+    "rows not UTF-8": no_text,
     "rows cut": rewrite("rows.parquet", lambda data: data[: len(data) // 2]),
     "rows empty": rewrite("rows.parquet", lambda data: b""),
     "rows gone": lambda run: (run / "rows.parquet").unlink(),
