@@ -33,19 +33,17 @@ class _InBatch(WrappedCodec):
 
     inner: Batched  # type: ignore[assignment]
 
+    def __init__(self, inner: Codec, condition: Batch) -> None:
+        super().__init__(inner, condition)
+        self._counts = range(2, condition.n + 1)
+
     def encode(self, wav: Wave) -> Codes:
         """Codes of `wav` [T], the first of its batch."""
-        others = [np.tile(wav[::-1], count) for count in range(2, self._size + 1)]
-        return self.inner.encode_batch([wav, *others])[0]
+        return self.inner.encode_batch([wav, *(np.tile(wav[::-1], count) for count in self._counts)])[0]
 
     def decode(self, codes: Codes) -> Wave:
         """Audio [codes.length] of the first of a batch."""
-        return self.inner.decode_batch([codes, *(_longer(codes, count) for count in range(2, self._size + 1))])[0]
-
-    @property
-    def _size(self) -> int:
-        assert isinstance(self.condition, Batch)
-        return self.condition.n
+        return self.inner.decode_batch([codes, *(_longer(codes, count) for count in self._counts)])[0]
 
 
 def _longer(codes: Codes, count: int) -> Codes:

@@ -11,7 +11,7 @@ from evalkit.errors import UsageError
 from evalkit.pipeline.pooled import corpus_rows, pooled_rows
 from evalkit.pipeline.shard import Shard, parse_shard
 from evalkit.results.provenance import CodecInfo, DatasetInfo
-from evalkit.results.rows import CLEAN, CORPUS, Row, to_rows, with_condition
+from evalkit.results.rows import CLEAN, CORPUS, Coded, Row, to_rows, with_condition
 from evalkit.results.run import Run, read_codes, read_pairings, read_references, read_run
 from evalkit.results.run_directory import RunWriter
 
@@ -53,7 +53,7 @@ def merge(paths: Sequence[Path], output: Path, overwrite: bool = False) -> list[
         UsageError: A shard did not finish, is missing or comes twice, or they are of different runs.
     """
     runs = sorted((read_run(path) for path in paths), key=lambda run: _shard(run).index)
-    _check(runs)
+    codes = _check(runs)
     first = runs[0].provenance
     provenance = replace(
         first,
@@ -64,9 +64,9 @@ def merge(paths: Sequence[Path], output: Path, overwrite: bool = False) -> list[
     metrics = [name for name, about in first.metrics.items() if not about.of]
     codecs, dataset = list(first.codecs), first.dataset.name
     systems = [(codec, condition) for codec in codecs for condition in first.conditions or (CLEAN,)]
-    beside = [(read_references(run.path), read_pairings(run.path), read_codes(run.path)) for run in runs]
+    beside = [(read_references(run.path), read_pairings(run.path)) for run in runs]
     with RunWriter(output, codecs, provenance, overwrite) as writer:
-        for run, (references, pairings, coded) in zip(runs, beside, strict=True):
+        for run, (references, pairings), coded in zip(runs, beside, codes, strict=True):
             writer.add(to_rows(run.rows[run.rows["utterance"] != CORPUS]))
             writer.add_utterances(references)
             writer.add_pairings(pairings)
@@ -83,7 +83,8 @@ def _shard(run: Run) -> Shard:
     return parse_shard(run.provenance.shard)
 
 
-def _check(runs: Sequence[Run]) -> None:
+def _check(runs: Sequence[Run]) -> list[list[Coded]]:
+    """The codes of each run; raises UsageError where `runs` are not the shards of one run, whole."""
     if not runs:
         raise UsageError("there is nothing to merge")
     first = runs[0]
@@ -93,19 +94,23 @@ def _check(runs: Sequence[Run]) -> None:
         for codec, condition, utterance, metric in run.rows[[*_UTTERANCE, "metric"]].itertuples(index=False, name=None)
         if utterance != CORPUS
     }
+    codes = []
     for run in runs:
         if run.provenance.state != "finished":
             raise UsageError(f"{run.path}: {run.provenance.state}. Finish it with the same command before you merge.")
         for part in SAME:
             if _same(run.provenance.get(part)) != _same(first.provenance.get(part)):
                 raise UsageError(f"{first.path} and {run.path} are not shards of the same run: they differ in {part!r}")
-        _check_codes(run)
-        _check_rows(run, measured)
+        codes.append(read_codes(run.path))
+        coded = {(one.codec, one.condition, one.utterance) for one in codes[-1]}
+        _check_codes(run, coded)
+        _check_rows(run, coded, measured)
     count = _shard(first).count
     found = [_shard(run).index for run in runs]
     if {_shard(run).count for run in runs} != {count} or found != list(range(1, count + 1)):
         parts = ", ".join(str(run.provenance.shard) for run in runs)
         raise UsageError(f"each shard from 1/{count} to {count}/{count} must be given exactly once; given: {parts}")
+    return codes
 
 
 def _same(part: object) -> object:
@@ -117,12 +122,11 @@ def _same(part: object) -> object:
     return replace(part, audio_sha256="") if isinstance(part, DatasetInfo) else part
 
 
-def _check_rows(run: Run, measured: Set[tuple[str, str, str]]) -> None:
+def _check_rows(run: Run, coded: Set[tuple[str, str, str]], measured: Set[tuple[str, str, str]]) -> None:
     """Raise where rows are lost: every utterance of a codec has all metrics that any shard `measured` of that codec."""
     rows = run.rows[run.rows["utterance"] != CORPUS]
     found = set(rows[[*_UTTERANCE, "metric"]].itertuples(index=False, name=None))
-    utterances = {(one.codec, one.condition, one.utterance) for one in read_codes(run.path)}
-    utterances |= {one[:3] for one in found}
+    utterances = coded | {one[:3] for one in found}
     wanted = {
         (*one, metric) for one in utterances for codec, condition, metric in measured if (codec, condition) == one[:2]
     }
@@ -134,13 +138,12 @@ def _check_rows(run: Run, measured: Set[tuple[str, str, str]]) -> None:
         )
 
 
-def _check_codes(run: Run) -> None:
+def _check_codes(run: Run, coded: Set[tuple[str, str, str]]) -> None:
     """Raise where codes are lost: a bitrate would come from a part of the data."""
     ran = [name for name, about in run.provenance.codecs.items() if not about.rendered]
     rows = run.rows[run.rows["bitrate_kbps"].notna() & run.rows["codec"].isin(ran)]
     measured = set(rows[["codec", "condition", "utterance"]].itertuples(index=False, name=None))
-    present = {(one.codec, one.condition, one.utterance) for one in read_codes(run.path)}
-    if lost := sorted(measured - present):
+    if lost := sorted(measured - coded):
         codec, condition, utterance = lost[0]
         raise UsageError(
             f"{run.path} lacks the codes of {len(lost)} of {len(measured)} utterances, such as "

@@ -88,9 +88,7 @@ def read_run(path: Path) -> Run:
             raise UsageError(f"{path} was written by a newer evalkit ({about.get('evalkit')}): update evalkit")
         provenance = Provenance.from_json(about)
         reading = "rows.jsonl" if (path / "rows.jsonl").is_file() else "rows.parquet"
-        if reading == "rows.parquet":
-            pq.read_table(path / reading).validate(full=True)  # text that is no UTF-8 would show only where it is used
-        rows = _read_journal(path / reading) if reading == "rows.jsonl" else pd.read_parquet(path / reading)
+        rows = _read_journal(path / reading) if reading == "rows.jsonl" else _valid(path / reading).to_pandas()
         if "condition" not in rows and "dataset" in rows:  # written by an earlier version
             rows.insert(list(rows.columns).index("dataset") + 1, "condition", pd.array([CLEAN] * len(rows), "string"))
         _check_rows(rows)
@@ -124,17 +122,23 @@ def _check_rows(rows: pd.DataFrame) -> None:
         raise ValueError("there is a row with neither a value nor a reason, with both, or with an infinite value")
 
 
+def _valid(path: Path) -> pa.Table:
+    """The table in `path`, read whole: text that is no UTF-8 would show only where it is used."""
+    table = pq.read_table(path)
+    table.validate(full=True)
+    return table
+
+
 def _side_table(path: Path, schema: pa.Schema) -> pa.Table:
     """The table in `path`, with the columns of `schema`; empty where there is no such file. Raises UsageError where it
     is damaged."""
     if not path.is_file():
         return schema.empty_table()
     try:
-        table = pq.read_table(path)
+        table = _valid(path)
         if "condition" in schema.names and "condition" not in table.column_names:  # written by an earlier version
             table = table.append_column("condition", pa.array([CLEAN] * len(table), pa.string()))
         table = table.select(schema.names).cast(schema)
-        table.validate(full=True)
         for name in {"codec", "condition", "utterance"} & set(schema.names):
             if table[name].null_count:
                 raise ValueError(f"there is a row without {name}")
