@@ -8,6 +8,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from concurrent.futures import thread as pools
 from contextlib import suppress
 from tempfile import NamedTemporaryFile
 from typing import NoReturn
@@ -54,6 +55,8 @@ def program() -> NoReturn:
     """`evalkit` as a program: ends with the exit code of `main`, also where a codec has left a thread that never ends,
     for which Python would wait."""
     code = main()
+    # Idle threads of pools end when they are told to. Python tells them only once all other threads have ended.
+    threading.Thread(target=pools._python_exit, daemon=True).start()
     left = [one for one in threading.enumerate() if one is not threading.main_thread() and not one.daemon]
     for thread in left:
         thread.join(PATIENCE / len(left))

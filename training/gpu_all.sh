@@ -10,7 +10,7 @@
 # needs evalkit's own dependencies: without a network, set WHEELS to a folder of wheels to install.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-export PYTHON=${PYTHON:-python3} PYTHONPATH=.
+export PYTHON=${PYTHON:-python3} PYTHONPATH=.${PYTHONPATH:+:$PYTHONPATH}
 OUT=${OUT:-runs/gpu}
 DEVICE=${DEVICE:-cuda}
 CODEC=${CODEC:-nanocodec@1.1k}
@@ -43,7 +43,7 @@ train)
     SECONDS_IN_ALL=${SECONDS_IN_ALL:-400} step train "${TRAIN_LIMIT:-415}" training/short_gpu.sh train --device "$DEVICE"
     ;;
 check)
-    [ -z "${WHEELS:-}" ] || step wheels 60 "$PYTHON" -m pip install --no-index --no-deps "$WHEELS"/*.whl
+    [ -z "${WHEELS:-}" ] || step wheels 60 "$PYTHON" -m pip install --no-index --no-deps --no-build-isolation "$WHEELS"/*.whl -e .
     step tests "${TESTS_LIMIT:-70}" "$PYTHON" -m pytest -q -p no:cacheprovider tests/nanocodec/test_cuda.py
     step run "${RUN_LIMIT:-70}" bash -c "run '$OUT/found' '$DEVICE' 8"
     step compare 20 "$PYTHON" benchmarks/devices.py "$OUT/expected" "$OUT/found"

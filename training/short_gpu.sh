@@ -1,7 +1,7 @@
 #!/bin/bash
 # One short training run on one GPU, for a fixed time.
 #
-#   training/short_gpu.sh pack SOURCE[:SHARE]...   your machine: pack the training speech into $PACK
+#   training/short_gpu.sh pack SOURCE[:SHARE]...   your machine: pack the training speech into $PACK, at most $HOURS of it
 #   training/short_gpu.sh count                    GPU machine: steps per second, profiled, with and without bf16 and graph
 #   training/short_gpu.sh train [OPTION...]        GPU machine: train for $SECONDS_IN_ALL seconds into $RUN; --resume continues
 #
@@ -21,7 +21,7 @@ pack)
     shift
     data=()
     for source in "$@"; do data+=(--data "$source"); done
-    "$PYTHON" -m nanocodec.training.pack "$RECIPE" "$PACK" "${data[@]}" ${HOURS:+--hours "$HOURS"}
+    "$PYTHON" -m nanocodec.training.pack "$RECIPE" "$PACK" "${data[@]}" ${HOURS:+--hours "$HOURS"} ${KBPS:+--kbps "$KBPS"}
     ;;
 count)
     shift

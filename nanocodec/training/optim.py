@@ -86,32 +86,38 @@ class MuonAdam(torch.optim.Optimizer):
 
     def _muon(self, group: dict[str, Any], pairs: list[tuple[Tensor, Tensor]]) -> None:
         by_shape: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = defaultdict(list)
-        for p, grad in pairs:
-            state = self.state[p]
-            if not state:
-                state["momentum"] = torch.zeros_like(p)
-            momentum = state["momentum"].lerp_(grad, 1 - group["momentum"])
-            nesterov = grad.lerp(momentum, group["momentum"])
-            by_shape[len(p), p.numel() // len(p)].append((p, nesterov))
+        parameters, gradients = [p for p, _ in pairs], [gradient for _, gradient in pairs]
+        for p in parameters:
+            if not self.state[p]:
+                self.state[p]["momentum"] = torch.zeros_like(p)
+        momenta = [self.state[p]["momentum"] for p in parameters]
+        torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
+        nesterov = torch._foreach_lerp(gradients, momenta, group["momentum"])
+        for p, update in zip(parameters, nesterov, strict=True):
+            by_shape[len(p), p.numel() // len(p)].append((p, update))
+        torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
         for (rows, columns), alike in by_shape.items():
-            update = orthogonalize(torch.stack([u.reshape(rows, columns) for _, u in alike]))
+            updates = orthogonalize(torch.stack([u.reshape(rows, columns) for _, u in alike]))
             scale = 0.2 * max(rows, columns) ** 0.5
-            for (p, _), u in zip(alike, update, strict=True):
-                p.mul_(1 - group["lr"] * group["weight_decay"])
-                p.add_(u.reshape(p.shape), alpha=-group["lr"] * scale)
+            shaped = [u.reshape(p.shape) for (p, _), u in zip(alike, updates, strict=True)]
+            torch._foreach_add_([p for p, _ in alike], shaped, alpha=-group["lr"] * scale)
 
     def _adam(self, group: dict[str, Any], pairs: list[tuple[Tensor, Tensor]]) -> None:
         beta1, beta2 = group["betas"]
-        for p, grad in pairs:
-            state = self.state[p]
-            if not state:
-                state.update(step=0, mean=torch.zeros_like(p), square=torch.zeros_like(p))
-            state["step"] += 1
-            state["mean"].lerp_(grad, 1 - beta1)
-            state["square"].lerp_(grad.square(), 1 - beta2)
-            mean = state["mean"] / (1 - beta1 ** state["step"])
-            square = state["square"] / (1 - beta2 ** state["step"])
-            p.addcdiv_(mean, square.sqrt_().add_(group["eps"]), value=-group["lr"])
+        parameters, gradients = [p for p, _ in pairs], [gradient for _, gradient in pairs]
+        for p in parameters:
+            if not self.state[p]:
+                self.state[p].update(step=0, mean=torch.zeros_like(p), square=torch.zeros_like(p))
+            self.state[p]["step"] += 1
+        states = [self.state[p] for p in parameters]
+        means, squares = [state["mean"] for state in states], [state["square"] for state in states]
+        torch._foreach_lerp_(means, gradients, 1 - beta1)
+        torch._foreach_lerp_(squares, torch._foreach_mul(gradients, gradients), 1 - beta2)
+        deviations = torch._foreach_div(squares, [1 - beta2 ** int(state["step"]) for state in states])
+        torch._foreach_sqrt_(deviations)
+        torch._foreach_add_(deviations, group["eps"])
+        rates = [-group["lr"] / (1 - beta1 ** int(state["step"])) for state in states]
+        torch._foreach_addcdiv_(parameters, means, deviations, rates)
 
 
 def build_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:

@@ -35,6 +35,14 @@ cli.PATIENCE = 0.1
 sys.argv = ['evalkit', 'list', 'codecs']
 cli.program()"""
 """A codec that leaves a thread."""
+POOL = f"""{PATCHED}from concurrent.futures import ThreadPoolExecutor
+def pool(args):
+    listing.pool = ThreadPoolExecutor(1)
+    return listing.pool.submit(int).result()
+listing.show_list = pool
+sys.argv = ['evalkit', 'list', 'codecs']
+cli.program()"""
+"""A codec with a pool of threads, which wait for work."""
 SLOW = f"""{PATCHED}def wait(args):
     print("ready", flush=True)
     time.sleep(60)
@@ -97,6 +105,11 @@ def test_standard_output_is_for_results_alone(runs: Path) -> None:
 def test_a_thread_that_never_ends_is_not_waited_for(runs: Path) -> None:
     done = evalkit(STAYS, cwd=runs)
     assert (done.returncode, done.stdout) == (4, "a result\n") and "1 thread(s) of a plugin" in done.stderr
+
+
+def test_idle_threads_of_a_pool_end(runs: Path) -> None:
+    done = evalkit(POOL, cwd=runs)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("path", ["n" * 300, "n/" * 3000, "loop/x", "baseline.json/x"])
