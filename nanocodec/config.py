@@ -185,8 +185,8 @@ VARIANTS: dict[str, CodecConfig] = {
         ),
         CodecConfig(
             "mini-1.1k", _FSQ_2016, 8, _STRIDES_12_5,
-            encoder=EncoderConfig(8, (3, 7), dilations=((1,), (1,), (1, 3, 5), (1, 3, 5), (1, 3, 5))),
-            decoder=DecoderConfig(256, (3, 7), dilations=((1, 3, 5), (1, 3, 5), (1, 3), (1, 3), (1,))),
+            encoder=EncoderConfig(12, (3, 7), dilations=((1,), (1,), (1, 3, 5), (1, 3, 5), (1, 3, 5))),
+            decoder=DecoderConfig(384, (3, 7), dilations=((1, 3, 5), (1, 3, 5), (1, 3), (1, 3), (1,))),
             note="this project's own: the same architecture, narrower, small enough to ship",
         ),
     )
