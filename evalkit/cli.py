@@ -1,6 +1,7 @@
 """Entry point of `evalkit`: its commands (evalkit/commands/) and what exit code each error has."""
 
 import argparse
+import atexit
 import errno
 import os
 import signal
@@ -16,8 +17,9 @@ from typing import NoReturn
 from evalkit import interrupt, streams
 from evalkit.commands import bench, completion, doctor, fetch, listen, listing, measure, new, rates, read, verify
 from evalkit.commands.config import with_config
+from evalkit.environment.contained import contained, exit_refused
 from evalkit.environment.machine import DISTRIBUTION, package_version
-from evalkit.errors import EvalkitError, UsageError
+from evalkit.errors import DeadlineError, EvalkitError, UsageError, describe
 
 EXAMPLES = """examples:
   evalkit run --codec nanocodec --bitrate 1.1k
@@ -52,9 +54,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def program() -> NoReturn:
-    """`evalkit` as a program: ends with the exit code of `main`, also where a codec has left a thread that never ends,
-    for which Python would wait."""
-    code = main()
+    """`evalkit` as a program: ends with the exit code of `main`, whatever a codec has left to itself: threads that
+    never end, for which Python would wait, or functions that it registered for the end."""
+    leave = os._exit
+    with exit_refused:
+        code = main()
+        with suppress(OSError), streams.tolerant():
+            _join_threads()
+            _run_exit_functions(code, leave)
+    leave(code)
+    raise AssertionError
+
+
+def _join_threads() -> None:
     # Idle threads of pools end when they are told to. Python tells them only once all other threads have ended.
     threading.Thread(target=pools._python_exit, daemon=True).start()
     left = [one for one in threading.enumerate() if one is not threading.main_thread() and not one.daemon]
@@ -62,11 +74,19 @@ def program() -> NoReturn:
         thread.join(PATIENCE / len(left))
     if alive := sum(thread.is_alive() for thread in left):
         print(f"evalkit: {alive} thread(s) of a plugin never ended, and were not waited for", file=sys.stderr)
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, AttributeError):  # closed, or nobody reads it
-                stream.flush()
-        os._exit(code)
-    sys.exit(code)
+
+
+def _run_exit_functions(code: int, leave: Callable[[int], None]) -> None:
+    """What `atexit` has, of libraries and of plugins; `leave` with `code` where one of them never ends."""
+    sys.unraisablehook = lambda error: print(
+        f"evalkit: a function registered for the end failed: {describe(error.exc_value or error.exc_type())}",
+        file=sys.stderr,
+    )
+    never = threading.Timer(2 * PATIENCE, leave, [code])
+    never.daemon = True
+    never.start()
+    with suppress(DeadlineError), contained(PATIENCE):
+        atexit._run_exitfuncs()
 
 
 def _run(argv: Sequence[str]) -> int:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from io import TextIOWrapper
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeGuard
 
 LONGEST_LINE = 2000
 """Characters of a line of a message: a name in it may be a whole file."""
@@ -24,9 +24,9 @@ def tolerant() -> Iterator[None]:
     for number in range(3):
         _occupy(number)
     with ExitStack() as stack:
-        output = stack.enter_context(_results_alone())
-        for stream, redirect, needed in ((output, redirect_stdout, True), (sys.stderr, redirect_stderr, False)):
-            if stream is None:  # closed before the start
+        output, messages = stack.enter_context(_results_alone()), stack.enter_context(_messages())
+        for stream, redirect, needed in ((output, redirect_stdout, True), (messages, redirect_stderr, False)):
+            if stream is None or stream.closed:  # before the start, or by a codec before the end
                 stack.enter_context(redirect(stack.enter_context(open(os.devnull, "w", encoding="utf-8"))))
                 continue
             if isinstance(stream, TextIOWrapper):
@@ -55,16 +55,15 @@ def _occupy(number: int) -> None:
 def _results_alone() -> Iterator[TextIO | None]:
     """Standard output by another descriptor, while its own leads to standard error."""
     ours = sys.stdout
-    if not isinstance(ours, TextIOWrapper) or ours is not sys.__stdout__ or ours.closed or ours.fileno() != 1:
-        yield ours  # closed, or redirected by somebody
+    if not _is_standard(ours, 1):
+        yield ours
         return
     ours.flush()
     flush_c()
     kept = os.dup(1)
     os.dup2(2, 1)
-    at_once = ours.line_buffering or ours.write_through
     try:
-        with open(kept, "w", buffering=1 if at_once else -1, encoding=ours.encoding, closefd=False) as results:
+        with _open_like(ours, kept) as results:
             yield results
     finally:
         flush_c()
@@ -72,14 +71,57 @@ def _results_alone() -> Iterator[TextIO | None]:
         os.close(kept)
 
 
-class _Tolerant:
-    """`stream`, whose reader may go away; where it is not `needed`, nor is room for what is written."""
+@contextmanager
+def _messages() -> Iterator[TextIO | None]:
+    """Standard error, also once somebody has closed Python's own object for it."""
+    ours = sys.stderr
+    if not _is_standard(ours, 2):
+        yield ours
+        return
+    ours.flush()
+    with _open_like(ours, 2) as messages:
+        yield messages
 
-    def __init__(self, stream: Any, needed: bool) -> None:
-        self._stream, self._needed = stream, needed
+
+def _is_standard(stream: Any, number: int) -> TypeGuard[TextIOWrapper]:
+    """Whether `stream` is Python's own for the descriptor `number`: neither closed nor redirected by somebody."""
+    own = (sys.__stdin__, sys.__stdout__, sys.__stderr__)[number]
+    return isinstance(stream, TextIOWrapper) and stream is own and not stream.closed and stream.fileno() == number
+
+
+def _open_like(stream: TextIOWrapper, descriptor: int) -> TextIO:
+    at_once = stream.line_buffering or stream.write_through
+    return open(descriptor, "w", buffering=1 if at_once else -1, encoding=stream.encoding, closefd=False)
+
+
+class Lent:
+    """`stream`, which who borrows it cannot close, nor by what it makes of its buffer."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+    @property
+    def buffer(self) -> "Lent":
+        """The binary stream below it, lent as well."""
+        return Lent(self._stream.buffer)
+
+    def detach(self) -> "Lent":
+        """The binary stream below it, without a parting."""
+        return self.buffer
+
+    def close(self) -> None:
+        """Leave it open."""
+
+
+class _Tolerant(Lent):
+    """Lent, and its reader may go away; where it is not `needed`, nor is room for what is written."""
+
+    def __init__(self, stream: Any, needed: bool) -> None:
+        super().__init__(stream)
+        self._needed = needed
 
     def write(self, text: str) -> int:
         with self._tolerance():

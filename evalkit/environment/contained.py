@@ -5,18 +5,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import FrameType
-from typing import Any
 
 from evalkit.errors import DeadlineError, EvalkitError, MissingError, describe
-
-_lock = threading.Lock()
-_inside = 0
-"""Blocks under way, of all threads."""
-_before: tuple[Any, Any] = (None, None)
-"""Standard output and os._exit outside of them."""
+from evalkit.streams import Lent
 
 
 @contextmanager
@@ -24,22 +18,22 @@ def contained(seconds: float = 0.0) -> Iterator[None]:
     """Run the block with a limit of `seconds` (0: none). Of what the code in it does, this stays:
 
     - what it prints goes to standard error: standard output is for results;
+    - the standard streams and their descriptors are open, and what they were;
     - `os._exit` raises SystemExit, which costs an utterance, instead of ending everything with exit code 0;
     - a process that it forks, and that comes back, ends: it would write the same rows once more;
     - the working folder is what it was, to which the paths of a run may be relative.
     """
     process, folder = os.getpid(), _working_folder()
-    _enter()
-    try:
-        with deadline(seconds):
-            yield
-    finally:
-        if os.getpid() != process:
-            _before[1](0)
-        _leave()
-        if folder is not None and _working_folder() != folder:
-            with suppress(OSError):
-                os.chdir(folder)
+    with streams_lent, exit_refused:
+        try:
+            with deadline(seconds):
+                yield
+        finally:
+            if os.getpid() != process:
+                os._exit(0)
+            if folder is not None and _working_folder() != folder:
+                with suppress(OSError):
+                    os.chdir(folder)
 
 
 @contextmanager
@@ -62,28 +56,66 @@ def _working_folder() -> str | None:
         return None
 
 
-def _enter() -> None:
-    global _inside, _before
-    with _lock:
-        if not _inside:
-            _before = sys.stdout, os._exit
-            process, leave = os.getpid(), os._exit
+class _Shared:
+    """A context of the whole process: the first block of all threads enters it, the last one leaves it."""
 
-            def refuse(code: int) -> None:
-                if os.getpid() != process:
-                    leave(code)
-                raise SystemExit(code)
+    def __init__(self, make: Callable[[], AbstractContextManager[None]]) -> None:
+        self._make, self._lock, self._inside = make, threading.Lock(), 0
 
-            sys.stdout, os._exit = sys.stderr, refuse  # type: ignore[assignment]
-        _inside += 1
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._context = self._make()
+                self._context.__enter__()
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._context.__exit__(None, None, None)
 
 
-def _leave() -> None:
-    global _inside
-    with _lock:
-        _inside -= 1
-        if not _inside:
-            sys.stdout, os._exit = _before
+@_Shared
+@contextmanager
+def streams_lent() -> Iterator[None]:
+    """Standard output is standard error, and nobody can close it. The streams and their descriptors are put back."""
+    streams = sys.stdin, sys.stdout, sys.stderr
+    descriptors = [_copy(number) for number in range(3)]
+    sys.stdout = sys.stderr = Lent(sys.stderr) if sys.stderr else sys.stderr
+    try:
+        yield
+    finally:
+        sys.stdin, sys.stdout, sys.stderr = streams
+        for number, copy in enumerate(descriptors):
+            if copy is not None:
+                os.dup2(copy, number)
+                os.close(copy)
+
+
+def _copy(descriptor: int) -> int | None:
+    try:
+        return os.dup(descriptor)
+    except OSError:  # nothing is open there
+        return None
+
+
+@_Shared
+@contextmanager
+def exit_refused() -> Iterator[None]:
+    """`os._exit` raises SystemExit in this process, and ends those that it forks."""
+    process, leave = os.getpid(), os._exit
+
+    def refuse(code: int) -> None:
+        if os.getpid() != process:
+            leave(code)
+        raise SystemExit(code)
+
+    os._exit = refuse  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        os._exit = leave
 
 
 @contextmanager

@@ -26,6 +26,20 @@ def test_what_is_done_to_the_process_is_undone(
     assert capsys.readouterr() == ("a result\n", "noise\n")
 
 
+def test_streams_that_are_closed_or_replaced_are_put_back(capfd: pytest.CaptureFixture[str]) -> None:
+    """The harm of tests/evalkit/test_exit_codes.py, where Python calls evalkit."""
+    before = sys.stdin, sys.stdout, sys.stderr
+    with contained():
+        sys.stderr.close()
+        sys.stdin, sys.stdout, sys.stderr = None, None, None  # type: ignore[assignment]
+        os.close(1)
+        os.close(2)
+    assert before == (sys.stdin, sys.stdout, sys.stderr)
+    print("a result")
+    os.write(2, b"a message")
+    assert capfd.readouterr() == ("a result\n", "a message")
+
+
 def test_a_process_that_comes_back_from_a_fork_ends() -> None:
     """Whatever it raises; one that ends itself has its own exit code."""
     for end, code in ((lambda: None, 0), (lambda: 1 / 0, 0), (lambda: os._exit(5), 5)):

@@ -43,6 +43,45 @@ listing.show_list = pool
 sys.argv = ['evalkit', 'list', 'codecs']
 cli.program()"""
 """A codec with a pool of threads, which wait for work."""
+STREAMS = f"""{PATCHED}import contextlib, io, os
+from evalkit.environment.contained import contained
+HARM = '''sys.stdin.close()
+sys.stdout.close()
+sys.stderr.close()
+sys.__stdout__.close()
+sys.__stderr__.close()
+sys.stdin = sys.stdout = sys.stderr = None
+sys.stderr = open(os.devnull, "w")
+sys.stderr = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8"); sys.stderr = None
+sys.stderr = sys.stderr.detach(); sys.stderr.close()
+os.close(0); os.close(1); os.close(2)
+os.close(2); os.open(os.devnull, os.O_RDWR)
+os.dup2(os.open(os.devnull, os.O_RDWR), 2)
+os.dup2(0, 1); sys.__stdout__ = sys.__stderr__ = None'''
+def harm(args):
+    for number, one in enumerate(HARM.splitlines()):
+        with contained():
+            exec(one)
+        print("a result")
+        print("a message", file=sys.stderr)
+        os.write(2, b"to the descriptor\\n")
+    return 4
+listing.show_list = harm
+sys.argv = ['evalkit', 'list', 'codecs']
+cli.program()"""
+"""Codecs that close or replace the standard streams."""
+AT_THE_END = f"""{PATCHED}import atexit, os, threading
+def register(args):
+    for one in (lambda: print("kept"), lambda: os._exit(0), lambda: sys.exit(0), lambda: 1 / 0, threading.Event().wait):
+        atexit.register(one)
+    threading.Thread(target=lambda: os._exit(0)).start()
+    print("a result")
+    return 4
+listing.show_list = register
+cli.PATIENCE = 0.1
+sys.argv = ['evalkit', 'list', 'codecs']
+cli.program()"""
+"""Codecs that register functions for the end, or end the program from a thread."""
 SLOW = f"""{PATCHED}def wait(args):
     print("ready", flush=True)
     time.sleep(60)
@@ -110,6 +149,23 @@ def test_a_thread_that_never_ends_is_not_waited_for(runs: Path) -> None:
 def test_idle_threads_of_a_pool_end(runs: Path) -> None:
     done = evalkit(POOL, cwd=runs)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_codecs_that_close_the_standard_streams_end_nothing(runs: Path) -> None:
+    done, count = evalkit(STREAMS, cwd=runs), 13
+    assert (done.returncode, done.stdout) == (4, "a result\n" * count), done.stderr
+    assert done.stderr == "a message\nto the descriptor\n" * count
+
+
+def test_what_codecs_do_at_the_end_changes_no_exit_code(runs: Path) -> None:
+    done = evalkit(AT_THE_END, cwd=runs)
+    assert (done.returncode, done.stdout) == (4, "a result\n") and "Traceback" not in done.stderr
+    said = done.stderr.splitlines()
+    assert [line.rpartition("failed: ")[2] for line in said if line.startswith("evalkit: ")] == [
+        "DeadlineError: took longer than 0.1 s", "ZeroDivisionError: division by zero",
+        "SystemExit: 0", "SystemExit: 0",
+    ]  # fmt: skip
+    assert said[-1] == "kept"
 
 
 @pytest.mark.parametrize("path", ["n" * 300, "n/" * 3000, "loop/x", "baseline.json/x"])

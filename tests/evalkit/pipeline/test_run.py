@@ -297,13 +297,26 @@ def change(pair: Pair) -> float:
     return 1.0
 
 
+def close(pair: Pair) -> float:
+    sys.stderr.close()
+    os.close(2)
+    sys.stdout = sys.stderr = None  # type: ignore[assignment]
+    return 1.0
+
+
+def noisy(pair: Pair) -> np.float32:
+    sys.stderr.write("noise")
+    os.write(2, b"noise")
+    return np.float32(0.5)
+
+
 def test_what_a_metric_does_wrong_costs_its_own_rows(folder: Path, tmp_path: Path) -> None:
     metrics = [
         odd("odd-none", lambda pair: None), odd("odd-true", lambda pair: True), odd("odd-complex", lambda pair: 1j),
         odd("odd-array", lambda pair: np.zeros(2)), odd("odd-nan", lambda pair: float("nan")),
         odd("odd-undefined", undefined), odd("odd-change", change), odd("odd-leave", leave),
         odd("odd-end", lambda pair: os._exit(0)), odd("odd-kill", lambda pair: os.kill(os.getpid(), signal.SIGKILL)),
-        odd("odd-sleep", lambda pair: time.sleep(60)), odd("odd-good", lambda pair: np.float32(0.5)), "si-sdr",
+        odd("odd-sleep", lambda pair: time.sleep(60)), odd("odd-close", close), odd("odd-good", noisy), "si-sdr",
     ]  # fmt: skip
     run = evalkit.run("pcm", f"folder:{folder}", metrics, tmp_path / "run", timeout=2)
     rows = run.rows.set_index(["metric", "utterance"])
