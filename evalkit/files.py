@@ -13,9 +13,14 @@ def expanded(path: Path | str) -> Path:
     return Path(os.path.expanduser(path))
 
 
+def is_special(path: Path) -> bool:
+    """Whether `path` is a folder, or a pipe or a device, reading which may never end."""
+    return path.exists() and not path.is_file()
+
+
 def read_bytes(path: Path) -> bytes:
-    """What the file `path` holds; raises OSError for a pipe or a device, which may never end."""
-    if path.exists() and not path.is_file():
+    """What the file `path` holds; raises OSError where it `is_special`."""
+    if is_special(path):
         raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     return path.read_bytes()
 

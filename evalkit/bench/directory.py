@@ -7,6 +7,7 @@ one. Medians and intervals are the readers'.
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
+from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -195,7 +196,7 @@ def read_bench(path: Path) -> Bench:
         provenance = json.loads(read_bytes(path / ABOUT))
         if provenance.get("format", 0) > FORMAT:
             raise UsageError(f"{path} was written by a newer evalkit ({provenance.get('evalkit')}): update evalkit")
-        rows = pd.read_parquet(path / ROWS)
+        rows = pd.read_parquet(BytesIO(read_bytes(path / ROWS)))
         if absent := [item.name for item in fields(Measurement) if item.name not in rows]:
             raise ValueError(f"{ROWS} has no column {', '.join(absent)}")
     except UsageError:

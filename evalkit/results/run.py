@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from evalkit.audio import AudioIdentity
 from evalkit.errors import UsageError
+from evalkit.files import is_special
 from evalkit.results.pairing import Pairing
 from evalkit.results.provenance import FORMAT, Provenance
 from evalkit.results.rows import (
@@ -27,6 +28,9 @@ from evalkit.results.rows import (
     typed,
 )
 from evalkit.stats import summarize
+
+FILES = ("run.json", "rows.jsonl", "rows.parquet", "codes.parquet", "utterances.parquet", "pairing.parquet")
+"""Of a run directory, those that are read."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,8 @@ def read_run(path: Path) -> Run:
     """
     if not is_run(path):
         raise UsageError(f"{path} is not a run directory: it has no run.json")
+    if special := [name for name in FILES if is_special(path / name)]:
+        raise UsageError(f"{path} cannot be read as a run: {special[0]} is not a regular file. Run its command again.")
     reading = "run.json"
     try:
         about = json.loads((path / reading).read_text(encoding="utf-8"))

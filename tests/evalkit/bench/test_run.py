@@ -1,6 +1,7 @@
 """A bench from end to end, its directory, and what it says where something does not work."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +148,13 @@ def test_a_newer_bench_is_refused(tmp_path: Path) -> None:
         read_bench(tmp_path)
     with pytest.raises(UsageError, match=r"no bench\.json"):
         read_bench(tmp_path / "nothing")
+
+
+def test_a_bench_whose_rows_are_a_pipe_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bench.json").write_text("{}")
+    os.mkfifo(tmp_path / "bench.parquet")
+    with pytest.raises(UsageError, match="not a regular file"):
+        read_bench(tmp_path)
 
 
 def test_a_measurement_has_a_value_or_a_reason() -> None:

@@ -1,6 +1,7 @@
 """A run directory that is damaged, for every command that reads one: a sentence that names it, exit 2, no traceback."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -60,12 +61,27 @@ def no_text(run: Path) -> None:
     pq.write_table(table.set_column(place, "utterance", names), run / "rows.parquet")
 
 
+def special(name: str, make: Callable[[Path], None] = os.mkfifo) -> Callable[[Path], None]:
+    def damage(run: Path) -> None:
+        (run / name).unlink(missing_ok=True)
+        make(run / name)
+
+    return damage
+
+
 DAMAGES = {
     "rows not UTF-8": no_text,
     "rows cut": rewrite("rows.parquet", lambda data: data[: len(data) // 2]),
     "rows empty": rewrite("rows.parquet", lambda data: b""),
     "rows gone": lambda run: (run / "rows.parquet").unlink(),
-    "rows a folder": lambda run: ((run / "rows.parquet").unlink(), (run / "rows.parquet").mkdir()),
+    "rows a folder": special("rows.parquet", Path.mkdir),
+    "rows a pipe": special("rows.parquet"),
+    "rows endless": special("rows.parquet", lambda path: path.symlink_to("/dev/zero")),
+    "a journal that is a pipe": special("rows.jsonl"),
+    "codes a pipe": special("codes.parquet"),
+    "references a pipe": special("utterances.parquet"),
+    "pairing a pipe": special("pairing.parquet"),
+    "provenance a pipe": special("run.json"),
     "rows of text": rows(lambda frame: frame.assign(value="x")),
     "rows without a column": rows(lambda frame: frame.drop(columns="codec")),
     "rows twice": rows(lambda frame: pd.concat([frame, frame])),
