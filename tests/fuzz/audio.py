@@ -57,7 +57,9 @@ def attempt(rng: Random, folder: Path) -> None:
         done = evalkit("run", "--codec", codec, "--dataset", f"folder:{folder / 'reference'}", *common)
     if done.code not in (0, 4):
         raise Fault(f"one bad file ended the run: {done.err}")
-    rows = check_rows(folder / "run", len(references), metrics)
+    # A link to a folder brings the files of that.
+    links = by != 1 and any(one.is_symlink() and one.is_dir() for one in (folder / "reference").iterdir())
+    rows = check_rows(folder / "run", None if links else len(references), metrics)
     if rows[(rows["utterance"] == "good") & (rows["metric"] == CHEAP[0])]["value"].isna().any():
         raise Fault(f"the good pair lost its value: {rows}")
 
