@@ -37,6 +37,8 @@ UTTERANCES = ("en-01", "de-02", "pl-03")
 """Built-in ones whose codes are a codec's fingerprint."""
 BOOKS, FRAMES = 8, 25
 """Of each, whose codes are recorded themselves: where the hash is another, they tell how many codes are."""
+OWN = "configs/fingerprints.yaml"
+"""Names the weights of this project, which nobody else has released."""
 NEARLY = 0.9
 """Share of recorded codes that is called agreement where the hash is another: other kernels and versions of libraries
 flip some."""
@@ -82,8 +84,9 @@ def verdict(checks: Sequence[Check]) -> tuple[bool | None, str]:
         return False if False in agreed else True if True in agreed else None
 
     released, upstream, before = of("weights"), of("value", "codes"), of("fingerprint")
+    own = any(check.source == OWN for check in checks)
     words = {
-        True: "these are the released weights",
+        True: "these are the weights that this project ships" if own else "these are the released weights",
         False: "these are NOT the released weights",
         None: "no recorded sha256 identifies these weights",
     }[released]
@@ -175,6 +178,10 @@ def _weights(choice: CodecChoice, codec: Codec) -> Check:
         return Check(choice.spec, "weights", f"the released ones: {shown}", True, "the recorded sha256")
     if released is False:
         return Check(choice.spec, "weights", f"not the released ones: {shown}", False, "the recorded sha256")
+    if ours := [one["weights"] for one in _config("fingerprints.yaml").get(choice.spec, [])]:
+        if _digests(codec) in ours:
+            return Check(choice.spec, "weights", f"those that this project ships: {shown}", True, OWN)
+        return Check(choice.spec, "weights", f"not those that this project ships: {shown}", None)
     return Check(choice.spec, "weights", f"no sha256 is recorded; here: {shown}" if shown else "it has none", None)
 
 

@@ -14,6 +14,7 @@ from evalkit.cli import main
 from evalkit.codecs import Codes, fingerprint
 from evalkit.environment import verify
 from evalkit.environment.verify import Check, verdict
+from nanocodec import NanoCodec, checkpoint
 
 MINI = "nanocodec@1.1k"
 
@@ -49,7 +50,15 @@ def test_what_is_stated_can_be_looked_up() -> None:
 
 def test_the_built_in_model_computes_what_was_recorded(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", MINI]) == 0
-    assert "the output equals the record" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "weights: agrees: those that this project ships: mini-1.1k.safetensors " in shown
+    assert "these are the weights that this project ships; the output equals the record" in shown
+
+
+def test_other_weights_are_not_those_that_this_project_ships(own_places: Path) -> None:
+    checkpoint.save(NanoCodec.builtin(), own_places / "other.safetensors")  # the same, in other bytes
+    weights = next(verify.verify(MINI, own_places / "other.safetensors"))
+    assert weights.agrees is None and weights.found.startswith("not those that this project ships: other.safetensors")
 
 
 def test_other_codes_are_told_from_recorded_ones(own_places: Path, capsys: pytest.CaptureFixture[str]) -> None:
