@@ -11,8 +11,9 @@ evalkit/pipeline/workers.py splits.
 
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from itertools import cycle
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -21,10 +22,11 @@ from evalkit.codecs import Codec, Codes
 from evalkit.environment.extras import install
 from evalkit.errors import MissingError
 from evalkit.pipeline.coders import reconstruct
+from evalkit.pipeline.ray_actors import Actors
 from evalkit.pipeline.workers import THREAD_VARIABLES, TIMEOUT, WorkerCrash
 
 RETRIES = 3
-"""Times that Ray tries a job again whose worker or node is gone."""
+"""Times that a job is tried again whose worker or node is gone."""
 
 
 class RayWorkers:
@@ -51,9 +53,14 @@ class RayWorkers:
             raise MissingError(f"--device {device} cannot be used: the Ray cluster has no GPU. Use --device cpu.")
         self._ray = ray
         self.timeout = timeout
+        errors = ray.exceptions
+        self.gone = (
+            errors.TaskCancelledError, errors.WorkerCrashedError, errors.NodeDiedError, errors.RayActorError,
+            errors.ObjectLostError,
+        )  # fmt: skip
+        """What stands for the result of a job whose process or node is gone."""
         self._functions: dict[Callable[[Any], Any], Any] = {}
-        self.holders: dict[Any, RayModels] = {}
-        """Of the jobs that run in an actor, by handle."""
+        self._open: Actors | None = None
         self.window = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
 
     def __enter__(self) -> "RayWorkers":
@@ -65,41 +72,50 @@ class RayWorkers:
         return self._functions[function].remote(job)
 
     def collect(self, handles: Collection[Any]) -> Iterator[tuple[Any, Any]]:
-        errors = self._ray.exceptions
-        gone = (errors.TaskCancelledError, errors.WorkerCrashedError, errors.NodeDiedError, errors.RayActorError)
-        done, _ = self._ray.wait(list(handles), num_returns=1, timeout=self.timeout or None)
-        for handle in done or list(handles):
-            if (holder := self.holders.pop(handle, None)) is not None:
-                holder.release(handle, hung=not done)
-            elif not done:
-                self._ray.cancel(handle, force=True)
-            try:
-                result = self._ray.get(handle)
-            except gone:
-                result = WorkerCrash("its process crashed" if done else f"took longer than {self.timeout:g} s")
-            yield handle, result
+        running: dict[Any, RayModels | None] = {one: None for one in handles if not isinstance(one, _ModelJob)}
+        asked: dict[Any, RayModels] = {}
+        for models in {one.models for one in handles if isinstance(one, _ModelJob)}:
+            running |= dict.fromkeys(models.running, models)
+            asked |= dict.fromkeys(models.actors.asked, models)
+        # What waits for an actor does not hang: the cluster may get room for one.
+        limit = self.timeout if running else None
+        done, _ = self._ray.wait([*running, *asked], num_returns=1, timeout=limit or None)
+        for call in done or list(running):
+            if holder := asked.get(call) or running[call]:
+                yield from holder.finish(call, hung=not done)
+                continue
+            if not done:
+                self._ray.cancel(call, force=True)
+            yield call, self.result(call, hung=not done)
+
+    def result(self, call: Any, hung: bool) -> Any:
+        """What came of `call`, which is done or, with `hung`, was ended."""
+        try:
+            return self._ray.get(call)
+        except self.gone:
+            return WorkerCrash(f"took longer than {self.timeout:g} s" if hung else "its process crashed")
 
     def models(self, device: str) -> "RayModels":
         return RayModels(self._ray, device, self)
+
+    def use(self, actors: Actors | None) -> None:
+        """Start `actors` unless they run, and end those before them, which hold GPUs."""
+        if actors is not self._open:
+            if self._open is not None:
+                self._open.end()
+            self._open = actors
+            if actors is not None:
+                actors.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """The cluster goes on without us."""
+        self.use(None)
 
     def coder(self, build: Callable[[str], Codec], codec: Codec, device: str) -> "RayCoder":
         """Where the codec that `build` makes runs."""
-        return RayCoder(self._ray, build, device, self.timeout)
-
-
-def _actor(ray: Any, kind: type, device: str) -> tuple[Any, int]:
-    """Makes actors of `kind`, and how many there are to be: one a GPU where `device` is one, else one a node. A lost
-    actor is made again where there is room."""
-    gpus = int(ray.cluster_resources().get("GPU", 0)) if device.startswith("cuda") else 0
-    # They claim no CPU: they would hold it while the scores that wait for them need it.
-    share = {"num_gpus": 1 if gpus else 0, "num_cpus": 0, "scheduling_strategy": "SPREAD"}
-    remote = ray.remote(**share, max_restarts=-1, max_task_retries=RETRIES)(kind)
-    return remote, gpus or len([node for node in ray.nodes() if node["Alive"]])
+        return RayCoder(self._ray, build, device, self)
 
 
 def ray_cluster(
@@ -109,32 +125,64 @@ def ray_cluster(
     return RayWorkers(device, timeout)
 
 
+@dataclass(eq=False)
+class _ModelJob:
+    """A job for an actor of `models`, and how often it was lost with one."""
+
+    models: "RayModels"
+    function: Callable[[Any], Any]
+    job: Any
+    lost: int = 0
+
+
 class RayModels:
     """Models of metrics in actors, one job at a time in each: what kills its process takes no other job along."""
 
     def __init__(self, ray: Any, device: str, beside: RayWorkers) -> None:
-        self._ray, self._beside = ray, beside
-        self._remote, self.window = _actor(ray, _Models, device)
-        self._idle: list[Any] = []
-        self._busy: dict[Any, Any] = {}
+        self._beside = beside
+        self.actors = Actors(ray, _Models, device)
+        self.window = self.actors.count
+        self.running: dict[Any, tuple[Any, _ModelJob]] = {}
+        """What actors are at, by call."""
+        self._waiting: deque[_ModelJob] = deque()
 
     def __enter__(self) -> "RayModels":
-        self._idle = [self._remote.remote() for _ in range(self.window)]
+        self._beside.use(self.actors)
         return self
 
-    def submit(self, function: Callable[[Any], Any], job: Any) -> Any:
-        actor = self._idle.pop(0)
-        handle = actor.run.remote(function, job)
-        self._busy[handle] = actor
-        self._beside.holders[handle] = self
+    def submit(self, function: Callable[[Any], Any], job: Any) -> _ModelJob:
+        handle = _ModelJob(self, function, job)
+        self._waiting.append(handle)
+        self._hand_out()
         return handle
 
-    def release(self, handle: Any, hung: bool) -> None:
-        """The job of `handle` is done or, with `hung`, given up."""
-        actor = self._busy.pop(handle)
+    def _hand_out(self) -> None:
+        while self._waiting and self.actors.ready:
+            actor, handle = self.actors.ready.popleft(), self._waiting.popleft()
+            self.running[actor.run.remote(handle.function, handle.job)] = actor, handle
+
+    def finish(self, call: Any, hung: bool) -> Iterator[tuple[_ModelJob, Any]]:
+        """The job that `call` ended, if it ended any, and its result. One that was lost is tried again; with `hung` it
+        is given up."""
+        if call in self.actors.asked:
+            self.actors.ready.append(self.actors.asked.pop(call))
+            self._hand_out()
+            return
+        actor, handle = self.running.pop(call)
         if hung:
-            self._ray.kill(actor)
-        self._idle.append(self._remote.remote() if hung else actor)
+            self.actors.replace(actor)
+        result = self._beside.result(call, hung)
+        lost = isinstance(result, WorkerCrash) and not hung
+        if lost:
+            self.actors.lost(actor)
+            handle.lost += 1
+        elif not hung:
+            self.actors.ready.append(actor)
+        if again := lost and handle.lost <= RETRIES:
+            self._waiting.appendleft(handle)
+        self._hand_out()
+        if not again:
+            yield handle, result
 
     def collect(self, handles: Collection[Any]) -> Iterator[tuple[Any, Any]]:
         return self._beside.collect(handles)
@@ -142,30 +190,37 @@ class RayModels:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._idle.clear()  # ends the actors
-        self._busy.clear()
+        self._beside.use(None)
+        self.running.clear()
+        self._waiting.clear()
 
 
 class RayCoder:
     """A codec in actors."""
 
-    def __init__(self, ray: Any, build: Callable[[str], Codec], device: str, timeout: float) -> None:
-        self._ray = ray
-        remote, count = _actor(ray, _Codec, device)
-        self._actors = cycle([remote.remote(build, device, timeout) for _ in range(count)])
-        self.ahead = 2 * count
+    def __init__(self, ray: Any, build: Callable[[str], Codec], device: str, workers: RayWorkers) -> None:
+        self._ray, self._workers = ray, workers
+        self._actors = Actors(ray, _Codec, device, build, device, workers.timeout)
+        self.ahead = 2 * self._actors.count
 
     def start(self, wav: Wave, seed: int) -> Callable[[], tuple[Codes, Wave]]:
-        handle = next(self._actors).reconstruct.remote(wav, seed)
+        self._workers.use(self._actors)
+        actor = self._actors.next()
+        call = actor.reconstruct.remote(wav, seed)
 
         def finish() -> tuple[Codes, Wave]:
-            nonlocal handle
-            for _ in range(RETRIES):
+            nonlocal actor, call
+            left = RETRIES
+            while True:
                 try:
-                    return self._ray.get(handle)
-                except self._ray.exceptions.RayActorError:  # its node is gone, or the codec killed it: ask the next
-                    handle = next(self._actors).reconstruct.remote(wav, seed)
-            return self._ray.get(handle)
+                    return self._ray.get(call)
+                except self._workers.gone:  # its node is gone, or the codec killed it: ask the next
+                    self._actors.lost(actor)
+                    if not left:
+                        raise
+                    left -= 1
+                    actor = self._actors.next()
+                    call = actor.reconstruct.remote(wav, seed)
 
         return finish
 

@@ -68,8 +68,8 @@ class Workers(Protocol):
         ...
 
     def collect(self, handles: Collection[Any]) -> Iterator[tuple[Any, Any]]:
-        """Wait until one of `handles` or more are done, of these workers or others of their kind; each of these with
-        its result, or WorkerCrash."""
+        """Wait until something happens to one of `handles` or more, of these workers or others of their kind; each that
+        is done with its result, or WorkerCrash. None is, where one was lost with its worker and runs again."""
         ...
 
 

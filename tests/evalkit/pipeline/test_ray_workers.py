@@ -2,6 +2,7 @@
 far as Ray knows."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -21,16 +22,19 @@ from evalkit.results.run import read_run
 pytestmark = pytest.mark.slow
 COMMAND = ["--codec", "opus@6k", "--codec", "pcm", "--no-cache", "--metrics"]
 METRICS = "estoi,mel-2048-80-ln1p,bitrate"
+KILLS = -9
 FILES = ("rows.parquet", "codes.parquet", "summary.csv")
 
 
 @contextmanager
 def nodes(count: int, **more: int) -> Iterator[Any]:
-    """A cluster of `count` nodes of one CPU each; the last one is `cluster.last`."""
+    """A cluster of `count` nodes of one CPU each; the last one is `cluster.last`. Its workers have the priority
+    of other processes: with the low one that Ray gives them, they get nothing done on a busy machine."""
     pytest.importorskip("ray", reason="Ray is not installed (the extra `ray`)")
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1} | more)
+    head = {"num_cpus": 1, "_system_config": {"worker_niceness": 0}} | more
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         for _ in range(count - 1):
             cluster.last = cluster.add_node(num_cpus=1, **more)
@@ -56,28 +60,36 @@ def here(command: list[str], output: Path) -> None:
     subprocess.run([sys.executable, "-m", "evalkit.cli", *command, "--output", str(output)], check=True)
 
 
-@pytest.mark.parametrize("metrics", [METRICS, f"{METRICS},ear"], ids=["waveforms", "a model beside"])
-def test_a_node_that_dies_costs_nothing(metrics: str, ear_log: Path, cluster: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("metrics", "gpus"),
+    [(METRICS, 0), (f"{METRICS},ear", 0), (METRICS, 1), (f"{METRICS},ear", 1)],
+    ids=["waveforms", "a model beside", "waveforms, codecs on GPUs", "a model beside, on GPUs"],
+)
+def test_a_node_that_dies_costs_nothing(metrics: str, gpus: int, ear_log: Path, tmp_path: Path) -> None:
     command = ["run", *COMMAND, metrics]
     here(command, tmp_path / "here")
     output = tmp_path / "ray"
-    process = start(cluster, command, output)
-    journal = output / "rows.jsonl"
-    deadline = time.monotonic() + 240
-    while not (journal.exists() and len(journal.read_text().splitlines()) > 8) and time.monotonic() < deadline:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
-    cluster.remove_node(cluster.last, allow_graceful=False)
-    _, error = process.communicate(timeout=300)
+    with nodes(2, num_gpus=gpus) as cluster:
+        process = start(cluster, [*command, "--device", "cuda" if gpus else "cpu"], output)
+        journal = output / "rows.jsonl"
+        deadline = time.monotonic() + 240
+        while not (journal.exists() and len(journal.read_text().splitlines()) > 8) and time.monotonic() < deadline:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.1)
+        cluster.remove_node(cluster.last, allow_graceful=False)
+        _, error = process.communicate(timeout=300)
     assert process.returncode == 0, error
     for name in FILES:
         assert (output / name).read_bytes() == (tmp_path / "here" / name).read_bytes(), name
 
 
-def test_seven_nodes_give_the_same_bytes_and_open_a_model_once_each(ear_log: Path, tmp_path: Path) -> None:
+def test_seven_nodes_give_the_same_bytes_and_open_a_model_once_each(
+    ear_log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     command = ["run", *COMMAND, f"{METRICS},ear"]
     here(command, tmp_path / "here")
     ear_log.unlink()
+    monkeypatch.setenv("EAR_TOGETHER", "7")  # else those that come first do all
     with nodes(7) as seven:
         process = start(seven, command, tmp_path / "ray")
         _, error = process.communicate(timeout=500)
@@ -88,35 +100,44 @@ def test_seven_nodes_give_the_same_bytes_and_open_a_model_once_each(ear_log: Pat
     assert len(opened) == len(set(opened)) == 7, "one actor a node, in each of which the model was opened once"
 
 
-def devices(_: object) -> tuple[int, list[str]]:
-    """Process, and the GPUs that it was given."""
+def devices(met: Path) -> tuple[int, list[str]]:
+    """Process, and the GPUs that it was given; waits until there are two such processes."""
     import ray
 
-    time.sleep(0.5)
+    (met / str(os.getpid())).touch()
+    while len(list(met.iterdir())) < 2:
+        time.sleep(0.05)
     return os.getpid(), ray.get_runtime_context().get_accelerator_ids()["GPU"]
 
 
-def test_models_run_in_actors_with_a_gpu_each_and_hung_ones_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_run_in_actors_with_a_gpu_each_and_hung_ones_are_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with nodes(2, num_gpus=1) as cluster:
         import ray
 
         monkeypatch.setenv("RAY_ADDRESS", cluster.address)
         workers = ray_workers.RayWorkers("cuda")
         try:
-            results = list(run_isolated(devices, lambda job: [job], (range(6), workers.models("cuda"))))
+            results = list(run_isolated(devices, lambda job: [job], ([tmp_path] * 6, workers.models("cuda"))))
             assert len({process for process, _ in results}) == 2 and all(gpus == ["0"] for _, gpus in results)
-            (light,) = run_isolated(devices, lambda job: [job], ([0], workers))
+            (light,) = run_isolated(devices, lambda job: [job], ([tmp_path], workers))
             assert light[1] == [], "tasks take no GPU"
             impatient = ray_workers.RayWorkers("cuda", timeout=15.0)
-            naps = [1, 600, 1, 1]
+            naps = [1, 600, 1, KILLS, 1]
             done = list(run_isolated(nap, lambda job: [job], (naps, impatient.models("cuda"))))
             assert sorted(one for one in done if not isinstance(one, CrashedJob)) == [1, 1, 1]
-            assert [one.reason for one in done if isinstance(one, CrashedJob)] == ["took longer than 15 s"]
+            assert {one.job: one.reason for one in done if isinstance(one, CrashedJob)} == {
+                600: "took longer than 15 s",
+                KILLS: "its process crashed",
+            }
         finally:
             ray.shutdown()
 
 
 def nap(seconds: int) -> int:
+    if seconds == KILLS:
+        os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(seconds)
     return seconds
 
