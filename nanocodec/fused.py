@@ -2,8 +2,9 @@
 
 There the channels are few and the samples many, so memory decides: torch passes over the activations some eighteen
 times a residual block, these kernels six times (docs/decisions/0062-fused-branches.md counts). They read and write
-what `nanocodec.causal.CausalBranch` does, its state included, and are tested against it in Triton's interpreter. Their
-speed has not been measured: they are used only where the environment variable `NANOCODEC_FUSED` is 1.
+what `nanocodec.causal.CausalBranch` does, its state included, and are tested against it in Triton's interpreter; they
+compile for a GPU (`benchmarks/nanocodec_fused.py --compile sm_90`), but their speed has not been measured: they are
+used only where the environment variable `NANOCODEC_FUSED` is 1.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from torch import Tensor
 from nanocodec.causal import CausalConv
 from nanocodec.layers import LEAKY_SLOPE
 
-WIDEST = 64  # channels up to which a tile of all of them fits a program's registers
+WIDEST = 64  # channels up to which the kernels are used
 NARROWEST = 16  # of a tile: what a GPU multiplies at once
-TILE = 128  # samples that a program computes
+TILE, WARPS = 64, 8  # samples that a program computes, and its warps: enough for WIDEST channels to fit its registers
 
 
 def wanted(weight: Tensor) -> bool:
-    """Whether the convolutions of a branch with such weights run by these kernels."""
-    on_gpu = weight.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"
+    """Whether the convolutions of a branch with such weights run by these kernels (on "meta", as on a GPU)."""
+    on_gpu = weight.is_cuda or weight.is_meta or os.environ.get("TRITON_INTERPRET") == "1"
     return (
         on_gpu
         and len(weight) <= WIDEST
@@ -81,6 +82,8 @@ class _FusedConv:
         weight = conv.weight[:, :, 0]  # [O, I, K]
         self.channels, self.kernel, self.dilation = len(weight), weight.shape[2], conv.dilation
         self.width = max(NARROWEST, 1 << (self.channels - 1).bit_length())
+        # Tensor cores multiply bf16 by all channels at once. Every product of fp32 is an instruction: some at a time.
+        self.chunk = NARROWEST if weight.dtype == torch.float32 else self.width
         self.weight = weight.new_zeros(self.kernel, self.width, self.width)
         self.weight[:, : self.channels, : self.channels] = weight.permute(2, 0, 1)
         self.bias = _padded(conv.bias.float(), self.width, 0.0)
@@ -118,8 +121,9 @@ class _FusedConv:
             active if active is not None else inputs, alpha if alpha is not None else self.bias,
             channels, self.half, length, wide,
             active.shape[2] if active is not None else 0, active.shape[2] - length if active is not None else 0,
-            self.dilation, LEAKY_SLOPE,
-            KERNEL=self.kernel, WIDTH=self.width, TILE=TILE, SUM=residual is not None, ACTIVE=active is not None,
+            self.kernel, self.dilation, LEAKY_SLOPE,
+            WIDTH=self.width, CHUNK=self.chunk, TILE=TILE, SUM=residual is not None, ACTIVE=active is not None,
+            num_warps=WARPS,
         )  # fmt: skip
         self.past[:, :, 0] = inputs[..., length:]
         return raw
@@ -144,33 +148,38 @@ def kernel() -> Any:
 
     globals()["tl"] = tl  # a kernel finds its names among the module's
 
-    @triton.jit
+    # The same code for all sizes, its loops not unrolled: compiling takes seconds, and far more with longer code.
+    sizes = ["channels", "half", "length", "wide", "active_wide", "active_keep", "taps", "dilation"]
+
+    @triton.jit(do_not_specialize=sizes)
     def convolve(  # type: ignore[no-untyped-def]
         inputs, weight, bias, residual, raw, active, alpha,
-        channels, half, length, wide, active_wide, active_keep, dilation, slope,
-        KERNEL: tl.constexpr, WIDTH: tl.constexpr, TILE: tl.constexpr, SUM: tl.constexpr, ACTIVE: tl.constexpr,
+        channels, half, length, wide, active_wide, active_keep, taps, dilation, slope,
+        WIDTH: tl.constexpr, CHUNK: tl.constexpr, TILE: tl.constexpr, SUM: tl.constexpr, ACTIVE: tl.constexpr,
     ):  # fmt: skip
-        time = tl.program_id(0) * TILE + tl.arange(0, TILE)
-        item = tl.program_id(1).to(tl.int64) * channels
-        channel = tl.arange(0, WIDTH)
-        there = (channel < channels)[:, None] & (time < length)[None, :]
-        rows = item + channel[:, None]
+        time = tl.program_id(0) * TILE + tl.arange(0, TILE)[None, :]
+        item = tl.program_id(1).to(tl.int64) * channels  # one recording's numbers are fewer than 2**31
+        inputs += item * wide
+        channel = tl.arange(0, WIDTH)[:, None]
         total = tl.zeros((WIDTH, TILE), tl.float32)
-        for tap in tl.static_range(KERNEL):
-            columns = time[None, :] + tap * dilation
-            x = tl.load(inputs + rows * wide + columns, mask=there, other=0.0)
-            w = tl.load(weight + tap * WIDTH * WIDTH + channel[:, None] * WIDTH + channel[None, :])
-            total += tl.dot(w, x, input_precision="ieee")
-        total += tl.load(bias + channel)[:, None]
+        for tap in range(taps):
+            for first in range(0, WIDTH, CHUNK):
+                source = first + tl.arange(0, CHUNK)
+                there = (source[:, None] < channels) & (time < length)
+                x = tl.load(inputs + source[:, None] * wide + time + tap * dilation, mask=there, other=0.0)
+                w = tl.load(weight + (tap * WIDTH + channel) * WIDTH + source[None, :])
+                total = tl.dot(w, x, total, input_precision="ieee")
+        total += tl.load(bias + channel)
+        there = (channel < channels) & (time < length)
         if SUM:
-            total += tl.load(residual + rows * length + time[None, :], mask=there, other=0.0)
-            tl.store(raw + rows * length + time[None, :], total, mask=there)
+            total += tl.load(residual + item * length + channel * length + time, mask=there, other=0.0)
+            tl.store(raw + item * length + channel * length + time, total, mask=there)
         if ACTIVE:
-            a = tl.load(alpha + channel)[:, None]
+            a = tl.load(alpha + channel)
             wave = tl.sin(a * total)
             snake = total + wave * wave / (a + 1e-9)
             leaky = tl.where(total > 0, total, total * slope)
-            out = tl.where((channel < half)[:, None], snake, leaky).to(active.dtype.element_ty)
-            tl.store(active + rows * active_wide + active_keep + time[None, :], out, mask=there)
+            out = tl.where(channel < half, snake, leaky).to(active.dtype.element_ty)
+            tl.store(active + item * active_wide + channel * active_wide + active_keep + time, out, mask=there)
 
     return convolve
