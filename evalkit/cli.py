@@ -68,10 +68,11 @@ def program() -> NoReturn:
 
 def _join_threads() -> None:
     # Idle threads of pools end when they are told to. Python tells them only once all other threads have ended.
-    threading.Thread(target=pools._python_exit, daemon=True).start()
+    end_pools = threading.Thread(target=pools._python_exit, daemon=True)
+    end_pools.start()
     left = [one for one in threading.enumerate() if one is not threading.main_thread() and not one.daemon]
-    for thread in left:
-        thread.join(PATIENCE / len(left))
+    for thread in (*left, end_pools):
+        thread.join(PATIENCE / (len(left) + 1))
     if alive := sum(thread.is_alive() for thread in left):
         print(f"evalkit: {alive} thread(s) of a plugin never ended, and were not waited for", file=sys.stderr)
 

@@ -199,11 +199,11 @@ class ShortRun:
         """
         begun = self.clock() if begun is None else begun
         first = self.share  # of a run that is finished
-        available = max(1e-6, seconds - ENDING) if seconds > 2 * ENDING else seconds
-        saved = marked = self.clock()
         audio = self.audio_seconds
         self._log("validation", begun, self.validate(), progress)
-        while (share := first + (1 - first) * (self.clock() - begun) / available) < 1:
+        saved = marked = start = self.clock()  # the learning rate rises from here, however long loading took
+        available = max(1e-6, seconds - (start - begun) - (ENDING if seconds > 2 * ENDING else 0.0))
+        while (share := first + (1 - first) * (self.clock() - start) / available) < 1:
             self.share = share
             losses = self.train_step(learning_rate_factor(share, self.decay))
             if self.step % self.config.log_every == 0:

@@ -200,6 +200,23 @@ def test_a_run_from_trained_weights_begins_as_they_are(speech: PackedSpeech, tmp
     assert (found.decoded.clamp(-1, 1) - codec.decode(found.codes)).abs().max() < 1e-4
 
 
+def test_the_learning_rate_rises_however_long_loading_took(
+    speech: PackedSpeech, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    factors: list[float] = []
+
+    def train_step(run: short.ShortRun, factor: float) -> dict[str, torch.Tensor]:
+        factors.append(factor)
+        run.step += 1
+        return {}
+
+    monkeypatch.setattr(short.ShortRun, "train_step", train_step)
+    config = dataclasses.replace(CONFIG, log_every=10**6, validate_every=10**6)
+    run = short.ShortRun(config, speech, tmp_path, clock=ticking())
+    run.train(1034.0, begun=-1000.0, progress=lambda line: None)
+    assert factors[0] < 0.2 and max(factors) == 1.0 and factors[-1] < 0.1
+
+
 def test_a_run_that_was_cut_off_ends_where_its_time_does(speech: PackedSpeech, tmp_path: Path) -> None:
     run = short.ShortRun(CONFIG, speech, tmp_path)
     run.share = 0.9
@@ -278,7 +295,7 @@ def test_the_script_packs_here_and_trains_there(
 def test_the_recipe_owes_nothing_to_a_metric() -> None:
     config = load_config("mini-1.1k-short")
     assert config.losses == LossWeights(0, 0, 0, 0, 0, 1.0, 0) and not config.phases[0].adversarial
-    assert 64 <= config.phases[0].batch <= 256
+    assert 32 <= config.phases[0].batch <= 256
 
 
 def test_recording_needs_no_copy_from_the_host(speech: PackedSpeech) -> None:
