@@ -2,10 +2,13 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from evalkit.pipeline.workers import CrashedJob, Processes, run_isolated
@@ -46,6 +49,28 @@ def test_a_crash_costs_its_own_part_only() -> None:
 def test_an_exit_is_reported_with_its_code() -> None:
     _, deaths = outcome([("exit",)])
     assert [death.reason for death in deaths] == ["its process crashed with exit code 7"]
+
+
+LEFT = """
+import sys, time
+from evalkit.pipeline.workers import Processes
+def stay(_):
+    print("busy", file=sys.stderr, flush=True)
+    time.sleep(90)
+def main():
+    with Processes(1, timeout=0) as workers:
+        workers.submit(stay, None).result()
+"""
+
+
+def test_workers_end_when_their_parent_was_killed(tmp_path: Path) -> None:
+    (tmp_path / "left.py").write_text(LEFT)
+    command = [sys.executable, "-c", "import left; left.main()"]  # where the worker finds it, too
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as parent:
+        assert parent.stderr is not None
+        assert parent.stderr.readline() == "busy\n"
+        parent.kill()
+        parent.communicate(timeout=30)  # standard error ends when all who hold it have ended
 
 
 def test_jobs_are_drawn_only_as_they_are_needed() -> None:
