@@ -18,13 +18,13 @@ def contained(seconds: float = 0.0) -> Iterator[None]:
     """Run the block with a limit of `seconds` (0: none). Of what the code in it does, this stays:
 
     - what it prints goes to standard error: standard output is for results;
-    - the standard streams and their descriptors are open, and what they were;
+    - the standard streams and their descriptors are open, and what they were, and the recursion limit is no lower;
     - `os._exit` raises SystemExit, which costs an utterance, instead of ending everything with exit code 0;
     - a process that it forks, and that comes back, ends: it would write the same rows once more;
     - the working folder is what it was, to which the paths of a run may be relative.
     """
     process, folder = os.getpid(), _working_folder()
-    with streams_lent, exit_refused:
+    with state_kept, exit_refused:
         try:
             with deadline(seconds):
                 yield
@@ -78,14 +78,16 @@ class _Shared:
 
 @_Shared
 @contextmanager
-def streams_lent() -> Iterator[None]:
-    """Standard output is standard error, and nobody can close it. The streams and their descriptors are put back."""
-    streams = sys.stdin, sys.stdout, sys.stderr
+def state_kept() -> Iterator[None]:
+    """Standard output is standard error, and nobody can close it. The streams, their descriptors and a recursion limit
+    that was lowered are put back."""
+    streams, recursion = (sys.stdin, sys.stdout, sys.stderr), sys.getrecursionlimit()
     descriptors = [_copy(number) for number in range(3)]
     sys.stdout = sys.stderr = Lent(sys.stderr) if sys.stderr else sys.stderr
     try:
         yield
     finally:
+        sys.setrecursionlimit(max(recursion, sys.getrecursionlimit()))
         sys.stdin, sys.stdout, sys.stderr = streams
         for number, copy in enumerate(descriptors):
             if copy is not None:

@@ -11,6 +11,7 @@ from evalkit.datasets.base import Dataset, Utterance
 from evalkit.environment.contained import opening
 from evalkit.environment.machine import check_device
 from evalkit.errors import MissingError, UsageError
+from evalkit.files import shown
 from evalkit.metrics.load import load_metric, model_metrics, pair_metrics
 from evalkit.metrics.model import ModelMetric
 from evalkit.pipeline.choice import SystemChoice
@@ -71,8 +72,9 @@ class Plan:
             raise UsageError(f"the seed must be from 0 to {2**32 - 1}, not {self.seed}")
         if self.max_seconds is not None and not self.max_seconds > 0:
             raise UsageError(f"--max-seconds must be above 0, not {self.max_seconds}")
-        if any(utterance.id == CORPUS for utterance in self.dataset):
-            raise UsageError(f"an utterance has the id {CORPUS!r}, which stands for the whole dataset: rename it")
+        if odd := next((one for one in self.dataset if one.id == CORPUS), None):
+            where = shown(odd.path) if odd.path else f"an utterance of {self.dataset.name}"
+            raise UsageError(f"{where} has the id {CORPUS!r}, which stands for the whole dataset: rename it")
         problems = []
         missing = [(choice.spec, state) for choice in self.systems if not (state := choice.availability()).ready]
         if missing:

@@ -12,7 +12,7 @@ import numpy as np
 
 from evalkit.audio import Audio, Wave
 from evalkit.cache import Cache
-from evalkit.environment.contained import deadline, streams_lent
+from evalkit.environment.contained import deadline, state_kept
 from evalkit.environment.machine import default_workers
 from evalkit.errors import AudioError, DeadlineError, UndefinedScore, describe, text_of
 from evalkit.metrics.base import SCORE_RATE, Metric, Pair, PairMetric
@@ -77,7 +77,7 @@ def _score_function(name: str, pairs: Sequence[Pair], job: Job) -> Callable[[Pai
 
     if isinstance(metric, ModelMetric) and (short := [pair for pair in pairs if not too_long(pair, metric)]):
         # An error comes again where it costs a row: too little memory for the batch may do for one.
-        with suppress(Exception, SystemExit, DeadlineError), streams_lent, deadline(job.timeout * len(short)):
+        with suppress(Exception, SystemExit, DeadlineError), state_kept, deadline(job.timeout * len(short)):
             _opened(metric, job).prepare(metric, short, job.batch)
     return score
 
@@ -86,7 +86,7 @@ def _score(
     key: int, name: str, score: Callable[[Pair], Mapping[str, float]], pair: Pair, timeout: float
 ) -> list[RowScore]:
     try:
-        with streams_lent, deadline(timeout):
+        with state_kept, deadline(timeout):
             values = score(pair)
         return [RowScore(key, row, _number(values[row])) for row in load_metric(name).rows]
     except UndefinedScore as error:

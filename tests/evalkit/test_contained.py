@@ -26,15 +26,16 @@ def test_what_is_done_to_the_process_is_undone(
     assert capsys.readouterr() == ("a result\n", "noise\n")
 
 
-def test_streams_that_are_closed_or_replaced_are_put_back(capfd: pytest.CaptureFixture[str]) -> None:
+def test_streams_and_the_recursion_limit_are_put_back(capfd: pytest.CaptureFixture[str]) -> None:
     """The harm of tests/evalkit/test_exit_codes.py, where Python calls evalkit."""
-    before = sys.stdin, sys.stdout, sys.stderr
+    before, limit = (sys.stdin, sys.stdout, sys.stderr), sys.getrecursionlimit()
     with contained():
         sys.stderr.close()
         sys.stdin, sys.stdout, sys.stderr = None, None, None  # type: ignore[assignment]
         os.close(1)
         os.close(2)
-    assert before == (sys.stdin, sys.stdout, sys.stderr)
+        sys.setrecursionlimit(60)
+    assert before == (sys.stdin, sys.stdout, sys.stderr) and limit == sys.getrecursionlimit()
     print("a result")
     os.write(2, b"a message")
     assert capfd.readouterr() == ("a result\n", "a message")
