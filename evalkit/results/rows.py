@@ -128,6 +128,10 @@ UTTERANCES_SCHEMA = pa.schema(
     ]
 )
 """Of utterances.parquet: the references that could be read."""
+NULLABLE = (
+    "bits", "extra_bits", "latents", "indices", "lag_ms", "gain_db", "correlation", "envelope_correlation",
+)  # fmt: skip
+"""Columns of these tables that need no value."""
 
 
 def to_frame(rows: Iterable[Row], codecs: Sequence[str], conditions: Sequence[str] = ()) -> pd.DataFrame:

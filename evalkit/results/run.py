@@ -19,6 +19,7 @@ from evalkit.results.rows import (
     CODES_SCHEMA,
     COLUMNS,
     KEYS,
+    NULLABLE,
     NUMBERS,
     PAIRINGS_SCHEMA,
     UTTERANCES_SCHEMA,
@@ -145,8 +146,8 @@ def _side_table(path: Path, schema: pa.Schema) -> pa.Table:
         if "condition" in schema.names and "condition" not in table.column_names:  # written by an earlier version
             table = table.append_column("condition", pa.array([CLEAN] * len(table), pa.string()))
         table = table.select(schema.names).cast(schema)
-        for name in {"codec", "condition", "utterance"} & set(schema.names):
-            if table[name].null_count:
+        for name in schema.names:
+            if name not in NULLABLE and table[name].null_count:
                 raise ValueError(f"there is a row without {name}")
         return table
     except Exception as error:  # as in `read_run`

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +14,11 @@ import pytest
 
 from evalkit.audio import AudioIdentity
 from evalkit.cli import main
-from evalkit.results.rows import Row
+from evalkit.codecs import Codes
+from evalkit.errors import UsageError
+from evalkit.results.pairing import Pairing
+from evalkit.results.rows import NULLABLE, Coded, Row, codes_table, pairings_table, references_table
+from evalkit.results.run import read_codes, read_pairings, read_references
 from evalkit.results.run_directory import RunWriter
 
 METRICS = {"si-sdr": {"label": "SI-SDR", "direction": "up", "unit": "dB", "version": "1", "decimals": 2}}
@@ -179,6 +184,26 @@ def test_damaged_references_are_refused(
     (tmp_path / "run" / "utterances.parquet").write_bytes(b"PAR1 no more")
     code, said = main(COMMANDS[command]), capsys.readouterr()
     assert code == 2 and said.err.startswith("evalkit: run/utterances.parquet cannot be read"), said.err
+
+
+def test_side_tables_with_holes_are_refused(tmp_path: Path) -> None:
+    codes = Coded("c", "set", "u", 1.0, Codes(16_000, np.zeros((1, 4), np.int64), (8,)))
+    pairing = Pairing(None, 1, None, None, None, 0.0, 0.0, 0.0, 0.0)
+    for name, table, read in (
+        ("codes", codes_table([codes]), read_codes),
+        ("pairing", pairings_table("set", {("c", "clean", "u"): pairing}), read_pairings),
+        ("utterances", references_table("set", {"u": AudioIdentity("0" * 64, 16_000, 16_000)}), read_references),
+    ):
+        path = tmp_path / f"{name}.parquet"
+        pq.write_table(table, path)
+        assert len(read(tmp_path)) == 1
+        for place, column in enumerate(table.schema):
+            pq.write_table(table.set_column(place, column, pa.nulls(1, column.type)), path)
+            if column.name in NULLABLE:
+                read(tmp_path)
+            else:
+                with pytest.raises(UsageError, match=f"{name}.parquet.*a row without {column.name}"):
+                    read(tmp_path)
 
 
 @pytest.mark.parametrize(
