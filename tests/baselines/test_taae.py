@@ -151,6 +151,9 @@ def test_files_that_are_no_such_checkpoint_are_refused(folders, tmp_path: Path) 
         save_taae(config, wrong, tmp_path)
         with pytest.raises(MissingError, match="are not those of a Taae"):
             build(tmp_path / "model.ckpt", "0.7k")
+    save_taae(config, good | {bias: torch.zeros(1).expand(2**16, 2**16)}, tmp_path)
+    with pytest.raises(MissingError, match=r"too few for tensors of 17,\d{3},\d{3},\d{3} bytes"):
+        build(tmp_path / "model.ckpt", "0.7k")
 
 
 @pytest.mark.parametrize(

@@ -119,3 +119,6 @@ def test_files_that_are_no_such_checkpoint_are_refused(checkpoints, tmp_path, mo
         torch.save(wrong, path)
         with pytest.raises(MissingError, match="are not those of a WavTokenizer"):
             build(path, "0.9k-small")
+    torch.save({"state_dict": good | {"head.out.bias": torch.zeros(1).expand(2**16, 2**16)}}, path)
+    with pytest.raises(MissingError, match=r"too few for tensors of 17,\d{3},\d{3},\d{3} bytes"):
+        build(path, "0.9k-small")

@@ -5,10 +5,12 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from evalkit import cache
 from evalkit.audio import Audio
 from evalkit.cache import Cache, content_key
 from evalkit.cli import main
@@ -169,6 +172,18 @@ def test_rows_of_the_cache_that_are_damaged_are_computed_anew(damage: str, tmp_p
     assert main([*command, str(tmp_path / "two")]) == 0
     one, two = ((tmp_path / name / "rows.parquet").read_bytes() for name in ("one", "two"))
     assert one == two
+
+
+def test_without_a_cache_that_another_program_locks_a_run_goes_on(
+    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = run(tmp_path / "one")
+    monkeypatch.setattr(cache, "WAIT", 0.05)
+    with closing(sqlite3.connect(own_cache / "cache.sqlite")) as other:
+        other.execute("PRAGMA locking_mode=EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        assert run(tmp_path / "two") == expected
+    assert "locked" in capsys.readouterr().err
 
 
 def test_info_and_clear(tmp_path: Path, own_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,6 +25,13 @@ def talk(args):
 listing.show_list = talk
 sys.exit(cli.main(['list', 'codecs']))"""
 """A codec that prints past Python."""
+ENCODED = f"""{PATCHED}listing.show_list = lambda args: print("− é", flush=True) or 4
+codes = []
+for encoding in ("ascii", "latin-1", "cp1252"):
+    sys.stdout.reconfigure(encoding=encoding)
+    codes.append(cli.main(['list', 'codecs']))
+sys.exit(max(codes))"""
+"""Names that the terminal's encoding does not have."""
 STAYS = f"""{PATCHED}import threading
 def stay(args):
     threading.Thread(target=time.sleep, args=(600,)).start()
@@ -139,6 +146,11 @@ def test_standard_output_is_for_results_alone(runs: Path) -> None:
     done = evalkit(NOISY, cwd=runs)
     assert (done.returncode, done.stdout) == (0, "a result\n")
     assert sorted(done.stderr.splitlines()) == ["from a library in C", "to the descriptor"]
+
+
+def test_what_an_encoding_does_not_have_is_replaced(runs: Path) -> None:
+    done = evalkit(ENCODED, cwd=runs, encoding="latin-1")
+    assert (done.returncode, done.stdout, done.stderr) == (4, "? ?\n? é\n? é\n", "")
 
 
 def test_a_thread_that_never_ends_is_not_waited_for(runs: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -156,6 +157,21 @@ def test_a_configuration_that_is_not_ours_is_refused(
     with pytest.raises(CheckpointError, match=r"model\.nemo") as error:
         load(path)
     assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "config", ["[" * 50_000, {"sample_rate": -1}, {"sample_rate": float("nan")}, {"frame_rate": 0}]
+)
+def test_a_configuration_in_safetensors_that_cannot_be_is_refused(config: object, nemo_file: Path) -> None:
+    path = nemo_file.with_name("model.safetensors")
+    save(load(nemo_file), path)
+    with safe_open(path, "pt") as opened:
+        about = opened.metadata()
+    good = json.loads(about["config"])
+    about["config"] = config if isinstance(config, str) else json.dumps(good | config)
+    save_file(load_file(path), path, about)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+        load(path)
 
 
 def test_a_wide_configuration_with_few_weights_costs_no_memory(tmp_path: Path, tensors: dict[str, Tensor]) -> None:

@@ -1,6 +1,7 @@
 """The gate: passes what is as good, fails what is surely worse, and never passes what was not measured."""
 
 import json
+import resource
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -328,6 +329,20 @@ def test_update_writes_what_then_passes(tmp_path: Path, capsys: pytest.CaptureFi
     first = Path(file).read_bytes()
     assert main(["gate", run, "--baseline", file]) == 0
     assert main(["gate", run, "--baseline", file, "--update"]) == 0 and Path(file).read_bytes() == first
+
+
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="this system does not limit files")
+def test_an_update_on_a_full_disk_keeps_the_old_baseline(
+    baseline: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known, run = baseline.read_bytes(), str(make_run(tmp_path / "run", pesq=1.0).path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        assert main(["gate", run, "--baseline", str(baseline), "--update"]) == 3
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert baseline.read_bytes() == known and "File too large" in capsys.readouterr().err
 
 
 def test_annotations_escape_what_github_would_read() -> None:

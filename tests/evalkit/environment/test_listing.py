@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from evalkit import plugins
+from evalkit.cli import main
 from evalkit.environment.listing import LISTINGS
 
 
@@ -67,3 +68,11 @@ def test_what_does_not_load_costs_its_own_line(what: str, break_one: Callable[[s
     found = lines(what)
     assert set(found) == before | {"broken"}
     assert "cannot be loaded" in " ".join(map(str, found["broken"].values()))
+
+
+def test_the_doctor_names_what_does_not_load(
+    break_one: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    break_one("codec")
+    assert main(["doctor"]) == 0
+    assert "nothing_of_this_name" in capsys.readouterr().out

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -390,6 +391,11 @@ def test_fail_fast_stops_and_keeps_the_traceback(folder: Path, tmp_path: Path) -
     assert "ZeroDivisionError" in (tmp_path / "run" / "errors.txt").read_text()
 
 
+def test_debug_prints_the_first_traceback_of_each_kind(folder: Path, tmp_path: Path, capsys: Any) -> None:
+    evalkit.run(BAD["raises"], f"folder:{folder}", "si-sdr", tmp_path / "run", debug=True)
+    assert capsys.readouterr().err.count("Traceback (most recent call last)") == 1
+
+
 # --- do the pairs belong together? -------------------------------------------------------------------------------
 
 
@@ -499,6 +505,13 @@ def test_a_script_without_a_guard_runs(how: str, folder: Path, tmp_path: Path) -
     command = [sys.executable, "-" if how == "stdin" else str(tmp_path / "script.py")]
     done = subprocess.run(command, input=code, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and done.stdout == "3\n" and "Traceback" not in done.stderr, done.stderr
+
+
+def test_threads_can_run_it(folder: Path, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        outputs = [tmp_path / "one", tmp_path / "two"]
+        runs = list(pool.map(lambda output: evalkit.run("pcm", f"folder:{folder}", "si-sdr", output), outputs))
+    assert [run.rows["value"].notna().sum() for run in runs] == [3, 3]
 
 
 def test_a_long_temporary_folder_is_no_obstacle(folder: Path, tmp_path: Path) -> None:
