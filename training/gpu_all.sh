@@ -2,7 +2,7 @@
 # All checks that need a GPU, in order, each with its own time limit: under 14 minutes in total.
 #
 #   training/gpu_all.sh prepare    your machine: the same run on the CPU, to compare with ($OUT/expected)
-#   training/gpu_all.sh train      GPU machine, up to 8 minutes: steps per second, then one short training run
+#   training/gpu_all.sh train      GPU machine, up to 9 minutes: steps per second, then one short training run
 #   training/gpu_all.sh check      GPU machine, up to 6 minutes: tests that need a GPU, evalkit run and bench, kernels
 #
 # Run training/short_gpu.sh pack first. If a step fails or exceeds its limit, the next one still runs; $OUT/NAME.log has
@@ -39,17 +39,17 @@ prepare)
     step cpu 600 bash -c "run '$OUT/expected' cpu 1"
     ;;
 train)
-    step count "${COUNT_LIMIT:-75}" training/short_gpu.sh count --device "$DEVICE"
+    step count "${COUNT_LIMIT:-90}" training/short_gpu.sh count --device "$DEVICE"
     SECONDS_IN_ALL=${SECONDS_IN_ALL:-400} step train "${TRAIN_LIMIT:-415}" training/short_gpu.sh train --device "$DEVICE"
     ;;
 check)
-    [ -z "${WHEELS:-}" ] || step wheels 60 "$PYTHON" -m pip install --no-index --no-deps --no-build-isolation "$WHEELS"/*.whl -e .
-    step tests "${TESTS_LIMIT:-70}" "$PYTHON" -m pytest -q -p no:cacheprovider tests/nanocodec/test_cuda.py
-    step run "${RUN_LIMIT:-70}" bash -c "run '$OUT/found' '$DEVICE' 8"
-    step compare 20 "$PYTHON" benchmarks/devices.py "$OUT/expected" "$OUT/found"
-    step bench "${BENCH_LIMIT:-60}" "$PYTHON" -m evalkit bench --codec "$CODEC" --device "$DEVICE" --batch 1,8,32 \
+    [ -z "${WHEELS:-}" ] || step wheels 30 "$PYTHON" -m pip install --no-index --no-deps --no-build-isolation "$WHEELS"/*.whl -e .
+    step tests "${TESTS_LIMIT:-40}" "$PYTHON" -m pytest -q -p no:cacheprovider tests/nanocodec/test_cuda.py
+    step run "${RUN_LIMIT:-40}" bash -c "run '$OUT/found' '$DEVICE' 8"
+    step compare 10 "$PYTHON" benchmarks/devices.py "$OUT/expected" "$OUT/found"
+    step bench "${BENCH_LIMIT:-45}" "$PYTHON" -m evalkit bench --codec "$CODEC" --device "$DEVICE" --batch 1,8,32 \
         --measure count,time --rounds "${ROUNDS:-6}" --seconds "${BENCH_SECONDS:-10}" --output "$OUT/bench" --overwrite
-    step kernels "${KERNELS_LIMIT:-60}" "$PYTHON" benchmarks/nanocodec_fused.py --rounds "${ROUNDS:-6}"
+    step kernels "${KERNELS_LIMIT:-150}" "$PYTHON" benchmarks/nanocodec_fused.py --rounds "${ROUNDS:-6}"
     ;;
 *)
     sed -n '2,12p' "$0" >&2
