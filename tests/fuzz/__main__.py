@@ -94,7 +94,11 @@ def main() -> int:
                     kind = "manifests"
                 pending.append((seed, kind, pool.schedule(attempt, args=[seed, kind], timeout=LIMIT)))
             for seed, kind, future in pending:
-                if time.monotonic() - started > args.seconds and not future.running() and future.cancel():
+                if time.monotonic() - started > args.seconds:  # all at once: meanwhile the next one begins
+                    for *_, waiting in pending:
+                        if not waiting.running():
+                            waiting.cancel()
+                if future.cancelled():
                     continue
                 tried[kind] += 1
                 if tried.total() % 100 == 0:

@@ -105,7 +105,10 @@ REAL = (
     "sys.exit(0)", "__import__('atexit').register(lambda: 1 / 0)", "__import__('locale').setlocale(0, 'C')",
     "os.environ.clear()", "os.umask(0o777)",
     "__import__('gc').disable()", "sys.modules.pop('numpy')", "threading.Thread(target=lambda: 1 / 0).start()",
-    "os.fork() or os._exit(0)", "while True: time.sleep(0.1)",
+    "os.fork() or os._exit(0)", "while True: time.sleep(0.1)", "sys.stderr = None", "os.close(2)", "os.close(0)",
+    "sys.__stderr__.close()", "__import__('io').TextIOWrapper(sys.stdout.buffer)",
+    "__import__('atexit').register(lambda: os._exit(0))", "__import__('atexit').register(time.sleep, 99)",
+    "threading.Timer(0.2, lambda: os._exit(0)).start()",
 )  # fmt: skip
 CONTAINED = ("os._exit(0)", "os._exit(3)", "os.fork()", "os.chdir('/')")
 """What a codec cannot do to the process in which it runs."""
