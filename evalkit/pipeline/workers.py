@@ -6,6 +6,7 @@ process; when one dies, its job is split into smaller ones until the culprit is 
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
@@ -33,6 +34,9 @@ GRACE = 5.0
 """Seconds that a worker gets beyond its time to say itself that something took too long."""
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+LEAKED = "ignore::UserWarning:multiprocessing.resource_tracker"
+"""A worker that is ended early leaves semaphores, such as numba's. multiprocessing's tracker, which takes over this
+option from `sys.warnoptions` when it starts, removes them, and would warn of it in the middle of the results."""
 _starting = threading.Lock()
 
 
@@ -198,6 +202,8 @@ class Processes:
     def __enter__(self) -> "Processes":
         # One thread a worker, or numpy's own threads would fight over the cores. The variables count only when numpy is
         # first imported, in the server process that workers are forked from, so they are set while that one starts.
+        if LEAKED not in sys.warnoptions:
+            sys.warnoptions.append(LEAKED)
         with _one_thread():
             context = context_for(self._preload)
             self._pool = ProcessPool(

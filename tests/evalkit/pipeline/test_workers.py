@@ -73,6 +73,18 @@ def test_workers_end_when_their_parent_was_killed(tmp_path: Path) -> None:
         parent.communicate(timeout=30)  # standard error ends when all who hold it have ended
 
 
+LEAKS = """
+from multiprocessing import resource_tracker
+from evalkit.pipeline.workers import Processes
+with Processes(1):
+    resource_tracker.register("/mp-left", "semaphore")  # as of a worker that was ended before it could remove its own
+"""
+
+
+def test_nothing_is_said_of_semaphores_that_a_worker_left() -> None:
+    assert subprocess.run([sys.executable, "-c", LEAKS], capture_output=True, text=True).stderr == ""
+
+
 def test_jobs_are_drawn_only_as_they_are_needed() -> None:
     drawn = []
 
