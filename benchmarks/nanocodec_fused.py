@@ -188,7 +188,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10.0, help="of each recording (default 10)")
     parser.add_argument("--streams", type=int, default=64, help="streams at once (default 64)")
     parser.add_argument("--rounds", type=int, default=6, help="timed rounds (default 6)")
-    parser.add_argument("--compile", metavar="sm_N", help="compile the kernels for such a GPU; none is needed")
+    parser.add_argument(
+        "--compile", metavar="sm_N", help="compile the kernels for this GPU architecture, without a GPU"
+    )
     arguments = parser.parse_args()
     config = get_config(arguments.variant)
     torch.set_grad_enabled(False)

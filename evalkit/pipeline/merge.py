@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
+
 from evalkit.errors import UsageError
 from evalkit.pipeline.pooled import corpus_rows, pooled_rows
 from evalkit.pipeline.shard import Shard, parse_shard
@@ -88,14 +90,10 @@ def _check(runs: Sequence[Run]) -> list[list[Coded]]:
     if not runs:
         raise UsageError("there is nothing to merge")
     first = runs[0]
-    measured = {
-        (codec, condition, metric)
-        for run in runs
-        for codec, condition, utterance, metric in run.rows[[*_UTTERANCE, "metric"]].itertuples(index=False, name=None)
-        if utterance != CORPUS
-    }
+    found = [_keys(run.rows[run.rows["utterance"] != CORPUS], "metric") for run in runs]
+    measured = {(codec, condition, metric) for rows in found for codec, condition, _, metric in rows}
     codes = []
-    for run in runs:
+    for run, rows in zip(runs, found, strict=True):
         if run.provenance.state != "finished":
             raise UsageError(f"{run.path}: {run.provenance.state}. Finish it with the same command before you merge.")
         for part in SAME:
@@ -104,10 +102,9 @@ def _check(runs: Sequence[Run]) -> list[list[Coded]]:
         codes.append(read_codes(run.path))
         coded = {(one.codec, one.condition, one.utterance) for one in codes[-1]}
         _check_codes(run, coded)
-        _check_rows(run, coded, measured)
+        _check_rows(run, rows, coded, measured)
     count = _shard(first).count
-    found = [_shard(run).index for run in runs]
-    if {_shard(run).count for run in runs} != {count} or found != list(range(1, count + 1)):
+    if {_shard(run).count for run in runs} != {count} or [_shard(run).index for run in runs] != [*range(1, count + 1)]:
         parts = ", ".join(str(run.provenance.shard) for run in runs)
         raise UsageError(f"each shard from 1/{count} to {count}/{count} must be given exactly once; given: {parts}")
     return codes
@@ -122,10 +119,16 @@ def _same(part: object) -> object:
     return replace(part, audio_sha256="") if isinstance(part, DatasetInfo) else part
 
 
-def _check_rows(run: Run, coded: Set[tuple[str, str, str]], measured: Set[tuple[str, str, str]]) -> None:
-    """Raise where rows are lost: every utterance of a codec has all metrics that any shard `measured` of that codec."""
-    rows = run.rows[run.rows["utterance"] != CORPUS]
-    found = set(rows[[*_UTTERANCE, "metric"]].itertuples(index=False, name=None))
+def _keys(rows: pd.DataFrame, *more: str) -> set[tuple[str, ...]]:
+    """What each of `rows` is about: `_UTTERANCE` and the columns `more`."""
+    return set(rows[[*_UTTERANCE, *more]].itertuples(index=False, name=None))
+
+
+def _check_rows(
+    run: Run, found: Set[tuple[str, ...]], coded: Set[tuple[str, ...]], measured: Set[tuple[str, str, str]]
+) -> None:
+    """Raise where rows are lost, of which there are `found`: every utterance of a codec has all metrics that any shard
+    `measured` of that codec."""
     utterances = coded | {one[:3] for one in found}
     wanted = {
         (*one, metric) for one in utterances for codec, condition, metric in measured if (codec, condition) == one[:2]
@@ -138,11 +141,11 @@ def _check_rows(run: Run, coded: Set[tuple[str, str, str]], measured: Set[tuple[
         )
 
 
-def _check_codes(run: Run, coded: Set[tuple[str, str, str]]) -> None:
+def _check_codes(run: Run, coded: Set[tuple[str, ...]]) -> None:
     """Raise where codes are lost: a bitrate would come from a part of the data."""
     ran = [name for name, about in run.provenance.codecs.items() if not about.rendered]
     rows = run.rows[run.rows["bitrate_kbps"].notna() & run.rows["codec"].isin(ran)]
-    measured = set(rows[["codec", "condition", "utterance"]].itertuples(index=False, name=None))
+    measured = _keys(rows)
     if lost := sorted(measured - coded):
         codec, condition, utterance = lost[0]
         raise UsageError(

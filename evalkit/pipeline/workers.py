@@ -72,8 +72,8 @@ class Workers(Protocol):
         ...
 
     def collect(self, handles: Collection[Any]) -> Iterator[tuple[Any, Any]]:
-        """Wait until something happens to one of `handles` or more, of these workers or others of their kind; each that
-        is done with its result, or WorkerCrash. None is, where one was lost with its worker and runs again."""
+        """Wait for one or more of `handles`, of these workers or others of their kind, and yield each that is done with
+        its result, or WorkerCrash. Yield nothing where a job was lost with its worker and runs again."""
         ...
 
 

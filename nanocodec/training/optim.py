@@ -113,10 +113,10 @@ class MuonAdam(torch.optim.Optimizer):
         means, squares = [state["mean"] for state in states], [state["square"] for state in states]
         torch._foreach_lerp_(means, gradients, 1 - beta1)
         torch._foreach_lerp_(squares, torch._foreach_mul(gradients, gradients), 1 - beta2)
-        deviations = torch._foreach_div(squares, [1 - beta2 ** int(state["step"]) for state in states])
+        deviations = torch._foreach_div(squares, [1 - beta2 ** state["step"] for state in states])
         torch._foreach_sqrt_(deviations)
         torch._foreach_add_(deviations, group["eps"])
-        rates = [-group["lr"] / (1 - beta1 ** int(state["step"])) for state in states]
+        rates = [-group["lr"] / (1 - beta1 ** state["step"]) for state in states]
         torch._foreach_addcdiv_(parameters, means, deviations, rates)
 
 

@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder: Path = arguments.folder
     try:
         if not LOWEST <= arguments.kbps <= HIGHEST:
-            raise DataError(f"--kbps {arguments.kbps:g}: Opus needs {LOWEST:g} to {HIGHEST:g}")
+            raise DataError(f"--kbps {arguments.kbps:g}: Opus takes {LOWEST:g} to {HIGHEST:g} kbit/s")
         if folder.exists() and any(folder.iterdir()):
             raise DataError(f"{folder}: is not empty; name a new folder")
         config = load_config(arguments.recipe)

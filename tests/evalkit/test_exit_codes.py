@@ -32,6 +32,8 @@ for encoding in ("ascii", "latin-1", "cp1252"):
     codes.append(cli.main(['list', 'codecs']))
 sys.exit(max(codes))"""
 """Names that the terminal's encoding does not have."""
+PROGRAM = """sys.argv = ['evalkit', 'list', 'codecs']
+cli.program()"""
 STAYS = f"""{PATCHED}import threading
 def stay(args):
     threading.Thread(target=time.sleep, args=(600,)).start()
@@ -39,16 +41,14 @@ def stay(args):
     return 4
 listing.show_list = stay
 cli.PATIENCE = 0.1
-sys.argv = ['evalkit', 'list', 'codecs']
-cli.program()"""
+{PROGRAM}"""
 """A codec that leaves a thread."""
 POOL = f"""{PATCHED}from concurrent.futures import ThreadPoolExecutor
 def pool(args):
     listing.pool = ThreadPoolExecutor(1)
     return listing.pool.submit(int).result()
 listing.show_list = pool
-sys.argv = ['evalkit', 'list', 'codecs']
-cli.program()"""
+{PROGRAM}"""
 """A codec with a pool of threads, which wait for work."""
 STREAMS = f"""{PATCHED}import contextlib, io, os
 from evalkit.environment.contained import contained
@@ -74,8 +74,7 @@ def harm(args):
         os.write(2, b"to the descriptor\\n")
     return 4
 listing.show_list = harm
-sys.argv = ['evalkit', 'list', 'codecs']
-cli.program()"""
+{PROGRAM}"""
 """Codecs that close or replace the standard streams."""
 AT_THE_END = f"""{PATCHED}import atexit, os, threading
 def register(args):
@@ -86,8 +85,7 @@ def register(args):
     return 4
 listing.show_list = register
 cli.PATIENCE = 0.1
-sys.argv = ['evalkit', 'list', 'codecs']
-cli.program()"""
+{PROGRAM}"""
 """Codecs that register functions for the end, or end the program from a thread."""
 SLOW = f"""{PATCHED}def wait(args):
     print("ready", flush=True)
