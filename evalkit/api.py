@@ -22,7 +22,7 @@ from evalkit.datasets.base import Dataset, require_sense
 from evalkit.environment.folders import cache_folder
 from evalkit.errors import MissingError, UsageError
 from evalkit.evaluation import Evaluation
-from evalkit.files import slug
+from evalkit.files import expanded, slug
 from evalkit.metrics.base import Metric, Score, TokenMetric
 from evalkit.metrics.load import load_metric, model_metrics, pair_metrics
 from evalkit.pipeline.choice import SystemChoice, assign, choose_all
@@ -100,7 +100,7 @@ class RunOptions:
         """The cache; one in memory where none is wanted."""
         if isinstance(self.cache, bool):
             return Cache(cache_folder() if self.cache else None)
-        return Cache(_path(self.cache))
+        return Cache(expanded(self.cache))
 
 
 def run(
@@ -248,7 +248,7 @@ def load_run(path: PathLike) -> Evaluation:
     Raises:
         UsageError: There is none that can be read.
     """
-    return Evaluation.load(_path(path))
+    return Evaluation.load(expanded(path))
 
 
 def load_codec(spec: object, device: str = "cpu", weights: PathLike | None = None) -> Codec:
@@ -308,7 +308,7 @@ def _execute(
         systems=tuple(systems),
         dataset=data,
         metrics=names,
-        output=new_output(default) if output is None else _path(output),
+        output=new_output(default) if output is None else expanded(output),
         device=options.device,
         seed=options.seed,
         save_audio=options.save_audio,
@@ -394,11 +394,11 @@ def _find_pairs(
     if manifest is not None and reference is None and decoded is None:
         if isinstance(manifest, pd.DataFrame):
             return pairs.from_frame(manifest), "manifest", "a DataFrame"
-        path = _path(manifest)
+        path = expanded(manifest)
         return pairs.from_manifest(path), path.stem, str(path)
     if manifest is None and reference is not None and decoded is not None:
         folders = [decoded] if isinstance(decoded, str | os.PathLike) else list(decoded)
-        originals = _path(reference)
+        originals = expanded(reference)
         found = pairs.from_folders(originals, [os.fspath(folder) for folder in folders], match or pairs.SAME_NAME)
         return found, originals.resolve().name, ", ".join(map(str, folders))
     raise UsageError("give either --reference DIR and --decoded DIR, or --manifest FILE.csv")
@@ -406,7 +406,7 @@ def _find_pairs(
 
 def _source(audio: "ArrayLike | PathLike", sample_rate: int | None, what: str) -> Source:
     if isinstance(audio, str | os.PathLike):
-        return Source(_path(audio))
+        return Source(expanded(audio))
     samples = np.asarray(audio)
     if sample_rate is None:
         raise UsageError(f"{what} is an array: give its sample_rate in Hz, which cannot be guessed")
@@ -417,7 +417,3 @@ def _source(audio: "ArrayLike | PathLike", sample_rate: int | None, what: str) -
             f"{what} must be an array [T] of floats, full scale +-1, not {samples.dtype} of shape {list(samples.shape)}"
         )
     return Source(Audio(np.array(samples, np.float32), int(sample_rate)))
-
-
-def _path(path: PathLike) -> Path:
-    return Path(path).expanduser()

@@ -204,7 +204,7 @@ class Cache:
         if self.folder is not None:
             print(
                 f"evalkit: the cache in {self.folder} cannot be used ({error}), so everything is computed again. "
-                f"`evalkit cache clear` creates a new one.",
+                f"`evalkit cache clear` creates a new one; EVALKIT_CACHE=FOLDER puts it elsewhere.",
                 file=sys.stderr,
             )
         self.folder = None

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evalkit.files import expanded
 from evalkit.results.run import Run, read_run
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Evaluation(Run):
         """Write the HTML report to `output`; returns its path."""
         from evalkit.reports.page import build_page
 
-        path = Path(output).expanduser()
+        path = expanded(output)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(build_page([self, *others], title), encoding="utf-8")
         return path
@@ -55,8 +56,8 @@ class Evaluation(Run):
         from evalkit.reports.gate_baseline import read_baseline
         from evalkit.reports.gate_rules import read_rules
 
-        rules = read_rules(None if config is None else Path(config).expanduser())
-        return check(self, read_baseline(Path(baseline).expanduser()), rules, codec)
+        rules = read_rules(None if config is None else expanded(config))
+        return check(self, read_baseline(expanded(baseline)), rules, codec)
 
     def _repr_html_(self) -> str:
         return self.table()._repr_html_()

@@ -8,7 +8,7 @@ import unicodedata
 from pathlib import Path
 
 
-def expanded(path: Path | str) -> Path:
+def expanded(path: str | os.PathLike[str]) -> Path:
     """`path` with `~` and `~user` at its start replaced, where there is such a user."""
     return Path(os.path.expanduser(path))
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from evalkit.environment.contained import contained
 from evalkit.errors import MissingError, UsageError, choose_from, describe
+from evalkit.files import expanded
 
 _OPTION = re.compile(r"([a-z][a-z0-9_-]*)=(.*)", re.DOTALL)
 _IN_FILE = re.compile(r"(?P<file>.*\.py):(?P<name>[A-Za-z_]\w*)")
@@ -161,7 +162,7 @@ def _module(path: Path) -> Any:
 
 def _from_file(spec: str) -> Any:
     place, _, name = spec.rpartition(":")
-    path = Path(place).expanduser().resolve()
+    path = expanded(place).resolve()
     if not path.is_file():
         raise UsageError(f"there is no file {place}: write FILE.py:NAME")
     module = _module(path)

@@ -3,11 +3,10 @@
 import json
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from evalkit.errors import UsageError
-from evalkit.files import read_bytes
+from evalkit.files import expanded, read_bytes
 from evalkit.schema import Document, read_document
 
 from .published import Paper, Published
@@ -34,7 +33,7 @@ def load_paper(name: str) -> Paper:
     """
     if name in (known := shipped()):
         return read_paper(known[name].read_text(encoding="utf-8"), f"{name}.yaml")
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.suffix not in (".yaml", ".yml"):
         raise UsageError(f"{name!r} is neither an included paper ({', '.join(known)}) nor a FILE.yaml")
     try:

@@ -101,6 +101,16 @@ def test_metrics_know_no_codec_and_reports_no_model() -> None:
             assert not any(each.startswith(("evalkit.baselines", "evalkit.metrics.model")) for each in known), name
 
 
+def test_paths_are_expanded_by_the_function_that_never_raises() -> None:
+    found = [
+        str(path.relative_to(ROOT))
+        for folder in FOLDERS
+        for path in (ROOT / folder).rglob("*.py")
+        if re.search(r"\.expanduser\(\)|Path\.home\(\)", path.read_text(encoding="utf-8"))
+    ]
+    assert not found, found
+
+
 def test_names_are_the_fields() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"

@@ -81,13 +81,16 @@ class NoFrames(Exception):
     """There is nothing to measure; the text is the reason."""
 
 
-def measure(codec: Codec, encoder: bool = True, seconds: float = SECONDS) -> Latency:
+def measure(
+    codec: Codec, encoder: bool = True, seconds: float = SECONDS, say: Callable[[str], None] = lambda text: None
+) -> Latency:
     """The algorithmic latency of a codec.
 
     Args:
         codec: One with frames.
         encoder: Whether the encoder is measured as well as the decoder.
         seconds: Of audio, at first; it grows up to LONGEST.
+        say: Is told what is under way: minutes pass where a large codec runs on a processor.
 
     Returns:
         Lookahead and reach in samples, by level.
@@ -100,7 +103,10 @@ def measure(codec: Codec, encoder: bool = True, seconds: float = SECONDS) -> Lat
     frame = frame_length(codec)
     grow = partial(_growing, first=seconds, rate=codec.sample_rate / frame)
     unknown = dict.fromkeys(LEVELS, Reach(why_ahead="not measured", why_back="not measured"))
+    if encoder:
+        say("encoder")
     encoding = _encoder(codec, frame, grow) if encoder else unknown
+    say("decoder")
     return Latency(frame, codec.sample_rate, encoding, _decoder(codec, frame, grow))
 
 

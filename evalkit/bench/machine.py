@@ -45,7 +45,6 @@ def describe(device: str, threads: int, codecs: Mapping[str, Any], **more: Any) 
         | {
             "device": device,
             "threads": threads,
-            "load": load(),
             "governor": _governor(),
             "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
             "torch": _torch(device),

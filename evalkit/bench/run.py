@@ -68,9 +68,10 @@ def execute(plan: BenchPlan, say: Say = lambda text: None) -> BenchWriter:
     check_device(plan.device)
     if unknown := [part for part in plan.parts if part not in PARTS]:
         raise UsageError(f"unknown measurement(s): {', '.join(unknown)}. There are: {', '.join(PARTS)}.")
+    before = machine.load()  # opening codecs is load, too
     with machine.use_threads(plan.threads):
         subjects = [prepare(one, plan.device, plan.seconds, say) for one in plan.contenders]
-        about = describe(plan.device, plan.threads, subjects, seconds=plan.seconds, rounds=plan.rounds)
+        about = describe(plan.device, plan.threads, subjects, load=before, seconds=plan.seconds, rounds=plan.rounds)
         with BenchWriter(plan.output, about, plan.overwrite) as writer:
             add_notes(writer, subjects)
             for part in (part for part in PARTS if part in plan.parts):
@@ -91,8 +92,7 @@ def _latency(
     plan: BenchPlan, subjects: Sequence[Subject], writer: BenchWriter, say: Say
 ) -> Iterator[list[Measurement]]:
     for one in subjects:
-        say(f"{one.name}: latency")
-        yield list(latency_rows(one, measure_latency(one)))
+        yield list(latency_rows(one, measure_latency(one, say)))
 
 
 def _time(plan: BenchPlan, subjects: Sequence[Subject], writer: BenchWriter, say: Say) -> Iterator[list[Measurement]]:

@@ -164,11 +164,12 @@ def count_rows(one: Subject) -> Iterator[Measurement]:
         yield one.row(stage, "gmac", way.gmac, "counted")
 
 
-def measure_latency(one: Subject, encoder: bool = True) -> latency.Latency | str:
+def measure_latency(one: Subject, say: Say, encoder: bool = True) -> latency.Latency | str:
     """The latency of a codec, or the reason why there is none.
 
     Args:
         one: The codec.
+        say: Is told what is under way.
         encoder: Whether the encoder is measured as well.
 
     Returns:
@@ -177,7 +178,7 @@ def measure_latency(one: Subject, encoder: bool = True) -> latency.Latency | str
     if one.failure:
         return one.failure
     try:
-        return latency.measure(one.codec, encoder)
+        return latency.measure(one.codec, encoder, say=lambda way: say(f"{one.name}: latency of the {way}"))
     except latency.NoFrames as error:
         return str(error)
     except Exception as error:

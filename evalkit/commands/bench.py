@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.commands.options import add_command, add_weights, file_path, positive, words
+from evalkit.commands.options import add_command, add_weights, positive, words
 from evalkit.errors import UsageError
+from evalkit.files import expanded
 
 if TYPE_CHECKING:
     from evalkit.bench.contenders import Contender
@@ -60,7 +61,7 @@ def add(commands: Any) -> None:
         "--measure", type=words, metavar="NAME,…",
         help="what to measure (see below); default: count,latency,time,stream,memory",
     )  # fmt: skip
-    command.add_argument("--output", type=file_path, metavar="DIR", help="bench directory; default: a new one in runs/")
+    command.add_argument("--output", type=expanded, metavar="DIR", help="bench directory; default: a new one in runs/")
     command.add_argument("--overwrite", action="store_true", help="replace the bench that OUTPUT holds")
 
 

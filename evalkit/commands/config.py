@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import UsageError, choose_from
+from evalkit.files import expanded
 
 RUN_CONFIG = "run_config"
 """Where the parser keeps the `--config` of a run; the one of `gate` is another, with margins."""
@@ -34,7 +35,7 @@ def with_config(argv: Sequence[str], top: argparse.ArgumentParser) -> list[str]:
     found, rest = own.parse_known_args(argv[1:])
     if found.config is None:
         return list(argv)
-    path = Path(found.config).expanduser()
+    path = expanded(found.config)
     return [command, *arguments(read(path), parser, rest, path), *rest]
 
 

@@ -4,8 +4,9 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from evalkit.commands.options import add_command, add_format, file_path, positive, words
+from evalkit.commands.options import add_command, add_format, positive, words
 from evalkit.commands.printing import print_lines, show
+from evalkit.files import expanded
 
 if TYPE_CHECKING:
     from evalkit.reports.cells import Table
@@ -67,12 +68,12 @@ def _add_export(steps: Any) -> None:
         "write the stimuli and pages of a listening test with a run's audio",
         EXPORT_EXAMPLES,
     )
-    command.add_argument("run", type=file_path, metavar="RUN", help="a run with audio (--save-audio)")
+    command.add_argument("run", type=expanded, metavar="RUN", help="a run with audio (--save-audio)")
     command.add_argument("--design", required=True, choices=DESIGNS, help="%(choices)s")
     command.add_argument(
         "--output",
         "-o",
-        type=file_path,
+        type=expanded,
         required=True,
         metavar="DIR",
         help="folder to write; its name is the name of the test",
@@ -126,9 +127,7 @@ def _add_power(steps: Any) -> None:
     )
     command.add_argument("--items", type=positive, metavar="N", help="their number; default: a range")
     command.add_argument("--listeners", type=positive, metavar="N", help="their number; default: a range")
-    command.add_argument(
-        "--pilot", type=file_path, metavar="RUN", help="run of ratings to estimate the deviations from"
-    )
+    command.add_argument("--pilot", type=expanded, metavar="RUN", help="run of ratings to estimate the deviations from")
     for what, of in (("listener", "listeners"), ("item", "items"), ("rating", "single ratings")):
         command.add_argument(
             f"--sd-{what}", type=float, metavar="SD", help=f"standard deviation of a difference between {of}"
@@ -183,13 +182,13 @@ def power_table(args: argparse.Namespace) -> "Table":
 
 def _add_import(steps: Any) -> None:
     command = add_command(steps, "import", import_ratings, "import ratings as rows of a run directory", IMPORT_EXAMPLES)
-    command.add_argument("test", type=file_path, metavar="TEST", help="the folder that `listen export` wrote")
+    command.add_argument("test", type=expanded, metavar="TEST", help="the folder that `listen export` wrote")
     command.add_argument(
-        "ratings", nargs="+", type=file_path, metavar="FILE.csv",
+        "ratings", nargs="+", type=expanded, metavar="FILE.csv",
         help="webMUSHRA's mushra.csv or paired_comparison.csv, batch results of the P.808 toolkit, or a table with "
         "listener, clip, rating",
     )  # fmt: skip
-    command.add_argument("--output", "-o", type=file_path, required=True, metavar="DIR", help="run directory")
+    command.add_argument("--output", "-o", type=expanded, required=True, metavar="DIR", help="run directory")
     command.add_argument("--overwrite", action="store_true", help="replace the run that OUTPUT holds")
 
 

@@ -6,9 +6,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from evalkit.codecs import BATCH, LEVEL, PADDING
-from evalkit.commands.options import add_command, file_path
+from evalkit.commands.options import add_command
 from evalkit.commands.printing import print_commands, print_json, print_lines, print_tables
 from evalkit.errors import UsageError
+from evalkit.files import expanded
 
 if TYPE_CHECKING:
     from evalkit.environment.listing import Listing
@@ -18,7 +19,7 @@ def add(commands: Any) -> None:
     """Declare the command of this file."""
     command = add_command(commands, "list", show_list, "list codecs, metrics, datasets, conditions, suites or runs")
     command.add_argument("what", choices=list(SHOWN), help="what to list")
-    command.add_argument("folder", nargs="?", type=file_path, metavar="DIR", help="folder of runs; default: runs")
+    command.add_argument("folder", nargs="?", type=expanded, metavar="DIR", help="folder of runs; default: runs")
     command.add_argument("--json", action="store_true", help="print JSON, with more detail")
 
 

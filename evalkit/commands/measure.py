@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from evalkit.commands import config
-from evalkit.commands.options import Registered, add_command, add_max_failed, add_weights, file_path, positive, words
+from evalkit.commands.options import Registered, add_command, add_max_failed, add_weights, positive, words
 from evalkit.errors import UsageError
+from evalkit.files import expanded
 
 if TYPE_CHECKING:
     from evalkit.commands.progress import Progress
@@ -98,7 +99,7 @@ def _add_run(commands: Any) -> None:
         "--per-language", type=positive, metavar="N", help="draw N utterances of each language, with --seed"
     )
     command.add_argument(
-        "--ids", type=file_path, metavar="FILE", help="take only the utterances whose ids FILE lists, one per line"
+        "--ids", type=expanded, metavar="FILE", help="take only the utterances whose ids FILE lists, one per line"
     )
     command.add_argument("--seed", type=int, default=0, help="seed of random draws; default: %(default)s")
     command.add_argument("--save-audio", action="store_true", help="keep originals and decoded audio in OUTPUT/audio")
@@ -160,17 +161,17 @@ def _add_score(commands: Any) -> None:
         commands, "score", score, "score audio decoded elsewhere, or add metrics to a run", SCORE_EXAMPLES
     )
     command.add_argument(
-        "run", nargs="?", type=file_path, metavar="RUN", help="a finished run; --metrics are added to it"
+        "run", nargs="?", type=expanded, metavar="RUN", help="a finished run; --metrics are added to it"
     )
     command.add_argument(
-        "--reference", type=file_path, metavar="DIR", help="original recordings: a folder or a Kaldi list (*.scp)"
+        "--reference", type=expanded, metavar="DIR", help="original recordings: a folder or a Kaldi list (*.scp)"
     )
     command.add_argument(
         "--decoded", action="append", metavar="[NAME=]DIR",
         help="decoded recordings of one system: a folder or a Kaldi list (*.scp); repeatable",
     )  # fmt: skip
     command.add_argument(
-        "--manifest", type=file_path, metavar="FILE", help="list of pairs: .csv, .tsv or .jsonl (see below)"
+        "--manifest", type=expanded, metavar="FILE", help="list of pairs: .csv, .tsv or .jsonl (see below)"
     )
     command.add_argument(
         "--match", metavar="PATTERN", help="pattern of decoded file names, such as {name}_dec for x.wav and x_dec.wav"
@@ -225,8 +226,8 @@ def _add_metrics(args: argparse.Namespace) -> int:
 
 def _add_merge(commands: Any) -> None:
     command = add_command(commands, "merge", merge, "merge the shards of a run", MERGE_EXAMPLES)
-    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN", help="run directories of all shards")
-    command.add_argument("--output", type=file_path, required=True, metavar="DIR", help="run directory to write")
+    command.add_argument("runs", nargs="+", type=expanded, metavar="RUN", help="run directories of all shards")
+    command.add_argument("--output", type=expanded, required=True, metavar="DIR", help="run directory to write")
     command.add_argument("--overwrite", action="store_true", help="replace the run that OUTPUT holds")
     add_max_failed(command)
 
@@ -264,7 +265,7 @@ def _add_common(command: argparse.ArgumentParser) -> None:
         help="metrics or sets of metrics (`evalkit list metrics`), some with options (sqmos:reference=FILE). Add "
         "`available` to leave out metrics that cannot run here; default: default",
     )  # fmt: skip
-    command.add_argument("--output", type=file_path, metavar="DIR", help="run directory; default: a new one in runs/")
+    command.add_argument("--output", type=expanded, metavar="DIR", help="run directory; default: a new one in runs/")
     command.add_argument("--overwrite", action="store_true", help="replace the run that OUTPUT holds")
     command.add_argument("--no-cache", action="store_true", help="compute everything again and cache nothing")
     command.add_argument("--device", default="cpu", help="where neural models run: cpu or cuda; default: %(default)s")

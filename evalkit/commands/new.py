@@ -9,6 +9,7 @@ from typing import Any
 from evalkit.commands.options import add_command
 from evalkit.commands.printing import print_lines
 from evalkit.errors import UsageError
+from evalkit.files import expanded
 
 EXAMPLES = """The template is a working codec (8 bits per sample) with a passing test: replace its model with yours.
 
@@ -30,7 +31,7 @@ def add(commands: Any) -> None:
 
 def new(args: argparse.Namespace) -> int:
     """`evalkit new`: write a codec to start from."""
-    for path in write_codec(args.name, Path(args.output).expanduser()):
+    for path in write_codec(args.name, expanded(args.output)):
         print_lines([str(path)])
     return 0
 

@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalkit import plugins
@@ -98,11 +97,6 @@ def settings(args: argparse.Namespace) -> "Settings":
     from evalkit.stats import Settings
 
     return Settings(interval=args.ci, cluster=args.cluster, correction=args.correction)
-
-
-def file_path(text: str) -> Path:
-    """A path, with `~` at its start replaced, which shells leave alone in `--output=~/runs`."""
-    return Path(text).expanduser()
 
 
 def assignment(text: str) -> tuple[str, str]:

@@ -3,8 +3,9 @@
 import argparse
 from typing import Any
 
-from evalkit.commands.options import add_command, add_format, add_statistics, file_path, settings, words
+from evalkit.commands.options import add_command, add_format, add_statistics, settings, words
 from evalkit.commands.printing import show
+from evalkit.files import expanded
 
 RATES_EXAMPLES = """examples:
   evalkit run --codec nanocodec@1.1k --codec opus@6k --output runs/first
@@ -23,13 +24,13 @@ def add(commands: Any) -> None:
     command = add_command(
         commands, "rates", rates, "measure the bitrate of codes: as sent, entropy, after coding", RATES_EXAMPLES
     )
-    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN", help="run directories")
-    command.add_argument("--plot", type=file_path, metavar="FILE", help="plot codebook use: .svg, .png or .pdf")
+    command.add_argument("runs", nargs="+", type=expanded, metavar="RUN", help="run directories")
+    command.add_argument("--plot", type=expanded, metavar="FILE", help="plot codebook use: .svg, .png or .pdf")
     add_format(command)
     command = add_command(
         commands, "bd-rate", bd_rate, "compare families of codecs by Bjontegaard's delta rate", BD_RATE_EXAMPLES
     )
-    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN", help="run directories")
+    command.add_argument("runs", nargs="+", type=expanded, metavar="RUN", help="run directories")
     command.add_argument("--anchor", metavar="NAME", help="family to compare the others with; default: every pair")
     command.add_argument(
         "--metrics", type=words, metavar="NAME,…", help="metrics to use; default: every metric that ranks codecs"

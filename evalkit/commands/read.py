@@ -7,9 +7,10 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.commands.options import add_command, add_format, add_statistics, assignment, file_path, settings, words
+from evalkit.commands.options import add_command, add_format, add_statistics, assignment, settings, words
 from evalkit.commands.printing import print_lines, show, write_text
 from evalkit.errors import GateError, UsageError
+from evalkit.files import expanded
 
 if TYPE_CHECKING:
     from evalkit.reports.gate import Undecided, Verdict
@@ -90,7 +91,7 @@ def add(commands: Any) -> None:
 
 def _add_table(commands: Any) -> None:
     command = add_command(commands, "table", table, "print the results of one or more runs as a table", TABLE_EXAMPLES)
-    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN", help="run directories")
+    command.add_argument("runs", nargs="+", type=expanded, metavar="RUN", help="run directories")
     add_format(command)
     command.add_argument("--metrics", type=words, metavar="NAME,…", help="columns to show, in this order")
     command.add_argument("--codecs", type=words, metavar="NAME,…", help="rows to show, in this order")
@@ -161,7 +162,7 @@ def _add_compare(commands: Any) -> None:
     command = add_command(
         commands, "compare", compare, "test differences between codecs, paired by utterance", COMPARE_EXAMPLES
     )
-    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN", help="run directories")
+    command.add_argument("runs", nargs="+", type=expanded, metavar="RUN", help="run directories")
     command.add_argument("--codecs", type=words, metavar="NAME,…", help="codecs to compare; default: all")
     command.add_argument(
         "--metrics", type=words, metavar="NAME,…", help="metrics to compare; default: every metric that ranks codecs"
@@ -184,7 +185,7 @@ def _add_drift(commands: Any) -> None:
     command = add_command(
         commands, "drift", drift, "compare two variants of a metric on the same audio", DRIFT_EXAMPLES
     )
-    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN", help="runs that have both metrics")
+    command.add_argument("runs", nargs="+", type=expanded, metavar="RUN", help="runs that have both metrics")
     command.add_argument("first", metavar="METRIC", help="the metric to compare with")
     command.add_argument("second", metavar="VARIANT", help="the metric that might replace it")
     add_format(command)
@@ -203,7 +204,7 @@ def drift(args: argparse.Namespace) -> int:
 
 def _add_claims(commands: Any) -> None:
     command = add_command(commands, "claims", claims, "check a paper's claims against your runs", CLAIMS_EXAMPLES)
-    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN", help="run directories")
+    command.add_argument("runs", nargs="+", type=expanded, metavar="RUN", help="run directories")
     command.add_argument(
         "--claims", metavar="PAPER", help="a FILE.yaml with claims, or an included paper (bigcodec); default: "
         "the NanoCodec paper's",
@@ -229,8 +230,8 @@ def _add_report(commands: Any) -> None:
     command = add_command(
         commands, "report", report, "write runs as one HTML file: tables, plots, audio players", REPORT_EXAMPLES
     )
-    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN", help="run directories")
-    command.add_argument("--output", "-o", type=file_path, required=True, metavar="FILE.html", help="file to write")
+    command.add_argument("runs", nargs="+", type=expanded, metavar="RUN", help="run directories")
+    command.add_argument("--output", "-o", type=expanded, required=True, metavar="FILE.html", help="file to write")
     command.add_argument("--title", default="", metavar="TEXT", help="title of the page; default: the codecs")
     command.add_argument("--metric", metavar="NAME", help="metric that picks the worst utterances; default: the first")
     command.add_argument(
@@ -268,8 +269,8 @@ def _add_leaderboard(commands: Any) -> None:
     command = add_command(
         commands, "leaderboard", leaderboard, "write runs as a static web page to filter and sort", LEADERBOARD_EXAMPLES
     )
-    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN", help="run directories")
-    command.add_argument("--output", "-o", type=file_path, required=True, metavar="DIR", help="folder to write")
+    command.add_argument("runs", nargs="+", type=expanded, metavar="RUN", help="run directories")
+    command.add_argument("--output", "-o", type=expanded, required=True, metavar="DIR", help="folder to write")
     command.add_argument(
         "--title", default="Speech codecs", metavar="TEXT", help="title of the page; default: %(default)s"
     )
@@ -316,8 +317,8 @@ def _add_plot(commands: Any) -> None:
     command = add_command(
         commands, "plot", plot, "draw figures: quality over bitrate, languages, distributions", PLOT_EXAMPLES
     )
-    command.add_argument("runs", nargs="+", type=file_path, metavar="RUN", help="run directories")
-    command.add_argument("--output", "-o", type=file_path, required=True, metavar="DIR", help="folder to write")
+    command.add_argument("runs", nargs="+", type=expanded, metavar="RUN", help="run directories")
+    command.add_argument("--output", "-o", type=expanded, required=True, metavar="DIR", help="folder to write")
     command.add_argument(
         "--format", default="svg", choices=["svg", "png", "pdf"], help="file format; default: %(default)s"
     )
@@ -346,20 +347,20 @@ def plot(args: argparse.Namespace) -> int:
 
 def _add_gate(commands: Any) -> None:
     command = add_command(commands, "gate", gate, "fail if a codec got worse than a baseline, for CI", GATE_EXAMPLES)
-    command.add_argument("run", type=file_path, metavar="RUN", help="run or bench directory to check")
+    command.add_argument("run", type=expanded, metavar="RUN", help="run or bench directory to check")
     command.add_argument(
-        "--baseline", type=file_path, required=True, metavar="FILE.json", help="baseline to check against"
+        "--baseline", type=expanded, required=True, metavar="FILE.json", help="baseline to check against"
     )
     command.add_argument("--update", action="store_true", help="write RUN as the new baseline, without comparing")
     command.add_argument(
-        "--config", type=file_path, metavar="FILE.yaml", help="margins and statistics; default: configs/gates.yaml"
+        "--config", type=expanded, metavar="FILE.yaml", help="margins and statistics; default: configs/gates.yaml"
     )
     command.add_argument("--codec", metavar="NAME", help="compare this codec of RUN with the baseline's only codec")
     command.add_argument(
         "--reference", metavar="NAME", help="with --update of a bench: store times relative to this codec"
     )
-    command.add_argument("--junit", type=file_path, metavar="FILE.xml", help="write JUnit XML")
-    command.add_argument("--summary", type=file_path, metavar="FILE.md", help="write Markdown for a pull request")
+    command.add_argument("--junit", type=expanded, metavar="FILE.xml", help="write JUnit XML")
+    command.add_argument("--summary", type=expanded, metavar="FILE.md", help="write Markdown for a pull request")
 
 
 def gate(args: argparse.Namespace) -> int:

@@ -3,8 +3,9 @@
 import argparse
 from typing import Any
 
-from evalkit.commands.options import add_command, file_path
+from evalkit.commands.options import add_command
 from evalkit.errors import EvalkitError
+from evalkit.files import expanded
 
 VERIFY_EXAMPLES = """examples:
   evalkit verify lyra@3.2k dnsmos-ovrl pesq-wb
@@ -23,7 +24,7 @@ def add(commands: Any) -> None:
         VERIFY_EXAMPLES,
     )  # fmt: skip
     command.add_argument("names", nargs="+", metavar="NAME", help="codecs (NAME[@RATE]) and metrics")
-    command.add_argument("--weights", type=file_path, metavar="DIR", help="weights to check, for a single codec")
+    command.add_argument("--weights", type=expanded, metavar="DIR", help="weights to check, for a single codec")
     command.add_argument(
         "--record", nargs="?", const="", metavar="FILE",
         help="record the codecs' codes of built-in utterances in FILE; default: this machine's record",
@@ -39,7 +40,7 @@ def verify(args: argparse.Namespace) -> int:
         raise UsageError("--weights is for a single codec: name only one")
     if args.record is not None:
         for name in args.names:
-            print(f"{name}: {verifying.record(name, args.weights, file_path(args.record) if args.record else None)}")
+            print(f"{name}: {verifying.record(name, args.weights, expanded(args.record) if args.record else None)}")
         return 0
     verdicts: list[bool | None] = []
     for name in args.names:

@@ -1,7 +1,6 @@
 """Additive noise at a signal-to-noise ratio: white, babble of the dataset's own speakers, or recordings of a folder."""
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -11,6 +10,7 @@ from evalkit.audio_files import audio_files
 from evalkit.conditions.base import InputCondition
 from evalkit.datasets.base import Dataset, Utterance
 from evalkit.errors import AudioError
+from evalkit.files import expanded
 
 TALKERS = 6
 """Voices of babble, as far as the dataset has them."""
@@ -37,7 +37,7 @@ class Noise(InputCondition):
         if self.type == "babble":
             self.require(len(dataset) > 1, "babble needs a second utterance in the dataset")
             return self._with(tuple(dataset))
-        files = audio_files(Path(self.type).expanduser()).files if Path(self.type).expanduser().is_dir() else {}
+        files = audio_files(expanded(self.type)).files if expanded(self.type).is_dir() else {}
         self.require(bool(files), f"{self.type} is neither white, babble nor a folder of audio")
         return self._with(tuple(Utterance(name, paths[0]) for name, paths in sorted(files.items())))
 

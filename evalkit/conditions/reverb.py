@@ -1,13 +1,13 @@
 """Reverberation: a synthetic room, or impulse responses from a folder."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from evalkit.audio import Audio, Wave
 from evalkit.audio_files import audio_files
 from evalkit.conditions.base import InputCondition
+from evalkit.files import expanded
 from evalkit.soundfiles import read
 
 DIRECT_TO_REVERBERANT_DB = 5.0
@@ -30,7 +30,7 @@ class Reverb(InputCondition):
     def check(self) -> None:
         super().check()
         self.require(0.05 <= self.rt60 <= 10, "rt60 must be from 0.05 to 10 seconds")
-        self.require(not self.folder or Path(self.folder).expanduser().is_dir(), f"{self.folder} is not a folder")
+        self.require(not self.folder or expanded(self.folder).is_dir(), f"{self.folder} is not a folder")
 
     def degrade(self, audio: Audio, rng: np.random.Generator, utterance: str) -> Audio:
         from scipy.signal import fftconvolve
@@ -46,7 +46,7 @@ class Reverb(InputCondition):
         return np.concatenate([[1.0], tail]).astype(np.float32)
 
     def _recorded(self, rate: int, rng: np.random.Generator) -> Wave:
-        paths = list(audio_files(Path(self.folder).expanduser()).by_name().values())
+        paths = list(audio_files(expanded(self.folder)).by_name().values())
         response = read(paths[int(rng.integers(len(paths)))]).at(rate).wav
         response = response[int(np.argmax(np.abs(response))) :]
         return response / np.max(np.abs(response))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from evalkit.environment.extras import install
-from evalkit.environment.folders import data_folder, hub_folder, torch_hub
+from evalkit.environment.folders import data_folder, home_folder, hub_folder, torch_hub
 from evalkit.environment.mirror import mirror
 from evalkit.errors import MissingError, UsageError
 from nanocodec.atomic import replacing
@@ -183,7 +183,7 @@ class File:
 
     def _kept_at(self) -> Path:
         place, colon, rest = self.kept.partition(":")
-        return {"torch": torch_hub(), "home": Path.home()}[place] / rest if colon else data_folder() / self.kept
+        return {"torch": torch_hub(), "home": home_folder()}[place] / rest if colon else data_folder() / self.kept
 
 
 OFFLINE = {

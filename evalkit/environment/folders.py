@@ -3,32 +3,51 @@
 import os
 from pathlib import Path
 
+from evalkit.files import expanded
+
 
 def cache_folder() -> Path:
     """Where the cache lies unless a run says otherwise."""
     if chosen := os.environ.get("EVALKIT_CACHE"):
-        return Path(chosen).expanduser()
+        return expanded(chosen)
     from platformdirs import user_cache_path
 
-    return user_cache_path("evalkit", appauthor=False)
+    try:
+        return user_cache_path("evalkit", appauthor=False)
+    except RuntimeError:  # no home
+        return _below_home("~/.cache/evalkit")
 
 
 def data_folder() -> Path:
     """Where data lie that are named without a folder: `EVALKIT_DATA`, or `evalkit` in the user's data folder."""
     if (folder := os.environ.get("EVALKIT_DATA")) is not None:
-        return Path(folder).expanduser()
+        return expanded(folder)
     from platformdirs import user_data_path
 
-    return user_data_path("evalkit", appauthor=False)
+    try:
+        return user_data_path("evalkit", appauthor=False)
+    except RuntimeError:  # no home
+        return _below_home("~/.local/share/evalkit")
 
 
 def hub_folder() -> Path:
     """Where huggingface_hub keeps what it downloaded."""
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
-    return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
+    return _below_home(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")
 
 
 def torch_hub() -> Path:
     """Where torch.hub keeps what it downloaded."""
     home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "torch"
-    return Path(home).expanduser() / "hub"
+    return _below_home(Path(home) / "hub")
+
+
+def home_folder() -> Path:
+    """The user's home folder."""
+    return _below_home("~")
+
+
+def _below_home(path: Path | str) -> Path:
+    """`path`, where `~` is the root folder for a user without a home, as in containers: nobody wants a folder `~`."""
+    path = expanded(path)
+    return Path("/", *path.parts[1:]) if path.parts[:1] == ("~",) else path

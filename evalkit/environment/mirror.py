@@ -21,7 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from evalkit.errors import UsageError
-from evalkit.files import read_bytes
+from evalkit.files import expanded, read_bytes
 
 VARIABLE = "EVALKIT_MIRROR"
 
@@ -53,7 +53,7 @@ def mirror() -> Mirror:
         UsageError: its file cannot be read, or says something else.
     """
     named = os.environ.get(VARIABLE)
-    return _read(Path(named).expanduser()) if named else NONE
+    return _read(expanded(named)) if named else NONE
 
 
 @lru_cache(maxsize=1)

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from evalkit import plugins
 from evalkit.codecs import READY, Availability, Codec, CodecFamily, Weighted, check_declared
 from evalkit.errors import MissingError, UsageError
-from evalkit.files import shown
+from evalkit.files import expanded, shown
 
 
 @dataclass(frozen=True)
@@ -247,7 +247,7 @@ def assign(choices: Sequence[CodecChoice], paths: Sequence[str], flag: str) -> t
         before = one.weights if flag == "--weights" else one.rendered
         if before is not None:
             raise UsageError(f"{flag} is given twice for {one.label or one.spec}: {before} and {path}")
-        place = Path(path).expanduser()
+        place = expanded(path)
         assigned[matches[0]] = replace(one, weights=place) if flag == "--weights" else replace(one, rendered=place)
     return tuple(assigned)
 
@@ -256,7 +256,7 @@ def _split_path(text: str, choices: Sequence[CodecChoice]) -> tuple[str, str]:
     """Name and path of `[NAME=]PATH`; a path may hold `=` itself."""
     name, equals, path = text.partition("=")
     known = {n for one in choices for n in (one.label, one.family.name, one.spec)}
-    if equals and (name in known or not Path(text).expanduser().exists()):
+    if equals and (name in known or not expanded(text).exists()):
         return name, path
     return "", text
 

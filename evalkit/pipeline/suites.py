@@ -12,7 +12,7 @@ import yaml
 from evalkit import plugins
 from evalkit.codecs import Availability
 from evalkit.errors import EvalkitError, MissingError, UsageError, choose_from
-from evalkit.files import read_bytes
+from evalkit.files import expanded, read_bytes
 from evalkit.metrics.base import Metric
 from evalkit.metrics.load import load_metric
 from evalkit.schema import Document, read_document
@@ -189,7 +189,7 @@ def read_suite(text: str, file: str) -> Suite:
 def load_suite(name: str) -> Suite:
     """The built-in suite `name`, or the one in the file of that name; raises UsageError that lists those there are."""
     if name.endswith((".yaml", ".yml")):
-        path = Path(name).expanduser()
+        path = expanded(name)
         try:
             return read_suite(read_bytes(path).decode("utf-8-sig"), str(path))
         except (OSError, UnicodeDecodeError) as error:

@@ -6,6 +6,7 @@ from threading import Thread
 
 import pytest
 
+from evalkit.environment import folders
 from evalkit.files import expanded, shown
 from nanocodec.atomic import replacing
 
@@ -45,6 +46,19 @@ def test_a_home_is_expanded_where_there_is_one(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("HOME", "/home/anna")
     assert expanded("~/x") == Path("/home/anna/x") and expanded(Path("a~")) == Path("a~")
     assert expanded("~nobody-of-that-name/x") == Path("~nobody-of-that-name/x")
+
+
+def test_a_user_without_a_home_gets_no_folder_of_that_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = "HOME XDG_CACHE_HOME XDG_DATA_HOME EVALKIT_CACHE EVALKIT_DATA HF_HOME HF_HUB_CACHE TORCH_HOME"
+    for name in variables.split():
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 5)  # of nobody, as in a container
+    assert expanded("~/x") == Path("~/x")
+    places = [folders.cache_folder(), folders.data_folder(), folders.hub_folder(), folders.torch_hub()]
+    assert [str(place) for place in places] == [
+        "/.cache/evalkit", "/.local/share/evalkit", "/.cache/huggingface/hub", "/.cache/torch/hub",
+    ]  # fmt: skip
+    assert folders.home_folder() == Path("/")
 
 
 def test_names_that_are_not_utf8_can_be_shown() -> None:

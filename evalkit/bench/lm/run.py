@@ -82,13 +82,14 @@ def execute(plan: LmPlan, say: Say = lambda text: None) -> BenchWriter:
     """
     plan.check()
     check_device(plan.device)
+    before = machine.load()
     with machine.use_threads(plan.threads):
         machines = roofline.hardware(list(plan.hardware))
         subjects = [prepare(one, plan.device, PREPARED, say) for one in plan.contenders]
         small = plan.lm if plan.scale is None else plan.lm.scaled(*plan.scale)
         speech = plan.speech
         about = describe(
-            plan.device, plan.threads, subjects, rounds=plan.rounds, lm=plan.lm.name, simulated=small.name,
+            plan.device, plan.threads, subjects, load=before, rounds=plan.rounds, lm=plan.lm.name, simulated=small.name,
             lm_source=plan.lm.source, lm_note=plan.lm.note, seconds=speech.seconds, context=speech.context,
             text=speech.text, guidance=speech.guidance, hardware=[vars(one) for one in machines],
         )  # fmt: skip
@@ -116,9 +117,8 @@ def execute(plan: LmPlan, say: Say = lambda text: None) -> BenchWriter:
 def _codecs(subjects: Sequence[Subject], writer: BenchWriter, say: Say) -> Iterator[LmCodec]:
     """Codecs that an LM can drive; the others get a row that says why not."""
     for one in subjects:
-        say(f"{one.name}: cost and lookahead of its decoder")
         counted = list(count_rows(one))
-        found = measure_latency(one, encoder=False)
+        found = measure_latency(one, say, encoder=False)
         writer.add([*counted, *latency_rows(one, found)])
         why = one.failure or ("" if one.codec.codebook_sizes else "it has no codebooks for an LM to predict")
         if why or isinstance(found, str) or one.codec.frame_rate is None:

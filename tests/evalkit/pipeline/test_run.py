@@ -451,6 +451,29 @@ def test_without_a_usable_cache_a_run_goes_on(folder: Path, tmp_path: Path, own_
     assert main([*command, str(tmp_path / "two")]) == 0 and "cannot be used" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("place", ["/proc", "/proc/evalkit", "/dev/null/evalkit"])
+def test_where_the_cache_cannot_be_written_a_run_goes_on(
+    place: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    command = ["run", "--codec", "opus@6k", "--dataset", f"folder:{folder}", "--metrics", CHEAP, "--output"]
+    assert main([*command, str(tmp_path / "one"), "--no-cache"]) == 0
+    capsys.readouterr()
+    monkeypatch.setenv("EVALKIT_CACHE", place)
+    assert main([*command, str(tmp_path / "two")]) == 0
+    said = capsys.readouterr().err
+    assert f"the cache in {place} cannot be used" in said and "EVALKIT_CACHE=FOLDER" in said, said
+    assert (tmp_path / "one" / "rows.parquet").read_bytes() == (tmp_path / "two" / "rows.parquet").read_bytes()
+
+
+def test_an_id_that_no_file_can_be_called_keeps_its_audio(folder: Path, tmp_path: Path) -> None:
+    names = ["n" * 300, "n" * 300 + "o", "../up", "a/b"]
+    data = Dataset("mine", tuple(Utterance(name, folder / "a.wav") for name in names), "x", "1")
+    rows = evalkit.run("pcm", data, "si-sdr", tmp_path / "run", save_audio=True).rows
+    assert sorted(rows["utterance"]) == sorted(names) and rows["value"].notna().all()
+    saved = [path.relative_to(tmp_path / "run" / "audio") for path in (tmp_path / "run" / "audio").rglob("*.wav")]
+    assert len(saved) == 2 * len(names) and all(len(path.parts) == 2 for path in saved)
+
+
 # --- two at once, and the ways to start ----------------------------------------------------------------------------
 
 
