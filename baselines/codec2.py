@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from evalkit.audio import Wave
 from evalkit.codecs import Availability, Codec, CodecInfo, Codes
 from evalkit.environment import extras
 
+DECODER = Path(__file__).with_name("codec2_decoder.py")
 SAMPLE_RATE = 8_000
 MODES = {"3.2k": 3200, "2.4k": 2400, "1.6k": 1600, "1.4k": 1400, "1.3k": 1300, "1.2k": 1200, "0.7k": 700}
 """pycodec2's name of the mode at each rate; its 700 is the mode 700C."""
@@ -70,7 +72,7 @@ class Codec2Codec:
 
     def decode(self, codes: Codes) -> Wave:
         """Audio [codes.length] at 8 kHz, in time with what was encoded."""
-        command = [sys.executable, "-P", "-m", __name__, str(self.mode)]
+        command = [sys.executable, "-P", str(DECODER), str(self.mode)]
         done = subprocess.run(command, input=b"".join(codes.payload), capture_output=True)
         if done.returncode != 0:
             raise RuntimeError(f"the decoder's process failed: {done.stderr.decode(errors='replace').strip()}")
@@ -111,23 +113,3 @@ class Codec2Family:
 
 
 FAMILY = Codec2Family()
-
-
-def decode_stream(mode: int, packets: bytes) -> bytes:
-    """Decode all frames one after another. Repeatable only once a process: see the module.
-
-    Args:
-        mode: As pycodec2 names the bitrate.
-        packets: A whole number of frames.
-
-    Returns:
-        16-bit PCM at 8 kHz.
-    """
-    decoder = extras.load("pycodec2", "classical").Codec2(mode)
-    size = decoder.bytes_per_frame()
-    starts = range(0, len(packets), size)
-    return b"".join(decoder.decode(packets[start : start + size]).tobytes() for start in starts)
-
-
-if __name__ == "__main__":
-    sys.stdout.buffer.write(decode_stream(int(sys.argv[1]), sys.stdin.buffer.read()))

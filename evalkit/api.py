@@ -234,7 +234,7 @@ def measure(
     found: dict[str, Score] = {}
     with Cache(None) as cache:
         known = ScoreCache(cache)
-        for scores in score_all([job], known, scoring_processes(1, timeout, scored)):
+        for scores in score_all([job], lambda: [job], known, scoring_processes(1, timeout, scored)):
             found |= {one.metric: Score(one.value, one.reason) for one in scores}
     for pair in known.pairings.values():
         if differs := ", ".join(pair.problems()):

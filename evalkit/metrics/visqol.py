@@ -60,6 +60,7 @@ class Visqol(PairMetric):
         1.8
     """
 
+    imports: ClassVar[tuple[str, ...]] = ("visqol.api", "visqol.numba_accel")
     max_seconds: ClassVar[float] = 600.0
 
     direction: Direction = "up"

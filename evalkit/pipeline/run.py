@@ -4,13 +4,14 @@
 
 Scoring drives: `score_all` pulls jobs from `RunLoop.jobs`, which takes utterances through the systems (encode.py) as
 long as workers have room, and gives back scores, which `RunLoop.record` writes as rows. Metrics that hold a model come
-last, once all systems are through: each model is opened once. What to run is in plan.py and systems.py, scoring in
-schedule.py and score.py, rows about a whole dataset in pooled.py, and the run directory in evalkit/results.
+last, once all systems are through (`RunLoop.jobs_with_models`): each model is opened once. What to run is in plan.py
+and systems.py, scoring in schedule.py and score.py, rows about a whole dataset in pooled.py, and the run directory in
+evalkit/results.
 """
 
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -91,11 +92,11 @@ def execute(plan: Plan, cache: Cache, progress: ProgressReporter | None = None) 
             progress.note(note)
         progress.start(sum(system.count(plan.utterances) for system in systems))
         loop = RunLoop(plan, systems, writer, temporary, progress)
-        jobs: Iterable[Job] = loop.jobs()
-        if loop.deferred:
-            jobs = list(jobs)
+        jobs = loop.jobs()
         try:
-            for scores in score_all(jobs, known, plan.workers, plan.batch, cache.folder):
+            for scores in score_all(
+                jobs, loop.jobs_with_models, known, plan.workers, plan.batch, cache.folder, plan.device
+            ):
                 loop.record(scores)
         finally:
             writer.add_utterances(known.references)
@@ -146,19 +147,19 @@ class RunLoop:
     ) -> None:
         self._plan, self._systems = plan, systems
         self._writer, self._temporary, self._progress = writer, temporary, progress
-        self._models = bool(model_metrics(plan.metrics))
-        self._metrics = (*pair_metrics(plan.metrics), *model_metrics(plan.metrics))
-        self._step = 1 / (1 + sum(len(load_metric(name).rows) for name in self._metrics))
+        self._light, self._heavy = pair_metrics(plan.metrics), model_metrics(plan.metrics)
+        self._step = 1 / (1 + sum(len(load_metric(name).rows) for name in (*self._light, *self._heavy)))
         """What going through a system counts of an utterance, and what each of its scores does."""
         self.tokens = TokenComparison(plan.metrics)
         self._pending: list[PendingUtterance] = []
-        self.deferred = self._models or not any(system.runs for system in systems)
-        """Whether jobs wait until all systems are through, so that each has the versions of all of them: models are
-        opened once, references of rendered audio read once."""
+        self._together: dict[tuple[str, str], Job] = {}
+        """What waits until all systems are through, so that a job has the versions of all of them."""
+        self._through = False
 
     def jobs(self) -> Iterator[Job]:
-        """Take every utterance through every system. What came out is to be scored at once, or `deferred`."""
-        later: dict[tuple[str, str], Job] = {}
+        """Take every utterance through every system. What came out is to be scored at once; where no system runs here,
+        once all are through: each reference is read once."""
+        rendered = not any(system.runs for system in self._systems)
         for system in self._systems:
             condition = system.condition
             for utterance, result in system.reconstructions(self._plan.utterances):
@@ -170,15 +171,19 @@ class RunLoop:
                     continue
                 pending.kbps, pending.extra = result.kbps, result.extra
                 self._keep(system, utterance, result)
-                if self._metrics:
-                    candidate = Candidate(key, result.decoded, self._metrics)
-                    if self.deferred:
-                        shared = utterance.id, "" if condition.against == "clean" else condition.name
-                        later[shared] = self._add(later.get(shared), candidate, utterance, result, condition)
-                    else:
-                        yield self._job(result.reference, candidate, utterance, condition)
+                if waiting := (*(self._light if rendered else ()), *self._heavy):
+                    self._add(Candidate(key, result.decoded, waiting), utterance, result, condition)
+                if self._light and not rendered:
+                    candidate = Candidate(key, result.decoded, self._light)
+                    yield self._job(result.reference, candidate, utterance, condition)
                 self._progress.advance(system.name, self._step)
-        yield from later.values()
+        self._through = True
+        if rendered:
+            yield from self._together.values()
+
+    def jobs_with_models(self) -> list[Job] | None:
+        """What metrics that hold a model are to score; None while systems are at work."""
+        return list(self._together.values()) if self._through else None
 
     def record(self, scores: Sequence[RowScore]) -> None:
         """Write `scores` as rows."""
@@ -187,7 +192,7 @@ class RunLoop:
             if score.trace:
                 self._trace(f"{score.metric}: {score.reason}", score.trace)
         if scores:
-            what = scores[0].metric if self.deferred else self._pending[scores[0].key].system
+            what = scores[0].metric if self._through else self._pending[scores[0].key].system
             self._progress.advance(what, len(scores) * self._step)
 
     def pairings(self, found: Mapping[int, Pairing]) -> dict[PairKey, Pairing]:
@@ -244,18 +249,19 @@ class RunLoop:
             align=self._plan.align,
         )
 
-    def _add(
-        self, job: Job | None, candidate: Candidate, utterance: Utterance, result: Reconstruction, condition: Condition
-    ) -> Job:
-        """`job`, or a new one, with one more version of `utterance`."""
+    def _add(self, candidate: Candidate, utterance: Utterance, result: Reconstruction, condition: Condition) -> None:
+        """Let one more version of `utterance` wait."""
         candidate = replace(candidate, source=self._temporary.store(result.decoded))
-        if job is not None:
-            return replace(job, candidates=(*job.candidates, candidate))
+        shared = utterance.id, "" if condition.against == "clean" else condition.name
+        if job := self._together.get(shared):
+            self._together[shared] = replace(job, candidates=(*job.candidates, candidate))
+            return
         reference = Source(utterance.source, result.reference.identity)
         if condition.against == "input":
             reference = self._temporary.store(result.reference)
-        seconds = self._seconds(reference) if self._models else 0.0
-        return replace(self._job(reference, candidate, utterance, condition), device=self._plan.device, seconds=seconds)
+        seconds = self._seconds(reference) if self._heavy else 0.0
+        job = self._job(reference, candidate, utterance, condition)
+        self._together[shared] = replace(job, device=self._plan.device, seconds=seconds)
 
     def _seconds(self, reference: Source) -> float:
         if reference.identity is not None:

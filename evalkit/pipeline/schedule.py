@@ -3,6 +3,7 @@
 The main process looks up what is in the cache (known_scores.py); the rest runs in worker processes (score.py). Metrics
 that hold a model run beside the others, in a process of their own, one model after the other: each is opened once,
 scores what all codecs decoded, and is closed before the next one is opened, so that never two of them are in memory.
+They wait until all codecs are through; the other metrics do not.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +17,7 @@ from evalkit.metrics.load import load_metric, model_metric, model_metrics, pair_
 from evalkit.pipeline.jobs import Job, RowScore, Source
 from evalkit.pipeline.known_scores import ScoreCache
 from evalkit.pipeline.score import score_jobs, without_value
-from evalkit.pipeline.workers import TIMEOUT, CrashedJob, Executor, Processes, Workers, run_isolated
+from evalkit.pipeline.workers import TIMEOUT, CrashedJob, Executor, Processes, run_isolated
 
 MEMORY_A_WORKER = 2**30
 """Bytes that a worker may need for a recording of some minutes: more workers than fit are not started."""
@@ -27,12 +28,19 @@ LONG = 600.0
 
 
 def score_all(
-    jobs: Iterable[Job], known: ScoreCache, workers: Executor, batch: int = 1, cache: Path | None = None
+    jobs: Iterable[Job],
+    with_models: Callable[[], Sequence[Job] | None],
+    known: ScoreCache,
+    workers: Executor,
+    batch: int = 1,
+    cache: Path | None = None,
+    device: str = "cpu",
 ) -> Iterator[list[RowScore]]:
     """Scores of all jobs, in the order in which they are done; a crash costs the one score that caused it.
 
-    A list of jobs may have metrics that hold a model, which are scored beside the others, `batch` recordings at once,
-    with features of references in the folder `cache`; jobs that are still to come may not.
+    Of `jobs`, the metrics that hold no model are scored as they come. Those that hold one are scored beside them, on
+    `device`, for what `with_models` returns once that is not None: at the latest when all of `jobs` have been drawn. A
+    model takes `batch` recordings at once, and keeps features of references in the folder `cache`.
     """
     found: list[list[RowScore]] = []
 
@@ -45,14 +53,16 @@ def score_all(
                 for one in _by_candidate(rest):
                     yield one if workers.here else _carried(one)
 
-    light = unknown(replace(part, check=True) for job in jobs for part in _only(job, pair_metrics))
-    lanes: list[tuple[Iterable[tuple[Job, ...]], Workers]] = [(((job,) for job in light), workers)]
-    if isinstance(jobs, Sequence) and jobs:
+    def heavy() -> Iterator[tuple[Job, ...] | None]:
+        while (whole := with_models()) is None:
+            yield None
         # The last digits of features depend on the batch that they are inferred in: only those of single runs are kept.
         folder = cache if workers.here and batch == 1 else None
-        heavy = _by_model([replace(job, batch=batch, cache=folder) for job in jobs])
-        groups = (group for parts in heavy for group in _groups(unknown(parts)))
-        lanes.append((groups, workers.models(jobs[0].device)))
+        for parts in _by_model([replace(job, batch=batch, cache=folder) for job in whole]):
+            yield from _groups(unknown(parts))
+
+    light = unknown(replace(part, check=True) for job in jobs for part in _only(job, pair_metrics))
+    lanes = (((job,) for job in light), workers), (heavy(), workers.models(device))
     memory = (available_memory() if workers.here else None) or inf
     for result in run_isolated(score_jobs, split_jobs, *lanes, need=_memory_of, memory=memory):
         yield from found

@@ -113,7 +113,7 @@ class ExecutorFactory(Protocol):
 def run_isolated(
     function: Callable[[Task], Result],
     split: Callable[[Task], Sequence[Task]],
-    *lanes: tuple[Iterable[Task], Workers],
+    *lanes: tuple[Iterable[Task | None], Workers],
     need: Callable[[Task], float] = lambda job: 0.0,
     memory: float = inf,
 ) -> Iterator[Result | CrashedJob[Task]]:
@@ -122,7 +122,8 @@ def run_isolated(
 
     `split(job)` gives the smaller jobs to try when a worker died on `job`: one job means that it cannot be split.
     Jobs are drawn lazily, a window of the workers at a time, and fewer where together they `need` more than `memory`,
-    in bytes: one that needs more by itself runs alone.
+    in bytes: one that needs more by itself runs alone. A lane gives None where its next job waits for those of lanes
+    before it.
     """
     pending: dict[Any, tuple[_Lane[Task], Task]] = {}
     with ExitStack() as stack:
@@ -151,7 +152,7 @@ def run_isolated(
 class _Lane(Generic[Task]):
     """Jobs and who does them. Nothing to do is not worth a process: workers start with the first job."""
 
-    jobs: Iterator[Task]
+    jobs: Iterator[Task | None]
     workers: Workers
     stack: ExitStack
     started: bool = False

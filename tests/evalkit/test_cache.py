@@ -79,7 +79,7 @@ def test_a_metric_that_changed_is_computed_alone(tmp_path: Path, monkeypatch: py
 
     def spy(source: Iterable[tuple[Job, ...]]) -> Iterator[tuple[Job, ...]]:
         for group in source:
-            jobs.extend(group)
+            jobs.extend(group or ())
             yield group
 
     monkeypatch.setattr(

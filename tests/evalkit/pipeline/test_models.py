@@ -115,7 +115,7 @@ def test_audio_travels_to_other_machines(recordings: Path) -> None:
     jobs = [Job(original, (Candidate(key, one, ("si-sdr",)),)) for key, one in enumerate((original, other))]
     values = {
         answer.key: answer.value
-        for answers in score_all(jobs, ScoreCache(Cache(None)), Elsewhere(1))
+        for answers in score_all(jobs, lambda: jobs, ScoreCache(Cache(None)), Elsewhere(1))
         for answer in answers
     }
     assert values[0] == 100 and values[1] is not None and values[1] < 0

@@ -25,6 +25,8 @@ from evalkit.datasets.base import Dataset, Utterance
 from evalkit.errors import AudioError, FailFastError, UndefinedScore, UsageError
 from evalkit.files import slug
 from evalkit.metrics.base import Pair, PairMetric
+from evalkit.metrics.model import ModelMetric, Scorer
+from evalkit.pipeline.run import RunLoop
 from evalkit.results import lock
 from evalkit.results.rows import CORPUS
 from evalkit.results.run import read_run
@@ -420,6 +422,47 @@ def test_audio_that_does_not_belong_to_its_reference_is_named(tmp_path: Path, sp
     aligned = evalkit.score(reference, [str(late)], metrics="estoi", output=tmp_path / "aligned", align=True)
     assert any("(--align)" in note for note in aligned.provenance.notes)
     assert aligned.provenance.align and aligned.rows["value"].min() > 0.99 > again.rows["value"].max()
+
+
+class Loudness(Scorer):
+    def infer(self, wavs: Any, language: str) -> Any:
+        return [np.abs(wav).mean(keepdims=True) for wav in wavs]
+
+    def score(self, metric: Any, pair: Pair) -> dict[str, float]:
+        return {metric.name: float(self.features(pair.decoded)[0])}
+
+
+@dataclass(frozen=True)
+class WithModel(ModelMetric):
+    """A metric that holds a model."""
+
+    model = "loudness"
+
+    def open(self, device: str) -> Scorer:
+        return Loudness()
+
+
+def test_metrics_without_a_model_are_scored_while_codecs_run(
+    tmp_path: Path, speech: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path / "data", "abcdefgh", speech)
+    metric = WithModel("loud", "Loud", "up", "", 0.0, 1.0, "1", 3, files=(), packages=())
+    events: list[str] = []
+    record = RunLoop.record
+    monkeypatch.setattr(
+        RunLoop, "record", lambda loop, scores: (events.extend(one.metric for one in scores), record(loop, scores))[1]
+    )
+
+    def encode(wav: Wave) -> Codes:
+        events.append("encode")
+        return good(wav)
+
+    run = evalkit.run(
+        Bad("watched", encode), f"folder:{folder}", ["mel-2048-80-ln1p", metric], tmp_path / "run", jobs=1
+    )
+    assert run.rows["value"].notna().all() and len(run.rows) == 16
+    last = len(events) - events[::-1].index("encode")
+    assert "mel-2048-80-ln1p" in events[:last] and "loud" not in events[:last], events
 
 
 # --- cache ---------------------------------------------------------------------------------------------------------

@@ -115,13 +115,13 @@ def test_scores_come_once_each_and_what_is_known_is_not_scored_again(
     whole = Job(sources[0], tuple(Candidate(key, one, ("kills", "si-sdr")) for key, one in enumerate(sources)))
     with Cache(tmp_path / "cache") as cache:
         known = ScoreCache(cache)
-        first = [one for scores in score_all([whole], known, scoring_processes(1)) for one in scores]
+        first = [one for scores in score_all([whole], list, known, scoring_processes(1)) for one in scores]
         found = {(one.key, one.metric): one.value for one in first}
         assert len(first) == len(found) == 6 and known.hits == 0
         assert found[2, "kills"] is None and found[1, "kills"] == 1 and found[2, "si-sdr"] is not None
         (lost,) = [one for one in first if one.value is None]
         assert lost.reason == "its process crashed with exit code 3" and not lost.settled
-        again = [one for scores in score_all([replace(whole)], known, scoring_processes(1)) for one in scores]
+        again = [one for scores in score_all([replace(whole)], list, known, scoring_processes(1)) for one in scores]
         assert {(one.key, one.metric): one.value for one in again} == found and known.hits == 5, (
             "a crash is tried again"
         )
