@@ -66,7 +66,7 @@ class Codec2Codec:
         the mode: 28 a frame at 700 bit/s, though its packets are padded to 32."""
         count = -(-(len(wav) + DELAYS[self.mode]) // self._frame)
         pcm = np.zeros((count, self._frame), np.int16)
-        pcm.reshape(-1)[: len(wav)] = np.clip(np.round(wav * 32768.0), -32768, 32767)
+        pcm.reshape(-1)[: len(wav)] = np.clip(np.round(np.clip(wav, -1, 1) * 32768.0), -32768, 32767)
         encoder = self._pycodec2.Codec2(self.mode)
         return Codes(len(wav), payload=tuple(encoder.encode(frame) for frame in pcm), payload_bits=count * self._bits)
 

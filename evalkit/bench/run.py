@@ -73,7 +73,7 @@ def execute(plan: BenchPlan, say: Say = lambda text: None) -> BenchWriter:
         subjects = [prepare(one, plan.device, plan.seconds, say) for one in plan.contenders]
         about = describe(plan.device, plan.threads, subjects, load=before, seconds=plan.seconds, rounds=plan.rounds)
         with BenchWriter(plan.output, about, plan.overwrite) as writer:
-            add_notes(writer, subjects)
+            add_notes(writer, subjects, timed=bool({"time", "stream"} & set(plan.parts)))
             for part in (part for part in PARTS if part in plan.parts):
                 for rows in _STEPS[part](plan, subjects, writer, say):
                     interrupt.check()

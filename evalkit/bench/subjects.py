@@ -130,14 +130,15 @@ def describe(device: str, threads: int, subjects: Sequence[Subject], **more: Any
     return machine.describe(device, threads, codecs, **more)
 
 
-def add_notes(writer: BenchWriter, subjects: Sequence[Subject]) -> None:
+def add_notes(writer: BenchWriter, subjects: Sequence[Subject], timed: bool = True) -> None:
     """Note what a reader of any bench has to know.
 
     Args:
         writer: Of the bench.
         subjects: What is measured.
+        timed: Whether anything is timed, which other load disturbs.
     """
-    if busy := machine.busy(writer.provenance):
+    if timed and (busy := machine.busy(writer.provenance)):
         writer.note(busy)
     if any(one.contender.random for one in subjects):
         writer.note(
