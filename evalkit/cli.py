@@ -39,6 +39,8 @@ PATIENCE = 5.0
 """Seconds to wait for threads of others at the end."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 """What the system says where a file cannot grow."""
+SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
+"""What it says where it gives no more open files, memory or processes."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with streams.tolerant():
             return _run(sys.argv[1:] if argv is None else argv)
     except OSError as error:  # the last results did not fit
-        return _report_full(error)
+        return _report_full(error, "free some space")
 
 
 def program() -> NoReturn:
@@ -106,8 +108,8 @@ def _run(argv: Sequence[str]) -> int:
         by = next((one for one in interrupt.SIGNALS if error.args == (one,)), signal.SIGINT)  # or a codec
         return 128 + by
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in FULL:
-            return _report_full(error)
+        if remedy := _remedy(error):
+            return _report_full(error, remedy)
         if isinstance(error, OSError) and isinstance(error.filename, str):  # a path that cannot be, or is gone
             print(f"evalkit: {streams.visible(error.filename)[:300]}: {error.strerror}", file=sys.stderr)
             return UsageError.exit_code
@@ -117,18 +119,34 @@ def _run(argv: Sequence[str]) -> int:
         return _report_bug(error)
 
 
-def _report_full(error: OSError) -> int:
-    print(f"evalkit: {error}. Finished work is kept: free some space and run the same command again.", file=sys.stderr)
+def _remedy(error: Exception) -> str:
+    """What to do where the system lacks what the command needs; "" for every other error."""
+    if isinstance(error, OSError) and error.errno in FULL:
+        return "free some space"
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in SCARCE):
+        return "free some memory, or raise the limits that `ulimit -a` shows,"
+    if isinstance(error, FileNotFoundError) and "temporary directory" in str(error):  # of the module tempfile
+        return "set TMPDIR to a folder that can be written and has room,"
+    return ""
+
+
+def _report_full(error: Exception, remedy: str) -> int:
+    said = str(error) or "out of memory"
+    print(f"evalkit: {said}. Finished work is kept: {remedy} and run the same command again.", file=sys.stderr)
     return 3
 
 
 def _report_bug(error: Exception) -> int:
     """Say in one line that this should not have happened, and keep the traceback."""
     text = "".join(traceback.format_exception(error))
-    with NamedTemporaryFile("w", prefix="evalkit-", suffix=".txt", delete=False, errors="backslashreplace") as file:
-        file.write(f"evalkit {package_version(DISTRIBUTION)}, Python {sys.version}\n{sys.argv}\n\n{text}")
     kind = streams.visible(f"{type(error).__name__}: {error}")[:300]
-    print(f"evalkit: this is a bug: {kind}. Please report it and attach {file.name}", file=sys.stderr)
+    try:
+        with NamedTemporaryFile("w", prefix="evalkit-", suffix=".txt", delete=False, errors="backslashreplace") as file:
+            file.write(f"evalkit {package_version(DISTRIBUTION)}, Python {sys.version}\n{sys.argv}\n\n{text}")
+    except OSError:  # no place for it
+        print(f"evalkit: this is a bug: {kind}. Please report it with these lines:\n{text}", file=sys.stderr)
+    else:
+        print(f"evalkit: this is a bug: {kind}. Please report it and attach {file.name}", file=sys.stderr)
     return BUG
 
 

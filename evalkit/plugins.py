@@ -154,8 +154,8 @@ def _module(path: Path) -> Any:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(path.stem, module)  # where its classes say that they are, for pickle
-    _BY_VALUE.add(path.stem)
+    if sys.modules.setdefault(path.stem, module) is module:  # where its classes say that they are, for pickle
+        _BY_VALUE.add(path.stem)
     spec.loader.exec_module(module)
     return module
 
@@ -172,17 +172,18 @@ def _from_file(spec: str) -> Any:
 
 
 def packed(kind: str) -> bytes:
-    """What `register` was given of `kind`, for `unpack` in another process; classes of scripts and notebooks travel
-    along."""
+    """What `register` was given of `kind`, for `unpack` in another process."""
     objects = {key: thing for key, thing in _REGISTERED.items() if key[0] == kind}
-    if not objects:
-        return b""
+    return pickled(objects) if objects else b""
+
+
+def pickled(thing: Any) -> bytes:
+    """`thing` for `pickle.loads` in another process; classes and functions of scripts and notebooks travel along."""
     import cloudpickle
 
-    for thing in objects.values():
-        if type(thing).__module__ in _BY_VALUE:
-            cloudpickle.register_pickle_by_value(sys.modules[type(thing).__module__])
-    return bytes(cloudpickle.dumps(objects))
+    for name in _BY_VALUE & sys.modules.keys():
+        cloudpickle.register_pickle_by_value(sys.modules[name])
+    return bytes(cloudpickle.dumps(thing))
 
 
 def unpack(content: bytes) -> None:

@@ -19,6 +19,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from evalkit import plugins
+from evalkit.errors import describe
 
 EXITED = 70
 """Exit code of a worker in which somebody called os._exit(0): the pool takes 0 for a good end."""
@@ -76,13 +77,21 @@ def context_for(preload: Sequence[str]) -> BaseContext:
     return context
 
 
+unread = ""
+"""What is wrong with the objects that a parent registered, in a worker that cannot read them."""
+
+
 def initialize(objects: bytes) -> None:
     """Make this process a worker that knows the `objects` which its parent registered."""
+    global unread
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of the terminal; the main one answers
     os.dup2(2, 1)  # standard output is for results: what metrics print, C code as well, goes to standard error
     sys.stdout = sys.stderr
     _end_with_parent()
-    plugins.unpack(objects)
+    try:
+        plugins.unpack(objects)
+    except Exception as error:  # somebody else's objects: whatever they raise
+        unread = describe(error)
 
 
 def _end_with_parent() -> None:

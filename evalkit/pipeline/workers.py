@@ -5,11 +5,13 @@ process; when one dies, its job is split into smaller ones until the culprit is 
 """
 
 import os
+import pickle
 import signal
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from math import inf
@@ -20,7 +22,10 @@ from pebble import ProcessExpired, ProcessPool
 
 from evalkit import interrupt, plugins
 from evalkit.codecs import Codec
+from evalkit.environment.contained import opening
 from evalkit.environment.machine import default_workers
+from evalkit.errors import MissingError, describe
+from evalkit.pipeline import isolation
 from evalkit.pipeline.coders import Coder, LocalCoder
 from evalkit.pipeline.isolation import EXITED, context_for, initialize, noticed
 
@@ -32,6 +37,11 @@ TIMEOUT = 600.0
 otherwise. The slowest metric takes a few seconds for a minute of audio."""
 GRACE = 5.0
 """Seconds that a worker gets beyond its time to say itself that something took too long."""
+
+RESTARTS = 3
+"""Times in a row that processes are started again which ended before they took a job."""
+LOOK = 1.0
+"""Seconds after which it is looked whether there are still processes to wait for."""
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 LEAKED = "ignore::UserWarning:multiprocessing.resource_tracker"
@@ -183,7 +193,8 @@ class _Lane(Generic[Task]):
 
 class Processes:
     """`count` worker processes on this machine, one a core unless given. `preload` names modules that they share
-    instead of importing each their own."""
+    instead of importing each their own. Processes that end while they have nothing to do, for which the system may
+    have chosen them when memory was short, are started again."""
 
     here = True
 
@@ -199,34 +210,82 @@ class Processes:
         self._preload, self._steps = preload, steps
         self.timeout = timeout
         self.window = 2 * self._count
+        self._lost = 0
+        """Times that all processes have ended since the last result."""
 
     def __enter__(self) -> "Processes":
+        self._start()
+        return self
+
+    def _start(self) -> None:
         # One thread a worker, or numpy's own threads would fight over the cores. The variables count only when numpy is
         # first imported, in the server process that workers are forked from, so they are set while that one starts.
         if LEAKED not in sys.warnoptions:
             sys.warnoptions.append(LEAKED)
+        with opening("the given metrics cannot be sent to other processes"):
+            objects = plugins.packed("metric")
         with _one_thread():
             context = context_for(self._preload)
             self._pool = ProcessPool(
-                max_workers=self._count, context=context, initializer=initialize, initargs=[plugins.packed("metric")]
+                max_workers=self._count, context=context, initializer=initialize, initargs=[objects]
             )
-            self._pool.schedule(_ready).result()
-        return self
+            try:
+                unread = self._pool.schedule(_unread).result()
+            except (OSError, RuntimeError) as error:  # BrokenProcessPool is one
+                self._end()
+                raise _not_started(error) from error
+        if unread:
+            self._end()
+            raise MissingError(f"the given metrics cannot be read in other processes: {unread}")
 
-    def submit(self, function: Callable[[Any], Any], job: Any) -> Future[Any]:
+    def submit(self, function: Callable[[Any], Any], job: Any) -> "_Call":
         limit = self.timeout * self._steps(job) + GRACE if self.timeout else None
-        return self._pool.schedule(noticed, args=[function, job, self.timeout], timeout=limit)
+        try:
+            call = _Call(self, plugins.pickled((function, job)), limit)
+        except Exception as error:  # somebody else's object: whatever it raises
+            call = _Call(self, b"", limit)
+            call.future.set_result(WorkerCrash(f"it cannot be sent to another process: {describe(error)}"))
+            return call
+        try:
+            self._begin(call)
+        except RuntimeError:  # all processes have ended
+            self._again(call)
+        return call
 
-    def collect(self, handles: Collection[Future[Any]]) -> Iterator[tuple[Future[Any], Any]]:
-        done, _ = wait(handles, return_when=FIRST_COMPLETED)
+    def _begin(self, call: "_Call") -> None:
+        call.pool = self._pool
+        call.future = self._pool.schedule(_do, args=[call.content, self.timeout], timeout=call.limit)
+
+    def _again(self, call: "_Call") -> None:
+        """Begin `call` once more, whose processes have ended before they took it."""
+        if call.pool is self._pool:
+            self._lost += 1
+            if self._lost > RESTARTS:
+                raise _not_started(BrokenProcessPool("they end before they take a job"))
+            self._end()
+            self._start()
+        self._begin(call)
+
+    def collect(self, handles: "Collection[_Call]") -> "Iterator[tuple[_Call, Any]]":
+        calls = {one.future: one for one in handles}
+        done, _ = wait(calls, LOOK, return_when=FIRST_COMPLETED)
+        if not done:
+            for call in calls.values():
+                if call.pool is not None and not call.pool.active:
+                    call.workers._again(call)
         for future in done:
+            call = calls[future]
             try:
                 result = future.result()
             except TimeoutError:
                 result = WorkerCrash(f"took longer than {self.timeout:g} s")
             except ProcessExpired as error:
                 result = WorkerCrash(_cause(error.exitcode))
-            yield future, result
+            except BrokenProcessPool:
+                call.workers._again(call)
+                continue
+            call.workers._lost = 0
+            yield call, result
 
     def models(self, device: str) -> Workers:
         """One: there is one device, and each process would hold a copy of the model."""
@@ -241,9 +300,48 @@ class Processes:
     ) -> None:
         if kind is None:
             self._pool.close()
+            self._pool.join()
         else:  # Ctrl-C, or nobody listens any more: do not wait for what is under way
-            self._pool.stop()
+            self._end()
+
+    def _end(self) -> None:
+        self._pool.stop()
         self._pool.join()
+
+
+@dataclass(eq=False)
+class _Call:
+    """A job for a process of `workers`."""
+
+    workers: Processes
+    content: bytes
+    """What to do, pickled here: pebble does not survive what somebody else's objects raise when it pickles them."""
+    limit: float | None
+    """Seconds after which it counts as hung."""
+    future: "Future[Any]" = field(default_factory=Future)
+    pool: ProcessPool | None = None
+    """Where it was last begun."""
+
+
+def _do(content: bytes, timeout: float) -> Any:
+    """What a worker does."""
+    return noticed(_unpacked, content, timeout)
+
+
+def _unpacked(content: bytes) -> Any:
+    try:
+        function, job = pickle.loads(content)
+    except Exception as error:  # as above
+        return WorkerCrash(f"it cannot be read in another process: {describe(error)}")
+    return function(job)
+
+
+def _not_started(error: Exception) -> MissingError:
+    return MissingError(
+        f"worker processes cannot be started ({describe(error.__cause__ or error)}): see that there are enough memory, "
+        "processes and open files (`ulimit -a`), that /dev/shm and the working folder are there, and what metrics of "
+        "others say above; fewer --jobs need less"
+    )
 
 
 @contextmanager
@@ -262,13 +360,15 @@ def _one_thread() -> Iterator[None]:
                     os.environ[name] = value
 
 
-def _ready() -> None:
-    """Done by the first worker that has started."""
+def _unread() -> str:
+    """What the first worker that has started could not read."""
+    return isolation.unread
 
 
 def _cause(code: int) -> str:
     if code < 0:
-        return f"its process crashed: {signal.Signals(-code).name}"
+        name = signal.Signals(-code).name if -code in list(signal.Signals) else f"signal {-code}"
+        return f"its process crashed: {name}"
     if code == EXITED:
         return "its process exited through os._exit"
     return f"its process crashed with exit code {code}"

@@ -1,5 +1,6 @@
 """The table of exit codes in docs/faults.md, over real processes: one line says what happened, no traceback does."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from evalkit.cli import main
+from evalkit.commands import listing
 from evalkit.results.rows import Row
 from evalkit.results.run_directory import RunWriter
 
@@ -16,6 +18,8 @@ METRICS = {"pesq-wb": {"label": "PESQ-WB", "direction": "up", "version": "1", "d
 PATCHED = "import sys, time; from evalkit import cli; from evalkit.commands import listing\n"
 """`evalkit list` with another action, for what no argument brings about."""
 BUG = f"{PATCHED}listing.show_list = lambda args: 1 / 0\nsys.exit(cli.main(['list', 'codecs']))"
+NOWHERE = "import tempfile; tempfile._candidate_tempdir_list = lambda: ['/nowhere']\n"
+"""No folder for temporary files."""
 NOISY = f"""{PATCHED}import ctypes, os
 def talk(args):
     ctypes.CDLL(None).printf(b"from a library in C\\n")
@@ -131,6 +135,29 @@ def test_each_end_has_its_code(code: int, arguments: tuple[str, ...], said: str,
     done = evalkit(*arguments, cwd=runs)
     assert done.returncode == code, done.stderr
     assert said in done.stderr and "Traceback" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EMFILE, "Too many open files", "x"), "'x'. Finished work is kept: free some memory, or raise"),
+        (MemoryError(), "evalkit: out of memory. Finished work is kept"),
+        (FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"), "set TMPDIR to a folder"),
+    ],
+)
+def test_what_the_system_lacks_is_3(
+    error: Exception, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lack(args: object) -> None:
+        raise error
+
+    monkeypatch.setattr(listing, "show_list", lack)
+    assert main(["list", "codecs"]) == 3 and said in capsys.readouterr().err
+
+
+def test_a_bug_without_a_place_for_its_traceback_is_told(runs: Path) -> None:
+    done = evalkit(NOWHERE + BUG, cwd=runs)
+    assert done.returncode == 70 and "this is a bug: ZeroDivisionError: division by zero. Please report" in done.stderr
 
 
 def test_a_disk_that_is_full_is_3(runs: Path) -> None:

@@ -1,5 +1,7 @@
 """Jobs whose processes die: only the culprit is lost."""
 
+import errno
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -11,7 +13,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from evalkit.pipeline.workers import CrashedJob, Processes, run_isolated
+import pytest
+
+from evalkit import plugins
+from evalkit.errors import MissingError
+from evalkit.pipeline.workers import CrashedJob, Processes, _cause, run_isolated
 
 Job = tuple[str, ...]
 
@@ -59,7 +65,7 @@ def stay(_):
     time.sleep(90)
 def main():
     with Processes(1, timeout=0) as workers:
-        workers.submit(stay, None).result()
+        workers.submit(stay, None).future.result()
 """
 
 
@@ -157,3 +163,65 @@ def test_threads_of_this_process_are_left_alone() -> None:
     for thread in threads:
         thread.join()
     assert dict(os.environ) == before
+
+
+def die_later(job: Job) -> Job:
+    threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGKILL]).start()
+    return job
+
+
+def test_processes_that_end_between_two_jobs_are_started_again() -> None:
+    """As the system ends them where memory is short."""
+
+    def jobs() -> Iterator[Job]:
+        for number in range(4):
+            yield (str(number),)
+            time.sleep(0.3 * (number % 2))
+
+    assert sorted(run_isolated(die_later, split, (jobs(), Processes(1)))) == [(str(n),) for n in range(4)]  # type: ignore[type-var]
+
+
+class Odd:
+    """Raises where it is pickled, or unpickled."""
+
+    def __init__(self, there: bool) -> None:
+        self._there = there
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        if not self._there:
+            raise RuntimeError("not here")
+        return undo, ("not there",)
+
+
+def undo(text: str) -> None:
+    raise RuntimeError(text)
+
+
+def test_what_cannot_travel_to_a_process_costs_itself() -> None:
+    jobs = [(Odd(there=False),), (Odd(there=True),), ("a",)]
+    results = list(run_isolated(work, split, (jobs, Processes(1))))  # type: ignore[arg-type]
+    assert ("a",) in results
+    assert sorted(one.reason for one in results if isinstance(one, CrashedJob)) == [
+        "it cannot be read in another process: RuntimeError: not there",
+        "it cannot be sent to another process: RuntimeError: not here",
+    ]
+
+
+@pytest.mark.parametrize(("there", "said"), [(False, "sent to other processes: .*not here"), (True, "not there")])
+def test_metrics_that_cannot_travel_are_refused(there: bool, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "_REGISTERED", {("metric", "odd"): Odd(there)})
+    with pytest.raises(MissingError, match=said), Processes(1):
+        pass
+
+
+def test_processes_that_cannot_be_started_are_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **more: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(multiprocessing.context.BaseContext, "Pipe", refuse)
+    with pytest.raises(MissingError, match="Too many open files"), Processes(1):
+        pass
+
+
+def test_signals_without_a_name_are_told() -> None:
+    assert _cause(-40) == "its process crashed: signal 40" and _cause(-9) == "its process crashed: SIGKILL"
