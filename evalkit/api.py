@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from evalkit.conditions import Clean, Condition, load_conditions
 from evalkit.datasets import load_dataset
 from evalkit.datasets.base import Dataset, require_sense
 from evalkit.environment.folders import cache_folder
-from evalkit.errors import MissingError, UsageError
+from evalkit.errors import MissingError, UsageError, text_of
 from evalkit.evaluation import Evaluation
 from evalkit.files import expanded, slug
 from evalkit.metrics.base import Metric, Score, TokenMetric
@@ -91,6 +92,15 @@ class RunOptions:
     progress: ProgressReporter | None = None
     """Receives the progress of the run."""
 
+    def __post_init__(self) -> None:
+        """Raises UsageError for a number that is none or too small."""
+        for name, least in (("seed", 0), ("jobs", 1), ("batch", 1), ("timeout", 0), ("max_seconds", 0)):
+            value = getattr(self, name)
+            whole = name not in ("timeout", "max_seconds")
+            kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
+            if value is not None and not (isinstance(value, kinds) and value >= least):
+                raise UsageError(f"{name} must be a {'whole ' * whole}number from {least} on, not {value!r}")
+
     def workers(self, metrics: Sequence[str]) -> Executor:
         """Where waveforms are scored by `metrics`."""
         factory: ExecutorFactory = plugins.load("executor", self.executor)
@@ -140,6 +150,8 @@ def run(
         MissingError: Weights, data or a package are not on this machine; the message says how to get them.
     """
     chosen = choose_all(codecs if isinstance(codecs, list | tuple) else [codecs], bitrate)
+    if not chosen:
+        raise UsageError("nothing to run: name a codec")
     chosen = assign(assign(chosen, _assignments(weights), "--weights"), _assignments(rendered), "--rendered")
     data = load_dataset(dataset) if isinstance(dataset, str) else require_sense(dataset)
     names = _metric_names(metrics, data.languages)
@@ -224,6 +236,7 @@ def measure(
     """
     if sample_rate is not None and all(isinstance(audio, str | os.PathLike) for audio in (reference, decoded)):
         raise UsageError(f"files have their own sampling rate: leave out sample_rate={sample_rate}, or pass arrays")
+    RunOptions(timeout=timeout)  # refuses what is no time
     given = [_source(audio, sample_rate, what) for audio, what in ((reference, "reference"), (decoded, "decoded"))]
     names = _metric_names(metrics, (language,) if language else ())
     scored = (*pair_metrics(names), *model_metrics(names))
@@ -407,11 +420,17 @@ def _find_pairs(
 def _source(audio: "ArrayLike | PathLike", sample_rate: int | None, what: str) -> Source:
     if isinstance(audio, str | os.PathLike):
         return Source(expanded(audio))
-    samples = np.asarray(audio)
+    if isinstance(audio, np.ma.MaskedArray):
+        raise UsageError(f"{what} is a masked array: cut out what is masked, or fill it")
+    try:
+        samples = np.asarray(audio)
+    except Exception as error:  # rows of unequal length, a tensor elsewhere than in this memory
+        raise UsageError(f"{what} cannot be read as an array: {text_of(error)}") from error
     if sample_rate is None:
         raise UsageError(f"{what} is an array: give its sample_rate in Hz, which cannot be guessed")
-    if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE or sample_rate != int(sample_rate):
-        raise UsageError(f"sample_rate must be {LOWEST_RATE} to {HIGHEST_RATE}, in whole Hz, not {sample_rate}")
+    number = isinstance(sample_rate, Real) and LOWEST_RATE <= sample_rate <= HIGHEST_RATE
+    if not number or sample_rate != int(sample_rate):
+        raise UsageError(f"sample_rate must be {LOWEST_RATE} to {HIGHEST_RATE}, in whole Hz, not {sample_rate!r}")
     if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
         raise UsageError(
             f"{what} must be an array [T] of floats, full scale +-1, not {samples.dtype} of shape {list(samples.shape)}"

@@ -113,8 +113,10 @@ def _run(argv: Sequence[str]) -> int:
         if isinstance(error, OSError) and isinstance(error.filename, str):  # a path that cannot be, or is gone
             print(f"evalkit: {streams.visible(error.filename)[:300]}: {error.strerror}", file=sys.stderr)
             return UsageError.exit_code
-        if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # Path.resolve has no type for it
-            print(f"evalkit: {streams.visible(str(error))}", file=sys.stderr)
+        if str(error) == "embedded null byte" or str(error).startswith(
+            "Symlink loop"
+        ):  # paths; there is no type for it
+            print(f"evalkit: a path cannot be used: {streams.visible(str(error))}", file=sys.stderr)
             return UsageError.exit_code
         return _report_bug(error)
 

@@ -92,6 +92,8 @@ def checked(audio: Audio, whose: str) -> Audio:
         raise AudioError(f"{whose} returned a {samples.dtype} array {list(samples.shape)}: it must be float32 [T]")
     if not isinstance(rate, int | np.integer) or not LOWEST_RATE <= rate <= HIGHEST_RATE:
         raise AudioError(f"{whose} returned audio at {rate} Hz: it must be from {LOWEST_RATE} to {HIGHEST_RATE}, whole")
+    if not np.isfinite(samples).all():
+        raise AudioError(f"{whose} returned NaN or infinite samples")
     return audio if samples.dtype == np.float32 else Audio(samples.astype(np.float32), int(rate))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from evalkit.commands import config
 from evalkit.commands.options import Registered, add_command, add_max_failed, add_weights, positive, words
 from evalkit.errors import UsageError
-from evalkit.files import expanded
+from evalkit.files import expanded, slug
 
 if TYPE_CHECKING:
     from evalkit.commands.progress import Progress
@@ -150,7 +150,11 @@ def _run_suite(args: argparse.Namespace) -> int:
     metrics = [*suite.metrics, *[AVAILABLE] * available]
     common = vars(args) | {"suite": None, "codec": list(suite.with_ceiling), "metrics": metrics}
     common["condition"] = args.condition or list(suite.conditions)
-    places = {dataset: output / dataset.partition(":")[0] for dataset in suite.datasets}
+    kinds = [dataset.partition(":")[0] for dataset in dict.fromkeys(suite.datasets)]
+    places = {
+        dataset: output / (kind if kinds.count(kind) == 1 else slug(dataset))
+        for dataset, kind in zip(dict.fromkeys(suite.datasets), kinds, strict=True)
+    }
     return max(
         run(argparse.Namespace(**common | {"dataset": dataset, "output": place})) for dataset, place in places.items()
     )
@@ -212,11 +216,12 @@ def _add_metrics(args: argparse.Namespace) -> int:
             f"{args.run} has no {path.name} (only runs of the command line write one): run it again with more --metrics"
         )
     content = config.read(path)
-    known = content.get("metrics", ["default"])
-    content["metrics"] = list(dict.fromkeys([*(known if isinstance(known, list) else words(known)), *args.metrics]))
+    known = content.get("metrics") or ["default"]
+    named = [word for one in (known if isinstance(known, list) else [known]) for word in words(str(one))]
+    content["metrics"] = list(dict.fromkeys([*named, *args.metrics]))
     top = argparse.ArgumentParser(prog="evalkit")
     add(top.add_subparsers())
-    again = config.parse(content.get(config.COMMAND, "run"), path, content, top)
+    again = config.parse(str(content.get(config.COMMAND, "run")), path, content, top)
     for name in ("device", "jobs", "batch", "executor", "timeout", "max_seconds", "debug", "fail_fast", "max_failed"):
         if (value := getattr(args, name)) != args.parser.get_default(name):
             setattr(again, name, value)

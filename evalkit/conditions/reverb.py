@@ -7,7 +7,8 @@ import numpy as np
 from evalkit.audio import Audio, Wave
 from evalkit.audio_files import audio_files
 from evalkit.conditions.base import InputCondition
-from evalkit.files import expanded
+from evalkit.errors import AudioError
+from evalkit.files import expanded, shown
 from evalkit.soundfiles import read
 
 DIRECT_TO_REVERBERANT_DB = 5.0
@@ -30,7 +31,8 @@ class Reverb(InputCondition):
     def check(self) -> None:
         super().check()
         self.require(0.05 <= self.rt60 <= 10, "rt60 must be from 0.05 to 10 seconds")
-        self.require(not self.folder or expanded(self.folder).is_dir(), f"{self.folder} is not a folder")
+        there = not self.folder or (expanded(self.folder).is_dir() and audio_files(expanded(self.folder)).files)
+        self.require(bool(there), f"{self.folder} is not a folder of audio")
 
     def degrade(self, audio: Audio, rng: np.random.Generator, utterance: str) -> Audio:
         from scipy.signal import fftconvolve
@@ -47,6 +49,9 @@ class Reverb(InputCondition):
 
     def _recorded(self, rate: int, rng: np.random.Generator) -> Wave:
         paths = list(audio_files(expanded(self.folder)).by_name().values())
-        response = read(paths[int(rng.integers(len(paths)))]).at(rate).wav
+        path = paths[int(rng.integers(len(paths)))]
+        response = read(path).at(rate).wav
         response = response[int(np.argmax(np.abs(response))) :]
+        if not response.any():
+            raise AudioError(f"{shown(path)}: the impulse response is silent")
         return response / np.max(np.abs(response))

@@ -108,16 +108,25 @@ def require_sense(dataset: object) -> Dataset:
     """`dataset`, made by somebody else's code; raises UsageError where no run directory could name what it holds."""
     if not isinstance(dataset, Dataset):
         raise UsageError(f"a dataset must be an evalkit.datasets.base.Dataset, not a {type(dataset).__name__}")
-    if not all(isinstance(text, str) for text in (dataset.name, dataset.license, dataset.revision, *dataset.notes)):
+    if not all(map(_storable, (dataset.name, dataset.license, dataset.revision, *dataset.notes))):
         raise UsageError(f"dataset {dataset.name!r}: name, license, revision and notes must be texts")
     if not isinstance(dataset.utterances, tuple | list):
         raise UsageError(
             f"dataset {dataset.name}: utterances must be a tuple, not a {type(dataset.utterances).__name__}"
         )
     for one in dataset:
-        if not isinstance(one.id, str) or re.search("[\ud800-\udfff]", one.id):
-            raise UsageError(f"dataset {dataset.name}: the id {one.id!r} is not text that a file can contain")
+        for what in ("id", "language", "speaker", "transcript"):
+            text = getattr(one, what)
+            if not _storable(text) and not (what == "transcript" and text is None):
+                more = "" if what == "id" else f" of {one.id!r}"
+                raise UsageError(
+                    f"dataset {dataset.name}: the {what} {text!r}{more} is not text that a file can contain"
+                )
     return dataset
+
+
+def _storable(text: object) -> bool:
+    return isinstance(text, str) and not re.search("[\ud800-\udfff]", text)
 
 
 @dataclass(frozen=True)

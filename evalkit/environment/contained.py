@@ -12,6 +12,9 @@ from types import FrameType
 from evalkit.errors import DeadlineError, EvalkitError, MissingError, describe
 from evalkit.streams import Lent
 
+LONGEST = 1e8
+"""Seconds of the longest limit, three years: what is longer, the system's timers do not take."""
+
 
 @contextmanager
 def contained(seconds: float = 0.0) -> Iterator[None]:
@@ -127,6 +130,7 @@ def deadline(seconds: float) -> Iterator[None]:
     In the main thread of systems that have SIGALRM it interrupts Python code, sleeping and waiting; in other threads it
     interrupts Python code, once what that calls has returned. C code that never returns goes on.
     """
+    seconds = min(seconds, LONGEST)
     if not seconds:
         yield
     elif hasattr(signal, "SIGALRM") and threading.current_thread() is threading.main_thread():

@@ -51,6 +51,10 @@ class CodecChoice:
         """Whether it can run here; what --weights and --rendered name is looked at when the run starts."""
         return READY if self.weights or self.rendered else self.family.availability(self.rate)
 
+    def audio(self) -> list[Path]:
+        """The folder of audio that --rendered names."""
+        return [] if self.rendered is None else [self.rendered]
+
     def build(self, device: str = "cpu") -> Codec:
         """The codec on `device`.
 
@@ -84,6 +88,10 @@ class RenderedChoice:
 
     def availability(self) -> Availability:
         return READY
+
+    def audio(self) -> list[Path]:
+        """Its files."""
+        return [file for file in self.files.values() if file is not None]
 
 
 SystemChoice = CodecChoice | RenderedChoice

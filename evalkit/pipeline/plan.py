@@ -1,5 +1,6 @@
 """What to run: decided, checked and complete before any work starts."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,6 +73,10 @@ class Plan:
             raise UsageError(f"the seed must be from 0 to {2**32 - 1}, not {self.seed}")
         if self.max_seconds is not None and not self.max_seconds > 0:
             raise UsageError(f"--max-seconds must be above 0, not {self.max_seconds}")
+        if inside := self._inside_output():
+            raise UsageError(
+                f"{shown(inside)} would be deleted, because {self.output} is replaced: choose another --output"
+            )
         if odd := next((one for one in self.dataset if one.id == CORPUS), None):
             where = shown(odd.path) if odd.path else f"an utterance of {self.dataset.name}"
             raise UsageError(f"{where} has the id {CORPUS!r}, which stands for the whole dataset: rename it")
@@ -84,6 +89,15 @@ class Plan:
         if problems:
             raise MissingError("\n".join(problems))
         check_device(self.device if self.workers.here else "cpu")
+
+    def _inside_output(self) -> Path | None:
+        """Audio that this run is to read from the run that it replaces."""
+        kept = Path(os.path.realpath(self.output)) / "audio"
+        if not kept.exists():
+            return None
+        files = [*(one.path for one in self.dataset), *(file for one in self.systems for file in one.audio())]
+        folders = {file if file.is_dir() else file.parent for file in files if file is not None}
+        return next((one for one in folders if Path(os.path.realpath(one)).is_relative_to(kept)), None)
 
 
 def with_texts(plan: Plan) -> tuple[Plan, list[str]]:

@@ -44,6 +44,8 @@ def expand_metrics(wanted: Sequence[str]) -> tuple[str, ...]:
         if word not in suites and word.partition(":")[0] not in known:
             raise choose_from("metric", word, [*known, *suites])
         names += suites.get(word, [word])
+    if not names:
+        raise UsageError("no metric is named: write --metrics NAME,… (`evalkit list metrics` lists them)")
     for name in names:
         load_metric(name)
     return tuple(dict.fromkeys(names))

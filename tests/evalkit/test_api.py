@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import pytest
 import soundfile
 
 import evalkit
+from evalkit.api import RunOptions
 from evalkit.audio import Wave
 from evalkit.cli import main
 from evalkit.codecs import Codes
@@ -108,12 +110,45 @@ def test_arrays_come_with_their_rate(speech: np.ndarray) -> None:
         evalkit.measure(np.zeros(2, np.int16), speech, sample_rate=RATE, metrics="si-sdr")
     with pytest.raises(UsageError, match="files have their own sampling rate: leave out sample_rate=8000"):
         evalkit.measure("a.wav", Path("b.wav"), sample_rate=8000, metrics="si-sdr")
-    for rate in (0, 22_050.5, float("nan")):
+    for rate in (0, 22_050.5, float("nan"), "16000", [16000]):
         with pytest.raises(UsageError, match="sample_rate must be 4000 to 384000, in whole Hz"):
             evalkit.measure(speech, speech, sample_rate=rate, metrics="si-sdr")  # type: ignore[arg-type]
+    for odd, said in (([[1.0], [1.0, 2.0]], "cannot be read"), (np.ma.masked_array(speech, speech > 0), "masked")):
+        with pytest.raises(UsageError, match=said):
+            evalkit.measure(odd, speech, sample_rate=RATE, metrics="si-sdr")
     with pytest.warns(UserWarning, match=r"differs from its reference: silent"):
         silent = evalkit.measure(speech, np.zeros_like(speech), sample_rate=RATE, metrics="si-sdr")["si-sdr"]
     assert silent.value is None and silent.reason and "silence" in silent.reason
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"jobs": 0}, {"jobs": "2"}, {"batch": 0}, {"seed": 1.5}, {"timeout": -1}, {"timeout": float("nan")},
+     {"max_seconds": "3"}],
+)  # fmt: skip
+def test_options_that_are_no_numbers_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=f"{next(iter(options))} must be a "):
+        RunOptions(**options)
+
+
+@pytest.mark.parametrize(("codecs", "metrics"), [([], "si-sdr"), ("pcm", []), ("pcm", "available")])
+def test_a_run_of_nothing_is_refused(codecs: object, metrics: object, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="name"):
+        evalkit.run(codecs, "builtin", metrics, tmp_path / "run")
+
+
+def test_audio_in_the_run_that_is_replaced_is_kept(folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    evalkit.run("pcm", f"folder:{folder}", "si-sdr", run, save_audio=True)
+    audio = run / "audio"
+    (decoded,) = {*audio.iterdir()} - {audio / "reference"}
+    before = sorted(audio.rglob("*.wav"))
+    for reference, made in ((audio / "reference", folder), (folder, decoded)):
+        with pytest.raises(UsageError, match="would be deleted"):
+            evalkit.score(reference, made, metrics="si-sdr", output=run, overwrite=True)
+    with pytest.raises(UsageError, match="would be deleted"):
+        evalkit.run("opus", f"folder:{folder}", "si-sdr", run, rendered={"opus": decoded}, overwrite=True)
+    assert sorted(audio.rglob("*.wav")) == before and len(before) == 6
 
 
 def test_objects_stand_where_names_do(folder: Path, tmp_path: Path) -> None:

@@ -42,6 +42,9 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
         (lambda: None, UsageError, "not a NoneType"),
         (lambda: Dataset("d", (Utterance(3, AUDIO),), "", ""), UsageError, "the id 3 "),  # type: ignore[arg-type]
         (lambda: Dataset("d", (Utterance("\udcff", AUDIO),), "", ""), UsageError, "the id "),
+        (lambda: Dataset("d", (Utterance("a", AUDIO, language=3),), "", ""), UsageError, "the language 3 of 'a'"),  # type: ignore[arg-type]
+        (lambda: Dataset("d", (Utterance("a", AUDIO, transcript="\udcff"),), "", ""), UsageError, "the transcript "),
+        (lambda: Dataset("\udcff", (Utterance("a", AUDIO),), "", ""), UsageError, "must be texts"),
         (lambda: Dataset("d", (1,), "", ""), MissingError, "AttributeError"),  # type: ignore[arg-type]
         (lambda: Dataset(None, (Utterance("a", AUDIO),), "", ""), UsageError, "must be texts"),  # type: ignore[arg-type]
     ],
@@ -99,6 +102,7 @@ class Does(Condition):
         (lambda audio: None, "'NoneType' object has no attribute 'wav'"),
         (lambda audio: os._exit(0), "SystemExit: 0"),
         (lambda audio: Audio(audio.wav, 3), "returned audio at 3 Hz"),
+        (lambda audio: Audio(audio.wav * np.float32(np.nan), 16_000), "returned NaN or infinite samples"),
         (lambda audio: Audio(audio.wav[:, None], 16_000), r"returned a float32 array \[8000, 1\]"),
     ],
 )

@@ -87,6 +87,10 @@ def test_a_metric_is_added_to_a_finished_run(tmp_path: Path, capsys: pytest.Capt
     assert set(after["metric"]) == {"si-sdr", "mel-nemo"}
     pd.testing.assert_frame_equal(after[after["metric"] == "si-sdr"].reset_index(drop=True), before)
     assert main(["score", "first", "--reference", "x", "--decoded", "y"]) == 2
+    for odd in ("metrics: {a: b}", "metrics: 3", "metrics: [[a], b]", "command: [run]", "command: null"):
+        (tmp_path / "first/run.yaml").write_text(odd)
+        assert main(["score", "first", "--metrics", "stoi"]) == 2
+    assert rows(tmp_path / "first").equals(after)
     (tmp_path / "first/run.yaml").unlink()
     assert main(["score", "first", "--metrics", "stoi"]) == 2 and "run.yaml" in capsys.readouterr().err
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -112,6 +113,14 @@ def test_noise_needs_speech(data: str) -> None:
         degraded(load_condition("noise:10"), np.zeros(RATE, np.float32))
     with pytest.raises(UsageError, match="neither white, babble nor a folder"):
         load_condition("noise:10,type=/nowhere").bind(load_dataset(data))
+
+
+def test_reverberation_needs_responses_with_sound(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is not a folder of audio"):
+        load_condition(f"reverb:folder={tmp_path}")
+    soundfile.write(tmp_path / "r.wav", np.zeros(100), RATE)
+    with pytest.raises(AudioError, match="the impulse response is silent"):
+        degraded(load_condition(f"reverb:folder={tmp_path}"), np.ones(RATE, np.float32))
 
 
 def test_reverberation_decays_as_it_says() -> None:

@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from evalkit.cli import main
 from evalkit.errors import UsageError
@@ -62,6 +64,17 @@ def test_a_file_of_the_users_runs_with_the_original_beside_it(
         main(["run", "--suite", path, "--codec", "codec2@0.7k", "--limit", "1", "--output", str(tmp_path / "b")]) == 0
     )
     assert set(read_run(tmp_path / "b" / "builtin").rows["codec"]) == {"codec2@0.7k", "pcm@float32"}
+
+
+def test_two_folders_of_a_suite_have_a_run_each(tmp_path: Path, speech: np.ndarray) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        soundfile.write(tmp_path / name / "u.wav", speech[:8000], 16_000)
+    folders = [f"folder:{tmp_path / name}" for name in ("a", "b")]
+    (tmp_path / "two.yaml").write_text(f"title: T\ncodecs: [pcm]\ndatasets: {folders}\nmetrics: [bitrate]\n")
+    output = tmp_path / "runs"
+    assert main(["run", "--suite", str(tmp_path / "two.yaml"), "--overwrite", "--output", str(output)]) == 0
+    assert {read_run(path).provenance.dataset.name for path in output.iterdir()} == {"folder:a", "folder:b"}
 
 
 @pytest.mark.parametrize(
