@@ -23,7 +23,7 @@ from evalkit.datasets.base import Dataset, require_sense
 from evalkit.environment.folders import cache_folder
 from evalkit.errors import MissingError, UsageError, text_of
 from evalkit.evaluation import Evaluation
-from evalkit.files import expanded, slug
+from evalkit.files import expanded, shown, slug
 from evalkit.metrics.base import Metric, Score, TokenMetric
 from evalkit.metrics.load import load_metric, model_metrics, pair_metrics
 from evalkit.pipeline.choice import SystemChoice, assign, choose_all
@@ -194,7 +194,7 @@ def score(
     from evalkit.pipeline.pairs import as_plan_parts
 
     pairs, found_name, place = _find_pairs(reference, decoded, manifest, match)
-    data, systems = as_plan_parts(pairs, name or found_name, place)
+    data, systems = as_plan_parts(pairs, shown(name or found_name), place)
     wanted = _metric_names(metrics, tuple(language for language in data.languages if language))
     scored = (*pair_metrics(wanted), *model_metrics(wanted))
     if not scored:

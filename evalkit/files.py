@@ -27,7 +27,11 @@ def read_bytes(path: Path) -> bytes:
 
 def shown(path: Path | str) -> str:
     """`path` as text that can be printed and stored: bytes of a name that are not UTF-8 become `\\xdf`."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    text = os.fspath(path)
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # halves of characters, which no path has
+        return text.encode("utf-8", "backslashreplace").decode()
 
 
 LONGEST = 100

@@ -150,7 +150,7 @@ class BenchWriter:
 
     def _write(self) -> None:
         with replacing(self.path / ROWS) as rows:
-            to_frame(self.rows).to_parquet(rows, index=False)
+            rows.write_bytes(to_frame(self.rows).to_parquet(index=False))
         with replacing(self.path / ABOUT) as about:
             text = json.dumps(self.provenance, indent=2, ensure_ascii=False, allow_nan=False)
             about.write_text(text + "\n", encoding="utf-8")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import UsageError, choose_from
-from evalkit.files import expanded
+from evalkit.files import expanded, shown
 
 RUN_CONFIG = "run_config"
 """Where the parser keeps the `--config` of a run; the one of `gate` is another, with margins."""
@@ -100,7 +100,7 @@ def write(folder: Path, args: argparse.Namespace) -> None:
             content[name] = value if plain else [str(one) for one in value] if isinstance(value, list) else str(value)
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
     with replacing(folder / CONFIG) as partial:
-        partial.write_text(f"# evalkit {content[COMMAND]} --config {folder / CONFIG}\n{text}", encoding="utf-8")
+        partial.write_text(f"# evalkit {content[COMMAND]} --config {shown(folder / CONFIG)}\n{text}", encoding="utf-8")
 
 
 def parse(command: str, path: Path, content: Mapping[str, Any], top: argparse.ArgumentParser) -> argparse.Namespace:

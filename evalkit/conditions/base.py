@@ -13,6 +13,7 @@ from evalkit.audio import Audio, Wave
 from evalkit.codecs import Codec, Codes, Widening
 from evalkit.datasets.base import Dataset
 from evalkit.errors import UsageError
+from evalkit.files import shown
 from evalkit.results.provenance import ConditionInfo
 from evalkit.results.rows import CLEAN
 
@@ -172,4 +173,4 @@ def fitted(wav: Wave, length: int) -> Wave:
 
 
 def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else shown(str(value))

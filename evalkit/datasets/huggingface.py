@@ -123,11 +123,16 @@ def open_table(source: str, files: str, split: str, revision: str | None) -> tup
             if isinstance(kind, datasets.Audio):
                 table = table.cast_column(name, datasets.Audio(decode=False))
     except Exception as error:  # offline, gone, gated, damaged: the package has a class for each, and they change
-        reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
-        raise MissingError(
-            f"{source} ({files}) cannot be read now: {reason}. Online, the same command downloads it; "
-            f"if it needs a login, run `hf auth login` first"
-        ) from error
+        root: BaseException = error
+        while root.__cause__ is not None:  # above it, the package only says that something failed
+            root = root.__cause__
+        reason = str(root).strip().splitlines()[0][:300].rstrip(".") if str(root).strip() else type(root).__name__
+        remedy = (
+            "See that its parquet files are whole and have the same columns"
+            if local
+            else "Online, the same command downloads it; if it needs a login, run `hf auth login` first"
+        )
+        raise MissingError(f"{source} ({files}) cannot be read now: {reason}. {remedy}") from error
     return table, "local" if local else folder.name
 
 
@@ -159,6 +164,8 @@ def _column(source: str, columns: list[str], wanted: str | None, usual: tuple[st
 def _decode(table: Any, position: int, column: str) -> Audio:
     """The audio of one row, from its bytes or else its path."""
     cell = table[position][column] or {}
+    if not isinstance(cell, dict):
+        raise AudioError(f"row {position}: {column} holds neither the bytes of an audio file nor its path")
     if cell.get("bytes"):
         return read_bytes(cell["bytes"], str(cell.get("path") or f"row {position}"))
     if cell.get("path"):

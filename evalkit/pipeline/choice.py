@@ -8,8 +8,9 @@ from types import MappingProxyType
 
 from evalkit import plugins
 from evalkit.codecs import READY, Availability, Codec, CodecFamily, Weighted, check_declared
+from evalkit.environment.contained import opening
 from evalkit.errors import MissingError, UsageError
-from evalkit.files import expanded, shown
+from evalkit.files import expanded, is_text, shown
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,13 @@ class CodecChoice:
 
     def availability(self) -> Availability:
         """Whether it can run here; what --weights and --rendered name is looked at when the run starts."""
-        return READY if self.weights or self.rendered else self.family.availability(self.rate)
+        if self.weights or self.rendered:
+            return READY
+        with opening(f"{self.spec} cannot be used"):
+            state = self.family.availability(self.rate)
+            if not isinstance(state, Availability):
+                raise UsageError(f"{self.spec}: availability() gives {state!r}, not an Availability")
+        return state
 
     def audio(self) -> list[Path]:
         """The folder of audio that --rendered names."""
@@ -126,7 +133,9 @@ def choose(spec: str, bitrate: str | None = None) -> CodecChoice:
         label, named = "", spec
     file, rest = plugins.split_file(named)
     name, _, rate = (file, "", rest.removeprefix("@")) if file else named.partition("@")
-    return _choice(plugins.load("codec", name), shown(label), rate or bitrate)
+    thing = plugins.load("codec", name)
+    with opening(f"codec {name!r} cannot be used"):
+        return _choice(thing, shown(label), rate or bitrate)
 
 
 def choose_object(thing: object, bitrate: str | None = None) -> CodecChoice:
@@ -145,6 +154,8 @@ def _choice(thing: object, label: str, wanted: str | None) -> CodecChoice:
             f"{thing!r} is not a codec: it must follow evalkit.codecs.Codec or CodecFamily, and lacks "
             f"{', '.join(lacking(thing, Codec))}"
         )
+    if not is_text(family.name):
+        raise UsageError(f"{thing!r}: the name of a codec must be a string, not {family.name!r}")
     return CodecChoice(family, family.default_rate if wanted is None else _rate(family, wanted), label=label)
 
 

@@ -116,7 +116,7 @@ def _systems(decoded: Path | str | Sequence[Path | str] | Mapping[str, Path | st
     for folder in [decoded] if isinstance(decoded, (str, Path)) else decoded:
         name, equals, given = str(folder).partition("=")
         if equals and name and not os.path.exists(expanded(folder)):
-            folder = given
+            name, folder = shown(name), given
         else:
             path = expanded(folder).resolve()
             name = shown(path.stem if _is_list(path) else path.name)

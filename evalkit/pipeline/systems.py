@@ -1,5 +1,6 @@
 """From what a plan names to what a run compares: every choice, opened."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -48,6 +49,7 @@ def _open(choice: CodecChoice | RenderedChoice, plan: "Plan", cache: Cache) -> l
     with opening(f"{choice.spec} cannot be opened"):
         codec = choice.build(plan.device if plan.workers.here else "cpu")
         info = _info(choice, codec, plan.batch if plan.workers.here else 1)
+        json.dumps(info.to_json(), ensure_ascii=False, allow_nan=False).encode()  # raises where no run.json can have it
     name = choice.label or codec.name
     systems: list[System] = []
     for condition in plan.conditions:

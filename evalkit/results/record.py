@@ -9,6 +9,8 @@ from functools import cache
 from math import inf
 from typing import Any, Self, get_args, get_origin, get_type_hints
 
+from evalkit.files import shown
+
 
 class Record:
     """Base of dataclasses in run.json. Fields without a value are left out, keys that nobody knows are passed over, so
@@ -51,7 +53,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Record):
         return value.to_json()
     if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {shown(str(key)): _plain(one) for key, one in value.items()}
+    if isinstance(value, str):  # a path on the command line may be no UTF-8
+        return shown(value)
     return [_plain(one) for one in value] if isinstance(value, tuple | list) else value
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from evalkit.audio import AudioIdentity
 from evalkit.errors import UsageError
-from evalkit.files import is_special
+from evalkit.files import is_special, read_bytes
 from evalkit.results.pairing import Pairing
 from evalkit.results.provenance import FORMAT, Provenance
 from evalkit.results.rows import (
@@ -131,7 +131,7 @@ def _check_rows(rows: pd.DataFrame) -> None:
 
 def _valid(path: Path) -> pa.Table:
     """The table in `path`, read whole: text that is no UTF-8 would show only where it is used."""
-    table = pq.read_table(path)
+    table = pq.read_table(pa.BufferReader(read_bytes(path)))  # pyarrow takes no path that is not UTF-8
     table.validate(full=True)
     return table
 

@@ -151,16 +151,16 @@ class RunWriter:
             self._journal.close()
             conditions = list(self.provenance.conditions)
             frame = to_frame(with_problems(self.rows, self.pairings), self.codecs, conditions)
-            _write(self.path / "rows.parquet", lambda target: frame.to_parquet(target, index=False))
+            _write(self.path / "rows.parquet", lambda file: frame.to_parquet(file, index=False))
             if self.coded:
-                _write(self.path / "codes.parquet", lambda target: pq.write_table(codes_table(self.coded), target))
+                _write(self.path / "codes.parquet", lambda file: pq.write_table(codes_table(self.coded), file))
             if self.pairings:
                 table = pairings_table(self.provenance.dataset.name, self.pairings)
-                _write(self.path / "pairing.parquet", lambda target: pq.write_table(table, target))
+                _write(self.path / "pairing.parquet", lambda file: pq.write_table(table, file))
             if self._utterances:
                 references = references_table(self.provenance.dataset.name, self._utterances)
-                _write(self.path / "utterances.parquet", lambda target: pq.write_table(references, target))
-            _write(self.path / "summary.csv", lambda target: summarize(frame).to_csv(target, index=False))
+                _write(self.path / "utterances.parquet", lambda file: pq.write_table(references, file))
+            _write(self.path / "summary.csv", lambda file: file.write(summarize(frame).to_csv(index=False).encode()))
             state = "finished" if kind is None else f"stopped early ({kind.__name__})"
             dataset = replace(self.provenance.dataset, audio_sha256=_audio_hash(self._utterances))
             clean = [one for one in self.coded if one.condition == CLEAN]
@@ -176,7 +176,7 @@ class RunWriter:
 
     def _write_provenance(self) -> None:
         text = json.dumps(self.provenance.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        _write(self.path / "run.json", lambda target: target.write_text(text, encoding="utf-8"))
+        _write(self.path / "run.json", lambda file: file.write(text.encode()))
 
 
 def audio_folder(run: Path, codec: str, condition: str = CLEAN) -> Path:
@@ -192,9 +192,9 @@ def _audio_hash(references: Mapping[str, AudioIdentity]) -> str:
     return digest.hexdigest() if references else ""
 
 
-def _write(path: Path, write: Callable[[Path], object]) -> None:
-    with replacing(path) as partial:
-        write(partial)
+def _write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    with replacing(path) as partial, partial.open("wb") as file:  # pyarrow takes no path that is not UTF-8
+        write(file)
 
 
 FILES = (

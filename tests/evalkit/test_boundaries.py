@@ -15,6 +15,8 @@ import pytest
 import evalkit
 from evalkit import plugins
 from evalkit.audio import Audio
+from evalkit.baselines.pcm import PcmFamily
+from evalkit.codecs import CodecInfo
 from evalkit.conditions import Condition, load_conditions
 from evalkit.datasets import load_dataset
 from evalkit.datasets.base import Dataset, Utterance
@@ -82,6 +84,22 @@ def test_a_metric_that_says_what_cannot_be_is_refused(what: str, value: object) 
     with pytest.raises((UsageError, MissingError), match="half"):
         missing_metrics(["half"], ())
         describe_metrics(["half"])
+
+
+@pytest.mark.parametrize(
+    ("what", "value", "said"),
+    [
+        ("availability", raises, "SystemExit: 0"), ("availability", lambda *_: None, "not an Availability"),
+        ("name", property(raises), "SystemExit: 0"), ("name", None, "name of a codec must be a string"),
+        ("rates", property(raises), "SystemExit: 0"), ("build", lambda *_: None, "cannot be opened"),
+        ("info", raises, "SystemExit: 0"),
+        ("info", lambda *_: CodecInfo(weights=object()), "cannot be opened"),
+    ],
+)  # fmt: skip
+def test_a_family_that_says_what_cannot_be_is_refused(what: str, value: object, said: str, tmp_path: Path) -> None:
+    plugins.register("codec", "mine", type("Odd", (PcmFamily,), {what: value})())
+    with pytest.raises((UsageError, MissingError), match=said):
+        evalkit.run("mine", Dataset("d", (Utterance("a", AUDIO),), "", ""), "bitrate", tmp_path / "run", cache=False)
 
 
 @dataclass(frozen=True)

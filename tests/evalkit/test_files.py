@@ -63,3 +63,4 @@ def test_a_user_without_a_home_gets_no_folder_of_that_name(monkeypatch: pytest.M
 
 def test_names_that_are_not_utf8_can_be_shown() -> None:
     assert shown(os.fsdecode(b"stra\xdfe")) == "stra\\xdfe" and shown(Path("zażółć")) == "zażółć"
+    assert shown("\ud800") == "\\ud800"

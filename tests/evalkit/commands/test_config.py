@@ -1,5 +1,7 @@
 """A run as a file, a metric added to a finished run, codecs that are `available`, the list of runs, completion."""
 
+import io
+import os
 import subprocess
 from pathlib import Path
 
@@ -26,7 +28,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def rows(path: Path) -> pd.DataFrame:
-    return pd.read_parquet(path / "rows.parquet")
+    return pd.read_parquet(io.BytesIO((path / "rows.parquet").read_bytes()))
 
 
 def expanded(argv: list[str]) -> list[str]:
@@ -93,6 +95,22 @@ def test_a_metric_is_added_to_a_finished_run(tmp_path: Path, capsys: pytest.Capt
     assert rows(tmp_path / "first").equals(after)
     (tmp_path / "first/run.yaml").unlink()
     assert main(["score", "first", "--metrics", "stoi"]) == 2 and "run.yaml" in capsys.readouterr().err
+
+
+def test_paths_that_are_not_utf8_are_paths(tmp_path: Path) -> None:
+    """Of the data, of decoded audio and of the run; and so are names."""
+    odd = os.fsdecode(b"x\xff")
+    for name in (odd, "a"):
+        write(tmp_path / name / "u.wav", Audio(0.1 * np.sin(np.arange(8000) / 9, dtype=np.float32), 16_000))
+    options = ["--condition", f"noise:10,type={odd}", "--metrics", "si-sdr", "--save-audio"]
+    assert main(["run", "--codec", f"{odd}=pcm", "--dataset", f"folder:{odd}", *options, "--output", f"{odd}-run"]) == 0
+    found = rows(tmp_path / f"{odd}-run").iloc[0]
+    assert found[["codec", "dataset"]].tolist() == ["x\\xff", "folder:x\\xff"] and found["condition"].endswith("x\\xff")
+    assert main(["run", "--config", f"{odd}-run/run.yaml", "--output", "again"]) == 0
+    assert rows(tmp_path / "again").equals(rows(tmp_path / f"{odd}-run"))
+    decoded = ["--decoded", f"{odd}={odd}", "--name", odd, "--metrics", "si-sdr"]
+    assert main(["score", "--reference", "a", *decoded, "--output", "scored"]) == 0
+    assert rows(tmp_path / "scored")[["codec", "dataset"]].values.tolist() == [["x\\xff", "x\\xff"]]
 
 
 def test_a_metric_is_added_to_a_scored_folder(tmp_path: Path) -> None:

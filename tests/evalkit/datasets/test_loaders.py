@@ -258,9 +258,19 @@ def test_english_of_mls_on_the_hub_has_its_ids_and_the_revision_that_was_asked_f
 
 @pytest.mark.usefixtures("own_datasets_cache")
 def test_a_hub_that_cannot_be_reached_is_a_missing_piece(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     (tmp_path / "empty").mkdir()
     with pytest.raises(MissingError, match="cannot be read now"):
         load_dataset(f"hub:{tmp_path / 'empty'}")
+    pq.write_table(pa.table({"a": [1]}), put(tmp_path / "odd/test-00000-of-00002.parquet", b""))
+    pq.write_table(pa.table({"audio": ["x"]}), put(tmp_path / "odd/test-00001-of-00002.parquet", b""))
+    with pytest.raises(MissingError, match=r"Couldn't cast\. See that its parquet files are whole"):
+        load_dataset(f"hub:{tmp_path / 'odd'}")
+    pq.write_table(pa.table({"audio": ["x"]}), put(tmp_path / "texts/test-00000.parquet", b""))
+    with pytest.raises(AudioError, match="audio holds neither the bytes of an audio file nor its path"):
+        load_dataset(f"hub:{tmp_path / 'texts'}").utterances[0].audio()
 
 
 # --- mls44 -------------------------------------------------------------------------------------------------------
