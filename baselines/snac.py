@@ -53,6 +53,8 @@ class SnacCodec(NetworkCodec):
     """A SNAC model: N = ceil(T / 2048) coarse frames."""
 
     lookahead = (4757.0, 4757.0)
+    residual = False
+    """Each codebook refines the previous ones, but the decoder needs them all."""
 
     def tokens(self, audio: "Tensor") -> "Tensor":
         import torch

@@ -101,7 +101,7 @@ def _latencies(reader: Reader) -> Table | None:
     for stage, word in WAYS.items():
         columns += [
             _column(reader, f"lookahead-{stage}", f"lookahead {word} (samples)", stage, "lookahead", 0, level="0"),
-            _column(reader, f"declared-{stage}", "declared", stage, "lookahead", 0, kind="declared", level="0"),
+            _column(reader, f"declared-{stage}", f"declared {word}", stage, "lookahead", 0, kind="declared", level="0"),
             *(
                 _column(reader, f"lookahead-{stage}-{level}", f"> {level}", stage, "lookahead", 0, level=level)
                 for level in list(LEVELS)[1:]

@@ -74,7 +74,10 @@ def _add_lm(command: argparse.ArgumentParser) -> None:
         "default: full,upstream",
     )  # fmt: skip
     group.add_argument(
-        "--heads", metavar="NAME", help="how codebooks are predicted: parallel, local or delay; default: as published"
+        "--heads",
+        metavar="NAME",
+        help="how codebooks are predicted: parallel, local or delay; default: as published, with residual codebooks "
+        "delayed rather than parallel",
     )
     group.add_argument(
         "--first-chunk", type=numbers, default=[1, 4], metavar="N,…", help="frames in the first chunk; default: 1,4"

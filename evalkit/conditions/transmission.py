@@ -149,7 +149,7 @@ class Codebooks(Condition):
 
     def wrap(self, codec: Codec, seed: int) -> Codec:
         residual = isinstance(codec, Residual) and codec.residual
-        self.require(residual, f"the codebooks of {codec.name} are not residual: it needs all of them")
+        self.require(residual, f"the decoder of {codec.name} needs all codebooks")
         self.require(self.n <= len(codec.codebook_sizes), f"{codec.name} has {len(codec.codebook_sizes)} codebooks")
         return _First(codec, self)
 

@@ -40,5 +40,5 @@ def test_the_first_codebooks_are_the_codec_at_a_lower_rate(family: str, tmp_path
 
 
 def test_codebooks_that_all_are_needed_cannot_be_dropped() -> None:
-    with pytest.raises(UsageError, match="are not residual"):
+    with pytest.raises(UsageError, match="needs all codebooks"):
         load_condition("codebooks:1").wrap(choose("nanocodec@1.1k").build(), 0)

@@ -15,6 +15,7 @@ from evalkit.bench.lm import roofline
 from evalkit.bench.lm.config import CACHES, HEADS, Cache, Heads, LanguageModel, Speech, TokenSpec
 from evalkit.bench.lm.simulate import ChunkedDecoder, Generated, build
 from evalkit.bench.subjects import Say, Subject, add_notes, count_rows, describe, latency_rows, measure_latency, prepare
+from evalkit.codecs import Residual
 from evalkit.environment.machine import check_device
 from evalkit.errors import UsageError
 
@@ -39,6 +40,7 @@ class LmPlan:
     speech: Speech = field(default_factory=Speech)
     caches: Sequence[Cache] = ("full", "upstream")
     heads: Heads | None = None
+    """None for those of `lm`, or `delay` where it predicts codebooks in parallel that depend on one another."""
     first: Sequence[int] = (1, 4)
     lookahead: Sequence[str] = ("exact", "1%")
     hardware: Sequence[str] = ()
@@ -64,6 +66,8 @@ class LmCodec:
     decoder: ChunkedDecoder
     ahead: Mapping[str, int | None]
     """Frames to wait for, by `--lookahead`; None where that is all of them."""
+    heads: Heads
+    """How its codebooks are predicted."""
 
 
 def execute(plan: LmPlan, say: Say = lambda text: None) -> BenchWriter:
@@ -95,13 +99,12 @@ def execute(plan: LmPlan, say: Say = lambda text: None) -> BenchWriter:
         )  # fmt: skip
         with BenchWriter(plan.output, about, plan.overwrite) as writer:
             add_notes(writer, subjects)
-            codecs = list(_codecs(subjects, writer, say))
-            heads = plan.heads or plan.lm.heads
+            codecs = list(_codecs(plan, subjects, writer, say))
             for one in machines:
                 lm = small if one.name == roofline.HERE else plan.lm
                 for codec in codecs:
-                    writer.add(_analytic(plan, lm, heads, one, codec))
-            for rows in _simulated(plan, small, heads, codecs, say):
+                    writer.add(_analytic(plan, lm, one, codec))
+            for rows in _simulated(plan, small, codecs, say):
                 interrupt.check()
                 writer.add(rows)
             writer.note(
@@ -114,8 +117,9 @@ def execute(plan: LmPlan, say: Say = lambda text: None) -> BenchWriter:
         return writer
 
 
-def _codecs(subjects: Sequence[Subject], writer: BenchWriter, say: Say) -> Iterator[LmCodec]:
+def _codecs(plan: LmPlan, subjects: Sequence[Subject], writer: BenchWriter, say: Say) -> Iterator[LmCodec]:
     """Codecs that an LM can drive; the others get a row that says why not."""
+    dependent: list[str] = []
     for one in subjects:
         counted = list(count_rows(one))
         found = measure_latency(one, say, encoder=False)
@@ -129,7 +133,14 @@ def _codecs(subjects: Sequence[Subject], writer: BenchWriter, say: Say) -> Itera
         ahead = {word: _frames(found, level) for word, level in LOOKAHEADS.items()}
         spec = TokenSpec(one.name, one.codec.frame_rate, tuple(one.codec.codebook_sizes), gmac=gmac)
         decoder = ChunkedDecoder(one.codec, found.frame, exact.ahead, exact.back)
-        yield LmCodec(one, spec, decoder, ahead)
+        heads = plan.heads or plan.lm.heads
+        if isinstance(one.codec, Residual) and heads == "parallel":
+            dependent.append(one.name)
+            heads = plan.heads or "delay"
+        yield LmCodec(one, spec, decoder, ahead, heads)
+    if dependent:
+        how = "are predicted in parallel all the same" if plan.heads else "are predicted with a delay"
+        writer.note(f"The codebooks of {', '.join(dependent)} depend on one another: they {how} (--heads).")
 
 
 def _frames(found: latency.Latency, level: str) -> int | None:
@@ -137,9 +148,9 @@ def _frames(found: latency.Latency, level: str) -> int | None:
     return None if ahead is None else max(0, ceil(ahead / found.frame))
 
 
-def _analytic(
-    plan: LmPlan, lm: LanguageModel, heads: Heads, machine: roofline.Hardware, codec: LmCodec
-) -> Iterator[Measurement]:
+def _analytic(plan: LmPlan, lm: LanguageModel, machine: roofline.Hardware, codec: LmCodec) -> Iterator[Measurement]:
+    heads = codec.heads
+
     def row(stage: Stage, quantity: str, value: float | None, reason: str = "", **where: object) -> Measurement:
         return codec.subject.row(stage, quantity, value, "analytic", reason, setting=setting(**base, **where))
 
@@ -178,24 +189,22 @@ def parts(own: float, waited: float) -> Iterator[tuple[str, float]]:
     return iter((("lm", own), ("wait", waited), ("codec", 1 - own - waited)))
 
 
-def _simulated(
-    plan: LmPlan, lm: LanguageModel, heads: Heads, codecs: Sequence[LmCodec], say: Say
-) -> Iterator[list[Measurement]]:
+def _simulated(plan: LmPlan, lm: LanguageModel, codecs: Sequence[LmCodec], say: Say) -> Iterator[list[Measurement]]:
     """Rounds that let every codec's LM generate once with every cache; the first is short, and warms up."""
     if not plan.rounds:
         return
     models = {}
     for codec in codecs:
         say(f"{codec.spec.name}: building {lm.name}")
-        models[codec.spec.name] = build(lm, codec.spec, heads, plan.device)
+        models[codec.spec.name] = build(lm, codec.spec, codec.heads, plan.device)
     short = replace(plan.speech, seconds=min(0.5, plan.speech.seconds))
     for number in range(plan.rounds + 1):
         say(f"generating, round {number} of {plan.rounds}" if number else "generating, warm-up")
         for codec in list(codecs)[:: -1 if number % 2 else 1]:
             for cache in plan.caches:
                 made = models[codec.spec.name](plan.speech if number else short, cache)
-                base = {"lm": lm.name, "cache": cache, "heads": heads}
-                delay = lm.delay if heads == "delay" else 0
+                base = {"lm": lm.name, "cache": cache, "heads": codec.heads}
+                delay = lm.delay if codec.heads == "delay" else 0
                 rows = list(_round(plan, codec, made, base, delay, number))
                 if number:
                     yield rows

@@ -176,12 +176,14 @@ def test_the_time_until_a_frame_grows_by_its_steps() -> None:
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory):
-    """An LM driven by a codec that streams, one that looks ahead, and one that cannot be driven."""
+    """An LM driven by a codec that streams, one that looks ahead, and one whose codebooks are residual."""
     ahead = WindowCodec(ahead=0, early=90)
     ahead.name = "ahead"
+    residual = WindowCodec()
+    residual.name, residual.residual = "residual", True
     path: Path = tmp_path_factory.mktemp("lm") / "bench"
     plan = LmPlan(
-        [contender(StreamingCodec()), contender(ahead)], path, replace(KOEL, top_k=20), rounds=6,
+        [contender(StreamingCodec()), contender(ahead), contender(residual)], path, replace(KOEL, top_k=20), rounds=6,
         speech=Speech(0.1, 0.1, 5), caches=("full", "none"), first=(1, 2), lookahead=("exact",), scale=(64, 1),
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
@@ -200,6 +202,13 @@ def test_every_setting_of_an_lm_is_simulated_in_every_round(bench) -> None:
     rtf = rows[(rows["quantity"] == "rtf") & (rows["stage"] == "both") & (rows["codec"] == "window")]
     assert {read_setting(text)["mode"] for text in rtf["setting"]} == {"offline", "stream"}
     assert any("random weights, not the model itself" in note for note in bench.provenance["notes"])
+
+
+def test_residual_codebooks_are_not_predicted_in_parallel_unless_asked_for(bench) -> None:
+    rows = bench.rows[bench.rows["kind"] == "simulated"]
+    heads = {codec: {read_setting(text)["heads"] for text in mine["setting"]} for codec, mine in rows.groupby("codec")}
+    assert heads == {"window": {"parallel"}, "ahead": {"parallel"}, "residual": {"delay"}}
+    assert any("The codebooks of residual depend on one another" in note for note in bench.provenance["notes"])
 
 
 def test_waiting_is_what_lookahead_costs(bench) -> None:
