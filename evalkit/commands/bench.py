@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.commands.options import add_command, add_weights, positive, words
+from evalkit.commands.options import add_command, add_weights, finite, positive, words
 from evalkit.errors import UsageError
 from evalkit.files import expanded
 
@@ -51,7 +51,7 @@ def add(commands: Any) -> None:
         metavar="N,…",
         help="batch sizes; 1 is always included; default: 1",
     )
-    command.add_argument("--seconds", type=float, metavar="S", help="seconds of audio; default: 10, with --lm 7.7")
+    command.add_argument("--seconds", type=finite, metavar="S", help="seconds of audio; default: 10, with --lm 7.7")
     command.add_argument(
         "--rounds", type=whole, default=9, metavar="N",
         help="rounds, each timing every codec once; intervals need six, 0 skips timing; default: %(default)s",
@@ -88,9 +88,9 @@ def _add_lm(command: argparse.ArgumentParser) -> None:
         "of the peak; default: exact,1%%",
     )  # fmt: skip
     group.add_argument(
-        "--cfg", type=float, default=2.5, metavar="SCALE", help="classifier-free guidance; 1 for none; default: 2.5"
+        "--cfg", type=finite, default=2.5, metavar="SCALE", help="classifier-free guidance; 1 for none; default: 2.5"
     )
-    group.add_argument("--context", type=float, default=5.0, metavar="S", help="seconds of context; default: 5")
+    group.add_argument("--context", type=finite, default=5.0, metavar="S", help="seconds of context; default: 5")
     group.add_argument(
         "--analytic", type=words, default=[], metavar="HARDWARE,…",
         help="also calculate times for a100, h100, h200, or this (this machine's own limits)",

@@ -144,6 +144,7 @@ def show_power(args: argparse.Namespace) -> int:
 def power_table(args: argparse.Namespace) -> "Table":
     """The table of `listen power`."""
     from dataclasses import replace
+    from math import inf
 
     from evalkit.errors import UsageError
     from evalkit.listening.power import ASSUMED, MOST, grid, listeners_needed, spread_of
@@ -151,12 +152,12 @@ def power_table(args: argparse.Namespace) -> "Table":
     from evalkit.results.run import read_run
     from evalkit.stats.paired import POWER
 
-    if not args.difference > 0:
-        raise UsageError("--difference must be above 0")
+    if not 0 < args.difference < inf:
+        raise UsageError("--difference must be a number above 0")
     spread = ASSUMED[args.design] if args.pilot is None else spread_of(read_run(args.pilot).rows, args.design)
     given = {what: value for what in ("listener", "item", "rating") if (value := vars(args)[f"sd_{what}"]) is not None}
-    if any(value < 0 for value in given.values()):
-        raise UsageError("a standard deviation must be 0 or more")
+    if not all(0 <= value < inf for value in given.values()):
+        raise UsageError("a standard deviation must be a number from 0 on")
     spread = replace(spread, **given, source="as given" if len(given) == 3 else spread.source)
     listeners = [args.listeners] if args.listeners else [8, 12, 16, 20, 30, 40, 60]
     items = [args.items] if args.items else [8, 12, 16, 24]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from evalkit.commands import config
-from evalkit.commands.options import Registered, add_command, add_max_failed, add_weights, positive, words
+from evalkit.commands.options import Registered, add_command, add_max_failed, add_weights, finite, positive, words
 from evalkit.errors import UsageError
 from evalkit.files import expanded, slug
 
@@ -287,11 +287,11 @@ def _add_common(command: argparse.ArgumentParser) -> None:
              "%(default)s",
     )  # fmt: skip
     command.add_argument(
-        "--timeout", type=_seconds, default=600.0, metavar="S",
+        "--timeout", type=finite, default=600.0, metavar="S",
         help="time limit in seconds for one codec or metric on one utterance; 0: no limit; default: %(default)g",
     )  # fmt: skip
     command.add_argument(
-        "--max-seconds", type=_seconds, metavar="S",
+        "--max-seconds", type=finite, metavar="S",
         help="give recordings longer than S seconds a reason instead of scores; default: each metric's own limit",
     )  # fmt: skip
     command.add_argument("--align", action="store_true", help="compensate a constant delay of the decoded audio")
@@ -299,13 +299,6 @@ def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--fail-fast", action="store_true", help="stop at the first failure of a codec or metric")
     command.add_argument("--shard", metavar="i/n", help="run part i of n; `evalkit merge` joins the parts")
     add_max_failed(command)
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError("must be 0 or more")
-    return value
 
 
 def _codecs(args: argparse.Namespace) -> list[str]:

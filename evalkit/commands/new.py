@@ -1,6 +1,7 @@
 """`evalkit new`."""
 
 import argparse
+import keyword
 import re
 from importlib import resources
 from pathlib import Path
@@ -42,8 +43,8 @@ def write_codec(name: str, folder: Path) -> list[Path]:
     Raises:
         UsageError: the name is none for a module, or a file is there already.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise UsageError(f"{name!r} is not a valid module name: use lower-case letters, digits and _")
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+        raise UsageError(f"{name!r} is not a valid module name: use lower-case letters, digits and _, and no keyword")
     templates = resources.files("evalkit.commands") / "templates"
     files = {folder / f"{name}.py": "codec.py.txt", folder / f"test_{name}.py": "test_codec.py.txt"}
     for path in files:

@@ -108,8 +108,8 @@ def assignment(text: str) -> tuple[str, str]:
 
 
 def words(text: str) -> list[str]:
-    """The words of a comma-separated list."""
-    return [word for word in text.split(",") if word]
+    """The words of a comma-separated list, each once."""
+    return list(dict.fromkeys(word for word in text.split(",") if word))
 
 
 def positive(text: str) -> int:
@@ -117,4 +117,12 @@ def positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def finite(text: str) -> float:
+    """A number from 0 on."""
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError("must be a number from 0 on")
     return value

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.commands.options import add_command, add_format, add_statistics, assignment, settings, words
+from evalkit.commands.options import add_command, add_format, add_statistics, assignment, finite, settings, words
 from evalkit.commands.printing import print_lines, show, write_text
 from evalkit.errors import GateError, UsageError
 from evalkit.files import expanded
@@ -242,7 +242,7 @@ def _add_report(commands: Any) -> None:
     )
     command.add_argument(
         "--max-mb",
-        type=float,
+        type=finite,
         default=24,
         metavar="MB",
         help="maximum size of embedded audio, in MB; default: %(default)s",
@@ -277,7 +277,7 @@ def _add_leaderboard(commands: Any) -> None:
     command.add_argument("--no-reports", action="store_true", help="do not write a report for each run")
     command.add_argument(
         "--max-mb",
-        type=float,
+        type=finite,
         default=24,
         metavar="MB",
         help="maximum size of audio per report, in MB; default: %(default)s",

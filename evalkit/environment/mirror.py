@@ -67,7 +67,9 @@ def _read(path: Path) -> Mirror:
     if not isinstance(found, dict) or set(found) - {"addresses", "sha256"}:
         raise UsageError(f"{VARIABLE}: {path} must have only the keys addresses and sha256")
     parts = [found.get(key) or {} for key in ("addresses", "sha256")]
-    if not all(isinstance(part, dict) and all(isinstance(v, str) for v in part.values()) for part in parts):
+    if not all(
+        isinstance(part, dict) and all(isinstance(one, str) for one in (*part, *part.values())) for part in parts
+    ):
         raise UsageError(f"{VARIABLE}: {path}: addresses and sha256 must each map text to text")
     wrong = [name for name, digest in parts[1].items() if not re.fullmatch("[0-9a-f]{64}", digest)]
     if wrong:

@@ -88,6 +88,8 @@ def export(
         raise UsageError(f"{run.path} has no codec {unknown[0]}. It has: {', '.join(known)}")
     if len(chosen) < 2:
         raise UsageError("a listening test takes two systems or more")
+    if seed < 0:
+        raise UsageError(f"the seed must be from 0 on, not {seed}")
     order = np.random.default_rng(seed).permutation(len(chosen))
     kit = Kit(
         id=slug(output.resolve().name),

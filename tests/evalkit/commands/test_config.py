@@ -147,6 +147,20 @@ def test_runs_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert main(["list", "runs", "elsewhere"]) == 0 and main(["list", "codecs", "elsewhere"]) == 2
 
 
+@pytest.mark.parametrize(
+    "option", ["run --timeout", "bench --codec pcm --seconds", "bench --codec pcm --cfg", "report r --max-mb"]
+)
+def test_numbers_that_are_none_are_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for wrong in ("nan", "inf", "-1"):
+        with pytest.raises(SystemExit) as ended:
+            main([*option.split(), wrong])
+        assert ended.value.code == 2 and "must be a number from 0 on" in capsys.readouterr().err
+
+
+def test_names_given_twice_count_once() -> None:
+    assert parser().parse_args(["table", "r", "--codecs", "a,b,a"]).codecs == ["a", "b"]
+
+
 def test_the_shell_completes_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", "bash"]) == 0
     script = capsys.readouterr().out

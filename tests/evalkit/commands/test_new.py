@@ -35,6 +35,6 @@ def test_nothing_is_written_over_and_names_are_names(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"test_mine\.py already exists"):
         write_codec("mine", tmp_path)
     assert (tmp_path / "test_mine.py").read_text() == "mine" and not (tmp_path / "mine.py").exists()
-    for name in ("My Codec", "2x", "a-b", "a/b"):
+    for name in ("My Codec", "2x", "a-b", "a/b", "class"):
         with pytest.raises(UsageError, match="is not a valid module name"):
             write_codec(name, tmp_path)

@@ -83,6 +83,7 @@ def test_a_run_says_which_files_of_its_metrics_nothing_or_a_mirror_pins(
         ("sha: {}", "must have only the keys addresses and sha256"),
         ("sha256: {a: b}", "the value of a is not a sha256"),
         ("addresses: {a: 1}", "map text to text"),
+        ("addresses: {1: a}", "map text to text"),
         ("{", "cannot be read"),
     ],
 )

@@ -60,6 +60,8 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     for wrong in (
         ["--difference", "0"],
         ["--difference", "5", "--sd-item", "-1"],
+        ["--difference", "inf"],
+        ["--difference", "5", "--sd-item", "nan"],
         ["--difference", "5", "--pilot", "no"],
     ):
         assert main(["listen", "power", *wrong]) == 2
