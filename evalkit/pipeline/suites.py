@@ -25,7 +25,7 @@ CEILING = "pcm"
 
 def metric_suites() -> dict[str, list[str]]:
     """Every named set and its metrics."""
-    suites: dict[str, list[str]] = yaml.safe_load(files("evalkit.configs").joinpath("metrics.yaml").read_text())
+    suites: dict[str, list[str]] = yaml.safe_load(files("evalkit.configs").joinpath("metrics.yaml").read_text("utf-8"))
     return suites
 
 
