@@ -78,9 +78,11 @@ def _times(reader: Reader) -> Table | None:
     )
     about = reader.bench.provenance
     notes = [
-        f"RTF: processing time / audio time, below 1 is faster than real time; medians of {about.get('rounds')} rounds "
-        f"over {about.get('seconds', 0):g} s of speech, ratios paired by round; [low, high]: 95 % intervals.",
+        f"Medians of {about.get('rounds')} rounds over {about.get('seconds', 0):g} s of speech, with 95 % intervals; "
+        "ratios are paired by round.",
     ]
+    if (reader.rows["quantity"] == "rtf").any():
+        notes.insert(0, "RTF: processing time / audio time, below 1 is faster than real time.")
     if (reader.rows["quantity"] == "packet").any():
         notes.append(
             "First packet: for decoding, the time to decode the first frame; for encoding, the audio needed for the "

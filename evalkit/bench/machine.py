@@ -65,8 +65,8 @@ def busy(about: Mapping[str, Any]) -> str | None:
     if found is None or found <= BUSY * about["cores"]:
         return None
     return (
-        f"The machine was busy at the start (load {found:g} on {about['cores']} cores): trust ratios and CPU "
-        "seconds, not times."
+        f"The machine was busy at the start (load {found:g}, cores for this bench: {about['cores']}): trust ratios and "
+        "CPU seconds, not times."
     )
 
 
