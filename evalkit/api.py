@@ -93,13 +93,14 @@ class RunOptions:
     """Receives the progress of the run."""
 
     def __post_init__(self) -> None:
-        """Raises UsageError for a number that is none or too small."""
-        for name, least in (("seed", 0), ("jobs", 1), ("batch", 1), ("timeout", 0), ("max_seconds", 0)):
+        """Raises UsageError for a number that is none or too small. `Plan.check` knows the limits of the others."""
+        for name, least in (("seed", None), ("jobs", 1), ("batch", 1), ("timeout", 0), ("max_seconds", None)):
             value = getattr(self, name)
             whole = name not in ("timeout", "max_seconds")
             kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
-            if value is not None and not (isinstance(value, kinds) and value >= least):
-                raise UsageError(f"{name} must be a {'whole ' * whole}number from {least} on, not {value!r}")
+            if value is not None and not (isinstance(value, kinds) and (least is None or value >= least)):
+                limit = "" if least is None else f" from {least} on"
+                raise UsageError(f"{name} must be a {'whole ' * whole}number{limit}, not {value!r}")
 
     def workers(self, metrics: Sequence[str]) -> Executor:
         """Where waveforms are scored by `metrics`."""
