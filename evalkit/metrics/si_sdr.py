@@ -13,6 +13,8 @@ from evalkit.metrics.checks import require_length, require_sound
 
 LIMIT = 100.0
 """dB. Beyond it float32 samples carry no information: identity is +100, orthogonal signals are -100."""
+SHORTEST = 160
+"""Samples, 10 ms. Without their means, two samples are always a multiple of two others, and score 100."""
 BLOCK = 1 << 22
 """Samples that are float64 at once, 4 minutes: bounds the memory for long audio."""
 
@@ -39,7 +41,7 @@ class ScaleInvariantSDR(PairMetric):
         that. The value then does not measure quality and must not rank such a codec against others.
 
     Undefined:
-        Where either signal is silent or constant.
+        Below 10 ms, and where either signal is silent or constant.
 
     Example:
         >>> from evalkit.testing import example_pair
@@ -62,9 +64,9 @@ class ScaleInvariantSDR(PairMetric):
             -100 to 100.
 
         Raises:
-            UndefinedScore: Either side is silent, constant, or not finite.
+            UndefinedScore: Either side is too short, silent, constant, or not finite.
         """
-        require_length(pair, 1)
+        require_length(pair, SHORTEST, "less has too few samples to differ in")
         require_sound(pair)
         means = [sum(float(part.sum()) for part in _blocks(wav)) / len(wav) for wav in (pair.reference, pair.decoded)]
         products = np.sum([(d @ s, s @ s) for s, d in _centred(pair, means)], axis=0)
