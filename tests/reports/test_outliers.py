@@ -37,6 +37,17 @@ def test_small_differences_in_rank_are_no_sign(seed: int) -> None:
     assert len(list(flattered(means(seed, noise=0.4), DIRECTIONS))) == 0
 
 
+def test_a_place_or_two_among_many_codecs_are_no_sign() -> None:
+    """As TAAE's PESQ on the authors' demo page: 8th of 12, between 9th and 12th by the rest."""
+    table = pd.DataFrame(
+        -np.arange(12.0)[:, None] * [1.0, 1.0, 1.0, -1.0, 1.0], index=list("abcdefghijkl"), columns=list(DIRECTIONS)
+    )
+    table.loc["k", ["pesq-wb", "pesq-nb-16k"]] = -6.5
+    assert not list(flattered(table, DIRECTIONS))
+    table.loc["k", ["pesq-wb", "pesq-nb-16k"]] = -4.5
+    assert {codec for codec, *_ in flattered(table, DIRECTIONS)} == {"k"}
+
+
 def test_few_codecs_or_metrics_say_nothing() -> None:
     table = means()
     table.loc["f", "pesq-wb"] = 0.5
