@@ -119,7 +119,20 @@ def _api(mode: str, lattice: bool) -> Any:
 
         numba.set_num_threads(1)  # workers share the processor's cores already
     api.create(mode=mode, use_lattice_model=lattice)
+    if mode == "speech":
+        api._manager.patch_creator._get_voice_activity = _voice_activity
     return api
+
+
+def _voice_activity(signal: Any, start: int, count: int, frame: int) -> list[float]:
+    """Which frames of `frame` samples have voice: 1 or 0 each. The package takes a sixth of its time for a pair to do
+    the same sample by sample."""
+    detector = extras.load("visqol.patch_creator", "visqol").RmsVad()
+    scaled = np.clip(signal.data[start : start + count] * 32768.0, -32768, 32767).astype(np.int16)
+    for part in scaled[: len(scaled) // frame * frame].reshape(-1, frame):
+        detector.process_chunk(part)
+    found: list[float] = detector.get_vad_results()
+    return found
 
 
 VISQOL_SPEECH = Visqol(name="visqol-speech", label="ViSQOL")
