@@ -264,7 +264,7 @@ def test_a_batch_pads_the_recording_and_shows_a_codec_that_mixes_them(speech: Wa
 def test_what_makes_no_sense_for_a_codec_is_refused() -> None:
     opus = plugins.load("codec", "pcm").build("float32")
     for text, message in (
-        ("codebooks:1", "are not residual"),
+        ("codebooks:1", "needs all codebooks"),
         ("loss:5,conceal=zero", "has no codebooks"),
         ("loss:5,conceal=own", "no loss concealment"),
         ("pad", "no sampling rate of its own"),
