@@ -1,11 +1,13 @@
 """What a codec makes of a speech LM, as tables: real-time factor, and time to first audio."""
 
-from collections.abc import Callable, Iterator
-from math import isnan
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import isnan, nan
+from typing import Any
 
 from evalkit.bench.directory import read_setting, setting
 
-from .bench_reader import NOT_MEASURED, Found, Reader, cell, inverse, notes_of, place
+from .bench_reader import NOT_MEASURED, Found, Reader, cell, inverse, notes_of, paired, place
 from .cells import Cell, Column, Table
 
 HEAD = tuple(Column(key.lower(), key, words=True) for key in ("Codec", "LM", "cache", "heads"))
@@ -49,59 +51,78 @@ def build_lm_tables(reader: Reader) -> Iterator[Table]:
             yield Table(f"{what} of a speech LM: {place(reader.bench)}", columns, tuple(lines), notes, keys)
 
 
+@dataclass(frozen=True)
+class _Setting:
+    """What an LM was run with, but for its heads, which depend on the codec."""
+
+    reader: Reader
+    about: Mapping[str, str]
+    kind: str
+    heads: Mapping[str, str]
+    """By codec."""
+
+    def cells(self, codec: str) -> tuple[Cell, ...]:
+        machine = self.about.get("hardware")
+        how = f"{self.about['lm']}, analytic, {machine}" if machine else f"{self.about['lm']}, simulated"
+        return Cell(codec), Cell(how), Cell(self.about["cache"]), Cell(self.heads[codec])
+
+    def _of(self, codec: str, **more: str) -> str:
+        return setting(**self.about, heads=self.heads[codec], **more)
+
+    def find(self, codec: str, stage: str, quantity: str, **more: str) -> Found:
+        return self.reader.find(codec, stage, quantity, self._of(codec, **more), kind=self.kind)
+
+    def rounds(self, codec: str, stage: str, quantity: str, **more: str) -> Any:
+        return self.reader.rounds(codec, stage, quantity, self._of(codec, **more), kind=self.kind)
+
+    def ratio(self, codec: str, stage: str, quantity: str, **more: str) -> Found:
+        """How many times as much as `codec` the first codec takes."""
+        first = self.reader.codecs[0]
+        if codec == first or first not in self.heads:
+            return Found(None)
+        return paired(*(self.rounds(one, stage, quantity, **more) for one in (first, codec)))
+
+
 def _rtf(reader: Reader) -> Iterator[tuple[Cell, ...]]:
-    for about, kind, where in _settings(reader, "rtf", "lm"):
-        look = _looker(reader, about, kind)
-        for codec in reader.codecs:
-            lm, both = look(codec, "lm", "rtf"), look(codec, "both", "rtf", mode="offline")
+    for one in _settings(reader, "rtf", "lm"):
+        for codec in one.heads:
+            lm, both = one.find(codec, "lm", "rtf"), one.find(codec, "both", "rtf", mode="offline")
             if lm.value is None:
                 continue
-            against = (reader.codecs[0], codec)
             yield (
-                Cell(codec), *where,
-                cell(lm, 3), cell(reader.ratio(*against, "lm", "rtf", setting(**about), kind=kind), 2),
-                cell(both, 3), cell(inverse(both), 2),
-                cell(reader.ratio(*against, "both", "rtf", setting(**about, mode="offline"), kind=kind), 2),
-                cell(look(codec, "lm", "steps"), 1), cell(look(codec, "lm", "share", of="rtf", part="lm"), 2),
+                *one.cells(codec),
+                cell(lm, 3), cell(one.ratio(codec, "lm", "rtf"), 2),
+                cell(both, 3), cell(inverse(both), 2), cell(one.ratio(codec, "both", "rtf", mode="offline"), 2),
+                cell(one.find(codec, "lm", "steps"), 1), cell(one.find(codec, "lm", "share", of="rtf", part="lm"), 2),
             )  # fmt: skip
 
 
 def _ttfa(reader: Reader) -> Iterator[tuple[Cell, ...]]:
-    for about, kind, where in _settings(reader, "ttfa", "both"):
-        look = _looker(reader, about, kind)
-        for codec in reader.codecs:
-            found = look(codec, "both", "ttfa")
+    for one in _settings(reader, "ttfa", "both"):
+        for codec in one.heads:
+            found = one.find(codec, "both", "ttfa")
             if found.reason == NOT_MEASURED:
                 continue
-            times = reader.rounds(codec, "both", "ttfa", setting(**about), kind=kind)
-            late = float(times.quantile(0.95)) if kind == "simulated" else float("nan")
+            late = one.rounds(codec, "both", "ttfa").quantile(0.95) if one.kind == "simulated" else nan
             yield (
-                Cell(codec), *where, Cell(about["first"]), Cell(about["lookahead"]),
-                cell(found, 3), cell(Found(None if isnan(late) else late), 3),
-                cell(reader.ratio(reader.codecs[0], codec, "both", "ttfa", setting(**about), kind=kind), 2),
-                *(cell(look(codec, "both", "share", of="ttfa", part=part), 2) for part in ("lm", "wait", "codec")),
-                cell(look(codec, "both", "rtf", mode="stream"), 3),
+                *one.cells(codec), Cell(one.about["first"]), Cell(one.about["lookahead"]),
+                cell(found, 3), cell(Found(None if isnan(late) else float(late)), 3),
+                cell(one.ratio(codec, "both", "ttfa"), 2),
+                *(cell(one.find(codec, "both", "share", of="ttfa", part=part), 2) for part in ("lm", "wait", "codec")),
+                cell(one.find(codec, "both", "rtf", mode="stream"), 3),
             )  # fmt: skip
 
 
-def _settings(
-    reader: Reader, quantity: str, stage: str
-) -> Iterator[tuple[dict[str, str], str, tuple[Cell, ...]]]:  # fmt: skip
-    """Every setting of an LM in which `quantity` was taken, the kind of its rows, and the cells that describe it."""
+def _settings(reader: Reader, quantity: str, stage: str) -> Iterator[_Setting]:
+    """Every setting of an LM in which `quantity` was taken."""
     rows = reader.rows[(reader.rows["quantity"] == quantity) & (reader.rows["stage"] == stage)]
-    for text in dict.fromkeys(rows["setting"]):
+    heads: dict[str, str] = {}
+    found: dict[str, dict[str, str]] = {}
+    for codec, text in zip(rows["codec"], rows["setting"], strict=True):
         about = read_setting(text)
         if "lm" in about and "mode" not in about:
-            machine = about.get("hardware")
-            how = f"{about['lm']}, analytic, {machine}" if machine else f"{about['lm']}, simulated"
-            kind = "analytic" if machine else "simulated"
-            yield about, kind, (Cell(how), Cell(about["cache"]), Cell(about["heads"]))
-
-
-def _looker(reader: Reader, about: dict[str, str], kind: str) -> Callable[..., Found]:
-    """What finds numbers of this setting."""
-
-    def look(codec: str, stage: str, quantity: str, **more: str) -> Found:
-        return reader.find(codec, stage, quantity, setting(**about, **more), kind=kind)
-
-    return look
+            heads.setdefault(codec, about.pop("heads"))
+            found.setdefault(setting(**about), about)
+    ordered = {codec: heads[codec] for codec in reader.codecs if codec in heads}
+    for about in found.values():
+        yield _Setting(reader, about, "analytic" if "hardware" in about else "simulated", ordered)

@@ -24,6 +24,12 @@ class Found:
     reason: str = ""
 
 
+def paired(first: Any, second: Any) -> Found:
+    """The median ratio of two Series by round, with its interval; None where they share no round."""
+    both = first.index.intersection(second.index)
+    return Found(None) if both.empty else Found(*ratio(first[both].to_numpy(), second[both].to_numpy()))
+
+
 class Reader:
     """Looks numbers up in one bench."""
 
@@ -100,11 +106,7 @@ class Reader:
         Returns:
             The median ratio with its interval.
         """
-        first, second = (self.rounds(name, *about, **more) for name in (codec, to))
-        both = first.index.intersection(second.index)
-        if both.empty or codec == to:
-            return Found(None)
-        return Found(*ratio(first[both].to_numpy(), second[both].to_numpy()))
+        return Found(None) if codec == to else paired(*(self.rounds(name, *about, **more) for name in (codec, to)))
 
     def causal(self, codec: str) -> str:
         """Whether the decoder needs no frames to come, as measured, and whether its adapter says so."""

@@ -15,6 +15,8 @@ from evalkit.bench.lm.model import SpeechModel
 from evalkit.bench.lm.run import LmPlan, execute
 from evalkit.bench.lm.simulate import Generated, build
 from evalkit.errors import UsageError
+from evalkit.reports.bench import build_bench_tables
+from evalkit.reports.cells import MISSING
 
 from .fakes import WindowCodec
 from .test_run import StreamingCodec, contender
@@ -209,6 +211,14 @@ def test_residual_codebooks_are_not_predicted_in_parallel_unless_asked_for(bench
     heads = {codec: {read_setting(text)["heads"] for text in mine["setting"]} for codec, mine in rows.groupby("codec")}
     assert heads == {"window": {"parallel"}, "ahead": {"parallel"}, "residual": {"delay"}}
     assert any("The codebooks of residual depend on one another" in note for note in bench.provenance["notes"])
+
+
+def test_codecs_whose_heads_differ_are_compared(bench) -> None:
+    (table,) = (one for one in build_bench_tables([bench]) if one.title.startswith("RTF of a speech LM"))
+    at = [column.key for column in table.columns].index("ratio-lm")
+    ratios = [(line[0].text, line[at].text) for line in table.rows]
+    assert [codec for codec, text in ratios if text == MISSING] == ["window"] * 2, "which the others are compared with"
+    assert {codec for codec, _ in ratios} == {"window", "ahead", "residual"}
 
 
 def test_waiting_is_what_lookahead_costs(bench) -> None:
