@@ -107,7 +107,9 @@ class RunningCodec(System):
         self.offset = self.condition.offset(codec)
         self.frame_rate = codec.frame_rate
         self._codec, self._coder, self._info = codec, coder, info
-        self._details = codec.details
+        # Read once: a property of somebody else's codec may raise, or be another one later.
+        self._called, self._rate, self._details = codec.name, codec.sample_rate, codec.details
+        self._sizes = tuple(map(plain, codec.codebook_sizes))
         if isinstance(coder, BatchCoder):
             self._details = batch_details(codec, coder.ahead + 1)
         self._device, self._cache, self._seed = device, cache, seed
@@ -143,15 +145,14 @@ class RunningCodec(System):
             side, every = (sum(column) for column in zip(*self._extra, strict=True))
             sent = f"{self.name} sends side information, {side / len(self._extra):.0f} bits per utterance"
             yield f"{sent}." if isnan(every) else f"{sent}: {side / every:.1%} of its measured bitrate."
-        if self._narrow and self._codec.sample_rate:
+        if self._narrow and self._rate:
             found = " and ".join(f"{rate / 1000:g}" for rate in sorted(set(self._narrow)))
             yield (
-                f"{self.name} works at {self._codec.sample_rate / 1000:g} kHz, but {len(self._narrow)} of {count} "
+                f"{self.name} works at {self._rate / 1000:g} kHz, but {len(self._narrow)} of {count} "
                 f"utterances are at {found} kHz: they contain nothing above {max(self._narrow) / 2000:g} kHz."
             )
 
     def _begin(self, utterance: Utterance) -> Callable[[], Reconstruction]:
-        codec = self._codec
         try:
             clean = fetch(utterance.source)
             given = self._degraded(clean, utterance.id)
@@ -159,17 +160,16 @@ class RunningCodec(System):
             return _raiser(error)
         reference = given if self.condition.against == "input" else clean
         source = Source(reference, reference.identity())
-        sizes = tuple(map(plain, codec.codebook_sizes))
-        output = replace(self._info, details=self._details, codebook_sizes=sizes).output()
+        output = replace(self._info, details=self._details, codebook_sizes=self._sizes).output()
         pcm = source.pcm if given is reference else given.pcm_hash()
-        drawn = {"seed": self._seed} if self._seed else {}
-        key = content_key(codec=codec.name, **output, device=self._device, reference=pcm, resampler=RESAMPLER, **drawn)
+        output |= {"seed": self._seed} if self._seed else {}
+        key = content_key(codec=self._called, **output, device=self._device, reference=pcm, resampler=RESAMPLER)
         cached = self._cache.decoded(key)
         if cached is not None and not (self._fielded and cached.codes.bits and not cached.codes.payload):
             decoded = Source(cached.path, cached.identity)
             return lambda: self._passed(reference, source, cached.codes, decoded)
         try:
-            at_rate = given.at(codec.sample_rate)
+            at_rate = given.at(self._rate)
         except AudioError as error:
             return _raiser(error)
         coded = self._coder.start(at_rate.wav, int(content_key(seed=self._seed, reference=pcm)[:8], 16))
@@ -181,10 +181,10 @@ class RunningCodec(System):
                 raise
             except BaseException as error:  # somebody else's code: whatever it raises
                 known = isinstance(error, CodecError)
-                raise CodecError(f"{codec.name} failed: {text_of(error) if known else describe(error)}") from error
+                raise CodecError(f"{self._called} failed: {text_of(error) if known else describe(error)}") from error
             finally:
                 interrupt.check()
-            audio = Audio(wav, decoded_shape(codec, len(at_rate.wav), at_rate.sample_rate)[1])
+            audio = Audio(wav, decoded_shape(self._codec, len(at_rate.wav), at_rate.sample_rate)[1])
             self._cache.store_decoded(key, codes if self._fielded else replace(codes, payload=()), audio)
             return self._passed(reference, source, codes, Source(audio, audio.identity()))
 
@@ -205,8 +205,7 @@ class RunningCodec(System):
             raise AudioError(f"{what} failed: {describe(error)}") from error
 
     def _passed(self, reference: Audio, source: Source, codes: Codes, decoded: Source) -> Reconstruction:
-        rate = self._codec.sample_rate
-        if self._codec.codebook_sizes and rate and reference.sample_rate < rate:
+        if self._sizes and self._rate and reference.sample_rate < self._rate:
             self._narrow.append(reference.sample_rate)
         if codes.extra_bits:
             self._extra.append((codes.extra_bits, codes.bits))
@@ -215,7 +214,7 @@ class RunningCodec(System):
             try:
                 tokens = self._fielded.fields(codes)
             except (Exception, SystemExit) as error:  # somebody else's code: whatever it raises
-                raise CodecError(f"{self._codec.name} failed: fields: {describe(error)}") from error
+                raise CodecError(f"{self._called} failed: fields: {describe(error)}") from error
         kbps = None if codes.latents is not None else codes.bits / reference.seconds / 1000
         return Reconstruction(source, decoded, codes, tokens, kbps)
 

@@ -196,6 +196,31 @@ def test_what_a_codec_does_wrong_costs_its_own_rows(folder: Path, tmp_path: Path
     assert "ZeroDivisionError" in errors and errors.count("ZeroDivisionError: division by zero") == 1
 
 
+class Fickle(Bad):
+    """Says what it is called until it has encoded something."""
+
+    encoded = False
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        if self.encoded:
+            raise RuntimeError("it has no name any more")
+        return "fickle"
+
+    @name.setter
+    def name(self, value: str) -> None: ...
+
+    def encode(self, wav: Wave) -> Codes:
+        self.encoded = True
+        return good(wav)
+
+
+def test_what_a_codec_says_of_itself_is_read_once(folder: Path, tmp_path: Path) -> None:
+    metric = "mel-2048-80-ln1p"
+    rows = evalkit.run([Fickle("fickle"), "pcm"], f"folder:{folder}", metric, tmp_path / "run").rows
+    assert len(rows) == 6 and rows["value"].notna().all()
+
+
 def test_a_codec_that_changes_its_input_changes_no_reference(folder: Path, tmp_path: Path) -> None:
     def silence(wav: Wave) -> Codes:
         wav[:] = 0
