@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with streams.tolerant():
             return _run(sys.argv[1:] if argv is None else argv)
     except OSError as error:  # the last results did not fit
-        return _report_full(error, "free some space")
+        return _report_lack(error, "free some space")
 
 
 def program() -> NoReturn:
@@ -109,14 +109,13 @@ def _run(argv: Sequence[str]) -> int:
         return 128 + by
     except Exception as error:
         if remedy := _remedy(error):
-            return _report_full(error, remedy)
+            return _report_lack(error, remedy)
         if isinstance(error, OSError) and isinstance(error.filename, str):  # a path that cannot be, or is gone
             print(f"evalkit: {streams.visible(error.filename)[:300]}: {error.strerror}", file=sys.stderr)
             return UsageError.exit_code
-        if str(error) == "embedded null byte" or str(error).startswith(
-            "Symlink loop"
-        ):  # paths; there is no type for it
-            print(f"evalkit: a path cannot be used: {streams.visible(str(error))}", file=sys.stderr)
+        said = str(error)
+        if said == "embedded null byte" or said.startswith("Symlink loop"):  # of paths; there is no type for it
+            print(f"evalkit: a path cannot be used: {streams.visible(said)}", file=sys.stderr)
             return UsageError.exit_code
         return _report_bug(error)
 
@@ -132,7 +131,7 @@ def _remedy(error: Exception) -> str:
     return ""
 
 
-def _report_full(error: Exception, remedy: str) -> int:
+def _report_lack(error: Exception, remedy: str) -> int:
     said = str(error) or "out of memory"
     print(f"evalkit: {said}. Finished work is kept: {remedy} and run the same command again.", file=sys.stderr)
     return 3

@@ -49,9 +49,14 @@ def slug(name: str) -> str:
     return f"{plain[:LONGEST].strip('.')}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:10]}"
 
 
+def is_storable(value: object) -> bool:
+    """Whether `value` is a text that UTF-8 can hold."""
+    return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
+
+
 def is_text(value: object) -> bool:
     """Whether `value` can name something: a text that is not blank and that UTF-8 can hold."""
-    return isinstance(value, str) and bool(value.strip()) and not re.search("[\ud800-\udfff]", value)
+    return is_storable(value) and bool(str(value).strip())
 
 
 def nfc(name: str) -> str:

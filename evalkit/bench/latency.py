@@ -102,10 +102,10 @@ def measure(
         raise NoFrames("it has no frames")
     frame = frame_length(codec)
     grow = partial(_growing, first=seconds, rate=codec.sample_rate / frame)
-    unknown = dict.fromkeys(LEVELS, Reach(why_ahead="not measured", why_back="not measured"))
+    encoding = dict.fromkeys(LEVELS, Reach(why_ahead="not measured", why_back="not measured"))
     if encoder:
         say("encoder")
-    encoding = _encoder(codec, frame, grow) if encoder else unknown
+        encoding = _encoder(codec, frame, grow)
     say("decoder")
     return Latency(frame, codec.sample_rate, encoding, _decoder(codec, frame, grow))
 

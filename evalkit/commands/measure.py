@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -150,11 +151,9 @@ def _run_suite(args: argparse.Namespace) -> int:
     metrics = [*suite.metrics, *[AVAILABLE] * available]
     common = vars(args) | {"suite": None, "codec": list(suite.with_ceiling), "metrics": metrics}
     common["condition"] = args.condition or list(suite.conditions)
-    kinds = [dataset.partition(":")[0] for dataset in dict.fromkeys(suite.datasets)]
-    places = {
-        dataset: output / (kind if kinds.count(kind) == 1 else slug(dataset))
-        for dataset, kind in zip(dict.fromkeys(suite.datasets), kinds, strict=True)
-    }
+    kinds = {dataset: dataset.partition(":")[0] for dataset in suite.datasets}
+    alone = [kind for kind, count in Counter(kinds.values()).items() if count == 1]
+    places = {dataset: output / (kind if kind in alone else slug(dataset)) for dataset, kind in kinds.items()}
     return max(
         run(argparse.Namespace(**common | {"dataset": dataset, "output": place})) for dataset, place in places.items()
     )

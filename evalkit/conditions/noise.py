@@ -37,7 +37,8 @@ class Noise(InputCondition):
         if self.type == "babble":
             self.require(len(dataset) > 1, "babble needs a second utterance in the dataset")
             return self._with(tuple(dataset))
-        files = audio_files(expanded(self.type)).files if expanded(self.type).is_dir() else {}
+        folder = expanded(self.type)
+        files = audio_files(folder).files if folder.is_dir() else {}
         self.require(bool(files), f"{self.type} is neither white, babble nor a folder of audio")
         return self._with(tuple(Utterance(name, paths[0]) for name, paths in sorted(files.items())))
 

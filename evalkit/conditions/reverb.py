@@ -31,8 +31,10 @@ class Reverb(InputCondition):
     def check(self) -> None:
         super().check()
         self.require(0.05 <= self.rt60 <= 10, "rt60 must be from 0.05 to 10 seconds")
-        there = not self.folder or (expanded(self.folder).is_dir() and audio_files(expanded(self.folder)).files)
-        self.require(bool(there), f"{self.folder} is not a folder of audio")
+        if self.folder:
+            folder = expanded(self.folder)
+            there = folder.is_dir() and bool(audio_files(folder).files)
+            self.require(there, f"{self.folder} is not a folder of audio")
 
     def degrade(self, audio: Audio, rng: np.random.Generator, utterance: str) -> Audio:
         from scipy.signal import fftconvolve

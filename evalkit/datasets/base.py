@@ -7,7 +7,6 @@ the data are not on this machine.
 
 import hashlib
 import os.path
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,7 +17,7 @@ from evalkit.datasets.tables import read_table, refuse_twice
 from evalkit.environment.downloads import File
 from evalkit.environment.folders import data_folder
 from evalkit.errors import AudioError, MissingError, UsageError
-from evalkit.files import expanded, locate, nfc, shown
+from evalkit.files import expanded, is_storable, locate, nfc, shown
 from evalkit.soundfiles import duration, fetch_at_most, read
 
 AudioSource = Path | Audio | Callable[[], Audio]
@@ -108,7 +107,7 @@ def require_sense(dataset: object) -> Dataset:
     """`dataset`, made by somebody else's code; raises UsageError where no run directory could name what it holds."""
     if not isinstance(dataset, Dataset):
         raise UsageError(f"a dataset must be an evalkit.datasets.base.Dataset, not a {type(dataset).__name__}")
-    if not all(map(_storable, (dataset.name, dataset.license, dataset.revision, *dataset.notes))):
+    if not all(map(is_storable, (dataset.name, dataset.license, dataset.revision, *dataset.notes))):
         raise UsageError(f"dataset {dataset.name!r}: name, license, revision and notes must be texts")
     if not isinstance(dataset.utterances, tuple | list):
         raise UsageError(
@@ -117,16 +116,12 @@ def require_sense(dataset: object) -> Dataset:
     for one in dataset:
         for what in ("id", "language", "speaker", "transcript"):
             text = getattr(one, what)
-            if not _storable(text) and not (what == "transcript" and text is None):
+            if not is_storable(text) and not (what == "transcript" and text is None):
                 more = "" if what == "id" else f" of {one.id!r}"
                 raise UsageError(
                     f"dataset {dataset.name}: the {what} {text!r}{more} is not text that a file can contain"
                 )
     return dataset
-
-
-def _storable(text: object) -> bool:
-    return isinstance(text, str) and not re.search("[\ud800-\udfff]", text)
 
 
 @dataclass(frozen=True)

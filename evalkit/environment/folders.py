@@ -1,6 +1,7 @@
 """Where things lie on this machine: evalkit's own, and the caches that it shares with other programs."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from evalkit.files import expanded
@@ -12,10 +13,7 @@ def cache_folder() -> Path:
         return expanded(chosen)
     from platformdirs import user_cache_path
 
-    try:
-        return user_cache_path("evalkit", appauthor=False)
-    except RuntimeError:  # no home
-        return _below_home("~/.cache/evalkit")
+    return _own(user_cache_path, "~/.cache/evalkit")
 
 
 def data_folder() -> Path:
@@ -24,10 +22,7 @@ def data_folder() -> Path:
         return expanded(folder)
     from platformdirs import user_data_path
 
-    try:
-        return user_data_path("evalkit", appauthor=False)
-    except RuntimeError:  # no home
-        return _below_home("~/.local/share/evalkit")
+    return _own(user_data_path, "~/.local/share/evalkit")
 
 
 def hub_folder() -> Path:
@@ -45,6 +40,14 @@ def torch_hub() -> Path:
 def home_folder() -> Path:
     """The user's home folder."""
     return _below_home("~")
+
+
+def _own(find: Callable[..., Path], without_home: str) -> Path:
+    """evalkit's folder among those that `find` of platformdirs gives, which raises for a user without a home."""
+    try:
+        return find("evalkit", appauthor=False)
+    except RuntimeError:
+        return _below_home(without_home)
 
 
 def _below_home(path: Path | str) -> Path:

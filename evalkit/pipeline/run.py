@@ -92,11 +92,11 @@ def execute(plan: Plan, cache: Cache, progress: ProgressReporter | None = None) 
             progress.note(note)
         progress.start(sum(system.count(plan.utterances) for system in systems))
         loop = RunLoop(plan, systems, writer, temporary, progress)
-        jobs = loop.jobs()
+        scored = score_all(
+            loop.jobs(), loop.jobs_with_models, known, plan.workers, plan.batch, cache.folder, plan.device
+        )
         try:
-            for scores in score_all(
-                jobs, loop.jobs_with_models, known, plan.workers, plan.batch, cache.folder, plan.device
-            ):
+            for scores in scored:
                 loop.record(scores)
         finally:
             writer.add_utterances(known.references)
