@@ -99,7 +99,7 @@ class RunOptions:
             whole = name not in ("timeout", "max_seconds")
             kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
             if value is not None and not (isinstance(value, kinds) and (least is None or value >= least)):
-                limit = "" if least is None else f" from {least} on"
+                limit = "" if least is None else f", {least} or more"
                 raise UsageError(f"{name} must be a {'whole ' * whole}number{limit}, not {value!r}")
 
     def workers(self, metrics: Sequence[str]) -> Executor:

@@ -380,7 +380,7 @@ def check_codes(codec: Codec, codes: object, length: int) -> None:
     if codes.length != length:
         refuse(f"Codes of length {codes.length!r} for {length} samples")
     if isinstance(codes.extra_bits, bool) or not isinstance(codes.extra_bits, int | np.integer) or codes.extra_bits < 0:
-        refuse(f"extra_bits = {codes.extra_bits!r}; it must be a whole number from 0 on")
+        refuse(f"extra_bits = {codes.extra_bits!r}; it must be a whole number, 0 or more")
     indices, latents = codes.indices, codes.latents
     if latents is not None:
         if not isinstance(latents, np.ndarray) or latents.dtype != np.float32 or latents.ndim != 2:

@@ -157,7 +157,7 @@ def power_table(args: argparse.Namespace) -> "Table":
     spread = ASSUMED[args.design] if args.pilot is None else spread_of(read_run(args.pilot).rows, args.design)
     given = {what: value for what in ("listener", "item", "rating") if (value := vars(args)[f"sd_{what}"]) is not None}
     if not all(0 <= value < inf for value in given.values()):
-        raise UsageError("a standard deviation must be a number from 0 on")
+        raise UsageError("a standard deviation must be a number, 0 or more")
     spread = replace(spread, **given, source="as given" if len(given) == 3 else spread.source)
     listeners = [args.listeners] if args.listeners else [8, 12, 16, 20, 30, 40, 60]
     items = [args.items] if args.items else [8, 12, 16, 24]
@@ -183,7 +183,7 @@ def power_table(args: argparse.Namespace) -> "Table":
 
 def _add_import(steps: Any) -> None:
     command = add_command(steps, "import", import_ratings, "import ratings as rows of a run directory", IMPORT_EXAMPLES)
-    command.add_argument("test", type=expanded, metavar="TEST", help="the folder that `listen export` wrote")
+    command.add_argument("test", type=expanded, metavar="TEST", help="folder written by `listen export`")
     command.add_argument(
         "ratings", nargs="+", type=expanded, metavar="FILE.csv",
         help="webMUSHRA's mushra.csv or paired_comparison.csv, batch results of the P.808 toolkit, or a table with "

@@ -121,8 +121,8 @@ def positive(text: str) -> int:
 
 
 def finite(text: str) -> float:
-    """A number from 0 on."""
+    """A number of 0 or more."""
     value = float(text)
     if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError("must be a number from 0 on")
+        raise argparse.ArgumentTypeError("must be a number, 0 or more")
     return value

@@ -128,7 +128,7 @@ def open_table(source: str, files: str, split: str, revision: str | None) -> tup
             root = root.__cause__
         reason = str(root).strip().splitlines()[0][:300].rstrip(".") if str(root).strip() else type(root).__name__
         remedy = (
-            "See that its parquet files are whole and have the same columns"
+            "Check that its Parquet files are complete and have the same columns"
             if local
             else "Online, the same command downloads it; if it needs a login, run `hf auth login` first"
         )

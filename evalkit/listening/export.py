@@ -89,7 +89,7 @@ def export(
     if len(chosen) < 2:
         raise UsageError("a listening test takes two systems or more")
     if seed < 0:
-        raise UsageError(f"the seed must be from 0 on, not {seed}")
+        raise UsageError(f"the seed must be 0 or more, not {seed}")
     order = np.random.default_rng(seed).permutation(len(chosen))
     kit = Kit(
         id=slug(output.resolve().name),

@@ -85,7 +85,7 @@ def check_declared(metric: Any) -> None:
         "low": (_is_number(metric.low), "a number; -inf where there is no bound"),
         "high": (_is_number(metric.high) and metric.low < metric.high, f"a number above low, {metric.low!r}"),
         "version": (_is_text(metric.version), "a string"),
-        "decimals": (isinstance(metric.decimals, int) and metric.decimals >= 0, "an int from 0 on"),
+        "decimals": (isinstance(metric.decimals, int) and metric.decimals >= 0, "an int, 0 or more"),
         "ranks": (isinstance(metric.ranks, bool), "True or False"),
         "note": (isinstance(metric.note, str) and bool(metric.note or metric.ranks), "a string where ranks is False"),
         "uses_reference": (isinstance(metric.uses_reference, bool), "True or False"),

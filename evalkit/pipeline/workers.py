@@ -222,7 +222,7 @@ class Processes:
         # first imported, in the server process that workers are forked from, so they are set while that one starts.
         if LEAKED not in sys.warnoptions:
             sys.warnoptions.append(LEAKED)
-        with opening("the given metrics cannot be sent to other processes"):
+        with opening("these metrics cannot be sent to other processes"):
             objects = plugins.packed("metric")
         with _one_thread():
             context = context_for(self._preload)
@@ -236,7 +236,7 @@ class Processes:
                 raise _not_started(error) from error
         if unread:
             self._end()
-            raise MissingError(f"the given metrics cannot be read in other processes: {unread}")
+            raise MissingError(f"these metrics cannot be loaded in other processes: {unread}")
 
     def submit(self, function: Callable[[Any], Any], job: Any) -> "_Call":
         limit = self.timeout * self._steps(job) + GRACE if self.timeout else None
@@ -338,9 +338,9 @@ def _unpacked(content: bytes) -> Any:
 
 def _not_started(error: Exception) -> MissingError:
     return MissingError(
-        f"worker processes cannot be started ({describe(error.__cause__ or error)}): see that there are enough memory, "
-        "processes and open files (`ulimit -a`), that /dev/shm and the working folder are there, and what metrics of "
-        "others say above; fewer --jobs need less"
+        f"worker processes cannot be started ({describe(error.__cause__ or error)}): check the limits on memory, "
+        "processes and open files (`ulimit -a`), that /dev/shm and the working folder exist, and what third-party "
+        "metrics printed above; a lower --jobs needs less"
     )
 
 

@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument(
-        "--offline", action="store_true", help="also every metric of the set `offline` (95 CPU minutes)"
+        "--offline", action="store_true", help="also score every metric in the set `offline` (95 CPU minutes)"
     )
     args = parser.parse_args()
     data = args.data.resolve()

@@ -154,7 +154,7 @@ def test_numbers_that_are_none_are_refused(option: str, capsys: pytest.CaptureFi
     for wrong in ("nan", "inf", "-1"):
         with pytest.raises(SystemExit) as ended:
             main([*option.split(), wrong])
-        assert ended.value.code == 2 and "must be a number from 0 on" in capsys.readouterr().err
+        assert ended.value.code == 2 and "must be a number, 0 or more" in capsys.readouterr().err
 
 
 def test_names_given_twice_count_once() -> None:

@@ -266,7 +266,7 @@ def test_a_hub_that_cannot_be_reached_is_a_missing_piece(tmp_path: Path) -> None
         load_dataset(f"hub:{tmp_path / 'empty'}")
     pq.write_table(pa.table({"a": [1]}), put(tmp_path / "odd/test-00000-of-00002.parquet", b""))
     pq.write_table(pa.table({"audio": ["x"]}), put(tmp_path / "odd/test-00001-of-00002.parquet", b""))
-    with pytest.raises(MissingError, match=r"Couldn't cast\. See that its parquet files are whole"):
+    with pytest.raises(MissingError, match=r"Couldn't cast\. Check that its Parquet files are complete"):
         load_dataset(f"hub:{tmp_path / 'odd'}")
     pq.write_table(pa.table({"audio": ["x"]}), put(tmp_path / "texts/test-00000.parquet", b""))
     with pytest.raises(AudioError, match="audio holds neither the bytes of an audio file nor its path"):

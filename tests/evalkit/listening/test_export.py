@@ -115,7 +115,7 @@ def test_an_acr_test(heard: Run, tmp_path: Path) -> None:
         ({"count": 2}, "3 languages: 2 items cannot cover them. Use --items 3"),
         ({"condition": "noise:snr=10"}, "no rows under the condition"),
         ({"metrics": ["estoi"]}, "no utterance has values"),
-        ({"seed": -1}, "the seed must be from 0 on"),
+        ({"seed": -1}, "the seed must be 0 or more"),
     ],
 )
 def test_what_makes_no_test_is_refused(heard: Run, tmp_path: Path, more: dict[str, object], message: str) -> None:
