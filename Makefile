@@ -27,7 +27,7 @@ help: ## list the targets
 
 demo: $(VENV)/.demo-ready ## set up, then score the built-in codec beside Opus and Codec 2
 	$(BIN)/evalkit run --codec nanocodec --bitrate 1.1k --codec opus@6k --codec codec2@1.2k \
-		--metrics offline-short,available --output runs/demo --overwrite --save-audio
+		--metrics offline-short,available --per-language 2 --output runs/demo --overwrite --save-audio
 	@echo "Next: . $(BIN)/activate && evalkit report runs/demo --output report.html"
 
 test: lint ## set up, then run lint, type checks and the fast tests, one process per core

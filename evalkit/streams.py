@@ -3,6 +3,7 @@
 import ctypes
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from io import TextIOWrapper
@@ -10,6 +11,8 @@ from typing import Any, TextIO, TypeGuard
 
 LONGEST_LINE = 2000
 """Characters of a line of a message: a name in it may be a whole file."""
+
+_one_at_a_time = threading.Lock()
 
 
 @contextmanager
@@ -35,6 +38,22 @@ def tolerant() -> Iterator[None]:
             stack.enter_context(redirect(tolerated))
             stack.callback(tolerated.flush)
         yield
+
+
+@contextmanager
+def without_messages_of_c() -> Iterator[None]:
+    """While this lasts, what libraries in C print to standard error is lost, such as that they have started."""
+    with _one_at_a_time:
+        _occupy(2)
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        try:
+            yield
+        finally:
+            flush_c()
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)
 
 
 def flush_c() -> None:

@@ -15,6 +15,7 @@ from evalkit.environment import extras
 from evalkit.errors import UndefinedScore
 from evalkit.metrics.base import Direction, Pair, PairMetric
 from evalkit.metrics.checks import require_length, require_playable
+from evalkit.streams import without_messages_of_c
 
 SHORTEST = 0.5
 """Seconds. Below it no patch of speech may be left to compare."""
@@ -118,7 +119,8 @@ def _api(mode: str, lattice: bool) -> Any:
         import numba
 
         numba.set_num_threads(1)  # workers share the processor's cores already
-    api.create(mode=mode, use_lattice_model=lattice)
+    with without_messages_of_c():  # LiteRT tells every new user how it computes
+        api.create(mode=mode, use_lattice_model=lattice)
     if mode == "speech":
         api._manager.patch_creator._get_voice_activity = _voice_activity
     return api

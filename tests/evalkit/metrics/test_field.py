@@ -5,6 +5,7 @@ Numbers stand here where upstream's package is none of the project's: each says 
 """
 
 import json
+import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
@@ -135,6 +136,17 @@ def test_visqol_finds_voice_where_the_package_does() -> None:
     signal = SimpleNamespace(data=wav.astype(np.float64))
     expected = creator.VadPatchCreator(20)._get_voice_activity(signal, 9, 47_000, 320)
     assert visqol._voice_activity(signal, 9, 47_000, 320) == expected and len(set(expected)) == 2
+
+
+def test_visqol_starts_without_a_message_of_its_runtime() -> None:
+    """In a process of its own: the runtime says once that it has started."""
+    pytest.importorskip("visqol.api", reason="visqol-python is not installed")
+    script = (
+        "import os; from evalkit.metrics.visqol import VISQOL_SPEECH; from evalkit.testing import example_pair\n"
+        "VISQOL_SPEECH.score(example_pair(seconds=1)); os.write(2, b'said afterwards')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert done.stderr == b"said afterwards"
 
 
 def test_visqol_audio_asks_for_48_kHz() -> None:
