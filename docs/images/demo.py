@@ -14,7 +14,9 @@ from evalkit.results.run import read_run
 
 METRICS = ["pesq-wb", "estoi", "visqol-speech", "mel-2048-80-ln1p", "sim-resemblyzer"]
 
-COMMAND = "evalkit run --codec nanocodec@1.1k --codec opus@6k --codec codec2@1.2k --metrics offline-short --per-language 2"
+COMMAND = (
+    "evalkit run --codec nanocodec@1.1k --codec opus@6k --codec codec2@1.2k --metrics offline-short --per-language 2"
+)
 
 
 def draw(table: Table, path: Path) -> None:

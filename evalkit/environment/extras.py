@@ -84,7 +84,7 @@ def load_torchaudio() -> Any:
     try:
         return import_module("torchaudio")
     except ImportError as error:
-        raise MissingError(f"torchaudio is not installed: {install('models')}") from error
+        raise MissingError("torchaudio is not installed: pip install --no-deps torchaudio") from error
     except (OSError, RuntimeError):  # the library does not load, or is of another CUDA than torch
         _forget()
     sys.modules["torchaudio._extension"] = _without_library()
@@ -92,7 +92,8 @@ def load_torchaudio() -> Any:
         return import_module("torchaudio")
     except (ImportError, OSError, RuntimeError) as error:
         _forget()
-        raise MissingError(f"torchaudio does not work with this torch ({error}): {install('models')}") from error
+        remedy = "evalkit does not need it: pip uninstall torchaudio"
+        raise MissingError(f"torchaudio does not work with this torch ({error}); {remedy}") from error
 
 
 def _forget() -> None:

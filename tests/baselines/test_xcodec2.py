@@ -1,6 +1,10 @@
 """X-Codec2 and NeuCodec by the real loading code, from random weights in the public format."""
 
+import sys
+from collections.abc import Callable, Mapping
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -38,15 +42,51 @@ def test_they_keep_the_protocol(folders, name: str) -> None:
     assert (card.sample_rate, card.output_rate) == (16_000, {"xcodec2": None, "neucodec": 24_000}[name])
 
 
+def fbank(waveform: torch.Tensor, **_options: object) -> torch.Tensor:
+    """Kaldi's log mel energies [frames, 80] of `waveform` [1, T], for `torchaudio.compliance.kaldi.fbank` as the
+    extractors call it: windows of 25 ms every 10 ms, 20 Hz to 8 kHz (compute-fbank-feats of Kaldi, in float64)."""
+    frames = waveform[0].double().unfold(-1, 400, 160)
+    frames = frames - frames.mean(-1, keepdim=True)
+    frames = frames - 0.97 * torch.cat([frames[:, :1], frames[:, :-1]], -1)
+    frames = frames * torch.hann_window(400, periodic=False, dtype=torch.float64) ** 0.85
+    power = torch.fft.rfft(frames, 512).abs() ** 2
+    at = 1127 * torch.log1p(torch.arange(257, dtype=torch.float64) * 16_000 / 512 / 700)
+    edges = torch.linspace(1127 * np.log1p(20 / 700), 1127 * np.log1p(8_000 / 700), 82, dtype=torch.float64)
+    rising = (at[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - at[:, None]) / (edges[2:] - edges[1:-1])
+    energies = power @ torch.minimum(rising, falling).clamp(min=0)
+    return energies.clamp(min=torch.finfo(torch.float32).eps).log().float()
+
+
+def own_extractor(kind: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Mapping[str, torch.Tensor]]:
+    """transformers' own feature extractor, which needs torchaudio for `fbank` alone."""
+    torchaudio = ModuleType("torchaudio")
+    torchaudio.compliance = SimpleNamespace(kaldi=SimpleNamespace(fbank=fbank))
+    monkeypatch.setitem(sys.modules, "torchaudio", torchaudio)
+    checks = transformers.utils.import_utils
+    monkeypatch.setattr(checks, "is_torchaudio_available", lambda: True)
+    monkeypatch.setitem(checks.BACKENDS_MAPPING, "torchaudio", (lambda: True, ""))
+    file = Path(transformers.__file__).parent / "models" / kind / f"feature_extraction_{kind}.py"
+    spec = spec_from_file_location(f"transformers.models.{kind}.published", file)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return getattr(module, FAMILIES[kind].kind.model.replace("Model", "FeatureExtractor"))()
+
+
+def test_fbank_is_that_of_torchaudio() -> None:
+    """Numbers of torchaudio 2.11.0, which computes in float32."""
+    found = fbank(torch.from_numpy(testing.speech(1.01, 16_000))[None] * 2**15)
+    expected = [[13.7233, 7.6557, 7.1776], [12.5324, 13.0967, 14.5813], [13.4500, 16.9451, 11.4733]]
+    assert found.shape == (99, 80)
+    assert found[[0, 40, 98]][:, [0, 20, 79]].numpy() == pytest.approx(np.array(expected), abs=1e-3)
+
+
 @pytest.mark.parametrize("name", list(FAMILIES))
-def test_codes_and_audio_are_transformers_own(models, folders, name: str) -> None:
-    """With the features of transformers' own extractor, which needs torchaudio."""
+def test_codes_and_audio_are_transformers_own(models, folders, name: str, monkeypatch) -> None:
+    """With the features of transformers' own extractor."""
     codec = FAMILIES[name].build_from(folders[name], "0.8k")
     voice = testing.speech(1.01, codec.sample_rate)
-    try:
-        extractor = getattr(transformers, FAMILIES[name].kind.model.replace("Model", "FeatureExtractor"))()
-    except ImportError:
-        pytest.skip("its own feature extractor needs torchaudio")
+    extractor = own_extractor(name, monkeypatch)
     inputs = extractor(voice, sampling_rate=16_000, return_tensors="pt")
     with torch.inference_mode():
         direct = models[name].encode(**inputs).audio_codes
