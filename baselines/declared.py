@@ -32,14 +32,14 @@ def _bitrate(card: CodecInfo) -> float:
 
 COSYVOICE2 = _family(
     "cosyvoice2",
-    "S3Tokenizer's tokens become audio only by CosyVoice 2's flow matching, from random noise, a speaker vector and a "
-    "prompt, whose code pins torch 2.3; its weights are ONNX files (xingchensong/S3Tokenizer at 2abe1c50)",
+    "S3Tokenizer only encodes (its weights are ONNX files, xingchensong/S3Tokenizer at 2abe1c50): CosyVoice 2's flow "
+    "matching makes the audio, from tokens, random noise, a speaker vector and a prompt, and its code pins torch 2.3",
     {"0.317k": CodecInfo(16_000, 25.0, (6561,), None, "Apache-2.0", "–", causal=False, output_rate=24_000)},
 )
 VIBEVOICE = _family(
     "vibevoice",
-    "it transmits 64 numbers at 7.5 frames/s and no tokens, so it has no bitrate, and adds noise to them by default "
-    "(transformers' VibeVoiceAcousticTokenizerModel)",
+    "it transmits 64 unquantized numbers at 7.5 frames/s instead of tokens, so it has no bitrate, and adds noise to "
+    "them by default (transformers' VibeVoiceAcousticTokenizerModel)",
     {
         "continuous": CodecInfo(
             24_000, 7.5, (), 687_400_000, "Apache-2.0", "–", causal=True, continuous=True, depends_on=None
@@ -49,7 +49,7 @@ VIBEVOICE = _family(
 )
 POCKET_TTS = _family(
     "pocket-tts",
-    "it transmits 32 numbers at 12.5 frames/s and no tokens, so it has no bitrate (transformers' "
+    "it transmits 32 unquantized numbers at 12.5 frames/s instead of tokens, so it has no bitrate (transformers' "
     "PocketTTSAudioTokenizerModel)",
     {"continuous": CodecInfo(24_000, 12.5, (), 20_050_000, "Apache-2.0", "–", causal=True, continuous=True)},
     CONTINUOUS,
@@ -94,19 +94,19 @@ KANADE = _family(
 )  # fmt: skip
 XY_TOKENIZER = _family(
     "xy-tokenizer",
-    "each call costs 30 s of audio, over half a minute on a CPU; it is not implemented here yet "
+    "each call processes 30 s of audio, in over half a minute on a CPU; it is not implemented here yet "
     "(gyt1145028706/XY-Tokenizer at 5df5609c)",
     {"1k": CodecInfo(16_000, 12.5, (1024,) * 8, 519_600_000, "Apache-2.0", "–", causal=False)},
 )
 MIMO = _family(
     "mimo",
-    "it runs only with flash-attention in bfloat16, which other arithmetic does not reproduce token for token "
+    "it runs only with flash-attention in bfloat16, and other arithmetic gives different tokens "
     "(XiaomiMiMo/MiMo-Audio at 691ce541)",
     {"1.55k": CodecInfo(24_000, 25.0, (1024, 1024, *(128,) * 6), 1_200_000_000, "Apache-2.0", "MIT")},
 )
 LONGCAT = _family(
     "longcat",
-    "its encoder takes less than 30 s; it is not implemented here yet "
+    "its encoder accepts less than 30 s of audio; it is not implemented here yet "
     "(meituan-longcat/LongCat-Audio-Codec at 98dd5e49)",
     {
         rate: CodecInfo(
@@ -117,7 +117,7 @@ LONGCAT = _family(
 )  # fmt: skip
 MAGICODEC = _family(
     "magicodec",
-    "it cannot be built without a GPU and flash-attention 2.3 in bfloat16, which float32 does not reproduce token for "
-    "token (Ereboas/MagiCodec at 5bd431ab)",
+    "it cannot be built without a GPU and flash-attention 2.3 in bfloat16, and float32 gives different tokens "
+    "(Ereboas/MagiCodec at 5bd431ab)",
     {"0.85k": CodecInfo(16_000, 50.0, (131_072,), None, "MIT", "–", causal=False)},
 )

@@ -9,6 +9,7 @@ import csv
 import inspect
 import os
 import re
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,6 +61,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
 def metrics() -> Iterator[str]:
     """A table of all, then a section for each class with what its docstring says and its variants."""
     from evalkit import plugins
+    from evalkit.metrics.base import PairMetric
     from evalkit.metrics.model import ModelMetric
     from evalkit.pipeline.suites import metric_suites
 
@@ -70,7 +72,7 @@ def metrics() -> Iterator[str]:
     yield "| metric | range | better | unit | needs |"
     yield "|---|---|---|---|---|"
     for metric in found:
-        extra = metric.extra if isinstance(metric, ModelMetric) and metric.packages else ""
+        extra = metric.extra if isinstance(metric, ModelMetric) and metric.packages else _extra_of(metric)
         needs = " ".join(
             [f"`[{extra}]`"] * bool(extra) + ["a download"] * bool(isinstance(metric, ModelMetric) and metric.files)
         )
@@ -88,13 +90,16 @@ def metrics() -> Iterator[str]:
         yield "| metric | column | range | better | unit | rate | longest | version |"
         yield "|---|---|---|---|---|---|---|---|"
         for metric in some:
+            rate, longest = "–", "–"  # metrics of codes have neither
+            if isinstance(metric, PairMetric):
+                rate, longest = f"{metric.rate / 1000:g} kHz", f"{metric.max_seconds / 60:g} min"
             yield (
                 f"| `{metric.name}` | {metric.label} | {_range(metric)} | {_better(metric)} | {metric.unit or '–'} | "
-                f"{metric.rate / 1000:g} kHz | {metric.max_seconds / 60:g} min | {metric.version} |"
+                f"{rate} | {longest} | {metric.version} |"
             )
         files = {str(file): file for m in some if isinstance(m, ModelMetric) for file in m.files}
         for name, file in files.items():
-            yield f"\nFile: `{name}`, {file.size / 1e6:.0f} MB, {file.license}"
+            yield f"\nFile: `{name}`, {file.size_text}, {file.license}"
         notes = dict.fromkeys(metric.note for metric in some if metric.note)
         for note in notes:
             yield f"\n!!! note\n    {note}\n"
@@ -126,8 +131,10 @@ def typical() -> dict[str, list[str]]:
         means = sorted((sum(values) / len(values), codec) for codec, values in codecs.items())
         if len(means) > 4:
             means = [means[0], means[len(means) // 2], means[-1]]
-        values = ", ".join(f"{_escape(codec)} {mean:.4g}" for mean, codec in means)
-        lines[metric].append(f"| `{metric}` | {audio} | {values} |")
+        most = max(map(len, codecs.values()))
+        fewer = {codec: f" (n = {len(values)})" for codec, values in codecs.items() if len(values) < most}
+        shown = ", ".join(f"{_escape(codec)} {_mean(mean)}{fewer.get(codec, '')}" for mean, codec in means)
+        lines[metric].append(f"| `{metric}` | {audio} | {shown} |")
     for metric, values in _of_protocols().items():
         lines[metric].append(f"| `{metric}` | 4 English utterances of the built-in set | {values} |")
     said: dict[tuple[str, str, str], list[float]] = defaultdict(list)
@@ -137,9 +144,11 @@ def typical() -> dict[str, list[str]]:
     for key, about in names()["metrics"].items():
         for (metric, where, source), values in said.items():
             if metric == key and about["metric"]:
-                span = f"{min(values):.4g} to {max(values):.4g}" if len(values) > 1 else f"{values[0]:.4g}"
+                span = f"{values[0]:.4g} (1 system)"
+                if len(values) > 1:
+                    span = f"{min(values):.4g} to {max(values):.4g} ({len(values)} systems)"
                 lines[about["metric"]].append(
-                    f"| `{about['metric']}` | {where}, published: {_escape(source)} | {span} ({len(values)} systems) |"
+                    f"| `{about['metric']}` | {where}, published: {_escape(source)} | {span} |"
                 )
     for name, (where, published_values) in _published_by_the_field().items():
         low, high = (f"{end:.4g}" for end in (min(published_values), max(published_values)))
@@ -148,6 +157,10 @@ def typical() -> dict[str, list[str]]:
             f"{low} to {high} ({len(published_values)} values) |"
         )
     return lines
+
+
+def _mean(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def _of_protocols() -> dict[str, str]:
@@ -186,6 +199,13 @@ def _docstring(text: str) -> Iterator[str]:
         yield f"```python\n{body}\n```\n" if title == "Example" else f"**{title}.** {body}\n"
 
 
+def _extra_of(metric: Any) -> str:
+    """The extra that a metric without a model needs: it is called like the metric's module."""
+    module = type(metric).__module__.rpartition(".")[2]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return module if module in project["optional-dependencies"] else ""
+
+
 def _range(metric: Any) -> str:
     low, high = (f"{end:g}".replace("inf", "∞").replace("-", "−") for end in (metric.low, metric.high))
     return f"{low} to {high}"
@@ -214,10 +234,10 @@ def codecs() -> Iterator[str]:
         if _module_of(name).__name__.endswith(".declared"):  # one module for all of them: say what differs
             why = some[0]["remedy"].partition(": add --rendered")[0]
             about = (
-                f"Does not run here: {why}.\n\n`evalkit run --codec {name} --rendered DIR` scores audio that it made."
+                f"Does not run here: {why}.\n\n`evalkit run --codec {name} --rendered DIR` scores its decoded audio."
             )
         yield f"\n## {name}\n\n{about}\n"
-        yield "| codec | kbit/s | kHz | frames/s | codebooks | parameters | causal | code | weights |"
+        yield "| codec | kbit/s | kHz | frames/s | codebooks | parameters | causal decoder | code | weights |"
         yield "|---|---|---|---|---|---|---|---|---|"
         for one in some:
             books = one["codebook_sizes"] or []
@@ -246,7 +266,7 @@ def _number(value: float | None, unit: float = 1) -> str:
 def data() -> Iterator[str]:
     from evalkit import datasets, plugins
 
-    yield "| dataset | how it is named | what | license |"
+    yield "| dataset | `--dataset` | what | license |"
     yield "|---|---|---|---|"
     for name in plugins.names("dataset"):
         loader = datasets.loader(name)

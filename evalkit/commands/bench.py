@@ -43,7 +43,7 @@ def add(commands: Any) -> None:
     )
     add_weights(command)
     command.add_argument("--device", default="cpu", help="where neural codecs run: cpu or cuda; default: %(default)s")
-    command.add_argument("--threads", type=positive, metavar="N", help="threads of torch; default: one per core")
+    command.add_argument("--threads", type=positive, metavar="N", help="number of torch threads; default: one per core")
     command.add_argument(
         "--batch",
         type=numbers,

@@ -69,7 +69,7 @@ def _add_export(steps: Any) -> None:
         EXPORT_EXAMPLES,
     )
     command.add_argument("run", type=expanded, metavar="RUN", help="a run with audio (--save-audio)")
-    command.add_argument("--design", required=True, choices=DESIGNS, help="%(choices)s")
+    command.add_argument("--design", required=True, choices=DESIGNS, help="design of the test")
     command.add_argument(
         "--output",
         "-o",
@@ -117,7 +117,7 @@ def _add_power(steps: Any) -> None:
     command.add_argument(
         "--difference", type=float, required=True, metavar="D", help="difference to detect, in points of the scale"
     )
-    command.add_argument("--design", default="mushra", choices=DESIGNS, help="%(choices)s; default: %(default)s")
+    command.add_argument("--design", default="mushra", choices=DESIGNS, help="design of the test; default: %(default)s")
     command.add_argument(
         "--comparisons",
         type=positive,
@@ -125,9 +125,11 @@ def _add_power(steps: Any) -> None:
         metavar="N",
         help="pairs of systems to correct for; default: %(default)s",
     )
-    command.add_argument("--items", type=positive, metavar="N", help="their number; default: a range")
-    command.add_argument("--listeners", type=positive, metavar="N", help="their number; default: a range")
-    command.add_argument("--pilot", type=expanded, metavar="RUN", help="run of ratings to estimate the deviations from")
+    command.add_argument("--items", type=positive, metavar="N", help="number of items; default: a range")
+    command.add_argument("--listeners", type=positive, metavar="N", help="number of listeners; default: a range")
+    command.add_argument(
+        "--pilot", type=expanded, metavar="RUN", help="estimate the standard deviations from a run of ratings"
+    )
     for what, of in (("listener", "listeners"), ("item", "items"), ("rating", "single ratings")):
         command.add_argument(
             f"--sd-{what}", type=float, metavar="SD", help=f"standard deviation of a difference between {of}"

@@ -78,6 +78,7 @@ def _show_codecs(listing: "Listing") -> None:
         for fact in _facts(one):
             facts.setdefault(fact, {})[name] = None
     notes = [f"{fact}: {', '.join(names)}" for fact, names in facts.items()]
+    notes += ["causal: decoding needs no future frames; encoding may (`evalkit bench` measures both)"]
     notes += ["download: `evalkit fetch CODEC`, or --weights PATH"]
     notes += [f"{name}: {remedy}" for name, remedy in remedies.items()]
     if hidden:

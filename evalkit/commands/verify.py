@@ -9,7 +9,7 @@ from evalkit.files import expanded
 
 VERIFY_EXAMPLES = """examples:
   evalkit verify lyra@3.2k dnsmos-ovrl pesq-wb
-  evalkit verify lyra@3.2k --weights DIR        files that are not in the cache
+  evalkit verify lyra@3.2k --weights DIR        weights that are not in the cache
   evalkit verify mimi@1.1k --record             record its codes of three built-in utterances on this machine
 
 Compares the weights' sha256, values that others published for the released weights, and recorded codes.
@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
         VERIFY_EXAMPLES,
     )  # fmt: skip
     command.add_argument("names", nargs="+", metavar="NAME", help="codecs (NAME[@RATE]) and metrics")
-    command.add_argument("--weights", type=expanded, metavar="DIR", help="weights to check, for a single codec")
+    command.add_argument("--weights", type=expanded, metavar="PATH", help="weights to check, for a single codec")
     command.add_argument(
         "--record", nargs="?", const="", metavar="FILE",
         help="record the codecs' codes of built-in utterances in FILE; default: this machine's record",

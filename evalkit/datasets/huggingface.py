@@ -56,7 +56,7 @@ def load(
         UsageError: for columns that are not there.
     """
     if source is None:
-        raise MissingError("name a repository of the hub: --dataset hub:OWNER/NAME,split=test,revision=COMMIT")
+        raise MissingError("name a repository on the Hub: --dataset hub:OWNER/NAME,split=test,revision=COMMIT")
     table, commit = open_table(source, files or f"**/{split}-*", split, revision)
     utterances = rows_of(table, source, audio=audio, id=id, text=text, speaker=speaker, language=language)
     found = text_hash(source, commit, split, *(u.id for u in utterances))
@@ -177,5 +177,5 @@ LOADER = DatasetLoader(
     "hub",
     load,
     usage="hub:OWNER/NAME",
-    about="parquet on the Hugging Face hub (files=…, split=test, revision=COMMIT, id=…, text=…, speaker=…, language=…)",
+    about="Parquet on the Hugging Face Hub (files=…, split=test, revision=COMMIT, id=…, text=…, speaker=…, language=…)",
 )

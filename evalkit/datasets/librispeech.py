@@ -34,7 +34,7 @@ ARCHIVE = Archive(
 )
 HELP = (
     "`evalkit fetch librispeech` downloads test-clean (347 MB); or give the folder that contains LibriSpeech/, from "
-    "https://www.openslr.org/12: --dataset librispeech:DIR; or read it from the hub: --dataset librispeech:hub"
+    "https://www.openslr.org/12: --dataset librispeech:DIR; or read it from the Hub: --dataset librispeech:hub"
 )
 
 
@@ -104,7 +104,7 @@ LOADER = DatasetLoader(
     "librispeech",
     load,
     usage="librispeech[:DIR|hub]",
-    about="LibriSpeech, 16 kHz (split=test-clean; of the hub: revision=COMMIT)",
+    about="LibriSpeech, 16 kHz (split=test-clean; on the Hub: revision=COMMIT)",
     license=LICENSE,
     files=(ARCHIVE,),
 )

@@ -167,6 +167,6 @@ LOADER = DatasetLoader(
     "mls",
     load,
     usage="mls[:DIR|hub]",
-    about="MLS as released, 16 kHz (split=test, languages=de+pl; of the hub: revision=COMMIT, english-revision=COMMIT)",
+    about="MLS as released, 16 kHz (split=test, languages=de+pl; on the Hub: revision=COMMIT, english-revision=COMMIT)",
     license=LICENSE,
 )

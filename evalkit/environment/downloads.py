@@ -117,7 +117,7 @@ class File:
         if self.pin is None and self.code:
             raise MissingError(
                 f"{path} is code and its sha256 is not recorded, so it is not opened. Compare it with a source you "
-                f"trust, such as the page of {self.repository} on the hub, and pin it: evalkit fetch NAME --sha256 HEX"
+                f"trust, such as the page of {self.repository} on the Hub, and pin it: evalkit fetch NAME --sha256 HEX"
             )
         if self.pin is not None and (found := sha256(path)) != self.pin:
             # Of the hub's cache, whose names are links, what has to go is what the link points to.
@@ -173,7 +173,7 @@ class File:
         try:
             from huggingface_hub import hf_hub_download
         except ImportError as error:
-            raise MissingError(f"{self} is on the Hugging Face hub, which needs a package: {install('hub')}") from error
+            raise MissingError(f"{self} is on the Hugging Face Hub, which needs a package: {install('hub')}") from error
         hf_hub_download(self.repository, self.name, revision=self.revision)
         advance(self.name, self.size)
 

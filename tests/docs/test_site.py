@@ -45,6 +45,13 @@ def test_every_metric_is_described_with_range_source_and_what_it_misses(hooks: M
 def test_typical_values_are_means_of_what_was_measured(hooks: ModuleType) -> None:
     (line,) = [line for line in hooks.typical()["pesq-wb"] if "45 MLS utterances" in line]
     assert "wavtokenizer@0.9k 1.849" in line and "lfsc@1.89k 2.754" in line
+    assert not any(re.search(r"\bnan\b", line) for lines in hooks.typical().values() for line in lines)
+
+
+def test_metrics_show_the_extra_and_the_download_size_that_they_need(hooks: ModuleType) -> None:
+    text = "\n".join(hooks.metrics())
+    assert re.search(r"\[`visqol-speech`\].*\| `\[visqol\]` \|", text)
+    assert "File: `adapt_nr_synthetic.onnx`, size not known, MIT" in text
 
 
 def test_every_codec_and_command_is_there(hooks: ModuleType) -> None:
