@@ -59,18 +59,19 @@ PathLike = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Options of `run` and `score`. They change no number except where stated."""
+    """Options of `run` and `score`. They change no result unless stated."""
 
     device: str = "cpu"
-    """Where neural models run: a device of torch. Another device may change the last digits."""
+    """Torch device on which neural models run. Another device may change the last digits."""
     seed: int = 0
-    """For codecs that draw random numbers: numpy and torch are seeded from it and the samples of each utterance."""
+    """For codecs that draw random numbers: numpy and torch are seeded, for each utterance, from it and the samples."""
     jobs: int | None = None
     """Worker processes; None for one per core."""
     executor: str = "processes"
     """Where to score: `processes` on this machine, `ray`, or another entry point of the group `evalkit.executors`."""
     batch: int = 1
-    """Recordings that metric models, and codecs with batches, process at once; above 1 may change the last digits."""
+    """Number of recordings that metric models, and codecs that support batches, process at once; more than one may
+    change the last digits."""
     timeout: float = TIMEOUT
     """Seconds for one codec on one utterance, and one metric on one pair; 0 for no limit."""
     max_seconds: float | None = None
@@ -82,9 +83,9 @@ class RunOptions:
     save_audio: bool = False
     """Keep the decoded audio in the run directory."""
     overwrite: bool = False
-    """Replace the run that the output holds."""
+    """Replace an existing run in the output directory."""
     align: bool = False
-    """Compensate a constant lag of decoded audio before it is scored; the provenance says so."""
+    """Compensate a constant lag of decoded audio before scoring, and record this in the provenance."""
     debug: bool = False
     """Print the first traceback of each kind."""
     fail_fast: bool = False
@@ -136,10 +137,10 @@ def run(
         metrics: Names of metrics or sets of metrics, or objects that follow evalkit.metrics.base.Metric.
         output: The run directory; by default a new one in `runs/`.
         bitrate: For every codec without one: `1.1k`.
-        weights: By codec or label, files or folders instead of a codec's own weights.
-        rendered: By codec or label, folders of audio that was decoded elsewhere.
+        weights: Files or folders to load instead of a codec's own weights, by codec or label.
+        rendered: Folders of audio that was decoded elsewhere, by codec or label.
         conditions: Changes to audio, codes or codecs, each as `NAME[:OPTION=VALUE,…]` or an object that follows
-            evalkit.conditions.Condition; clean by default.
+            evalkit.conditions.Condition; by default none (`clean`).
         notes: Sentences for readers of the results.
         **options: Fields of RunOptions.
 
@@ -175,21 +176,22 @@ def score(
     """Score audio that was decoded elsewhere: the same as `run`, with files instead of codecs.
 
     Args:
-        reference: Folder of originals.
-        decoded: Folder of decoded audio, or several; files match by their path without the suffix.
-        manifest: Instead of folders, a CSV file or a DataFrame with the columns utterance, reference, decoded and,
-            optionally, system, language, speaker, transcript, bitrate_kbps and any others, which the rows keep.
-        metrics: As for `run`; metrics of codes are left out, since there are none.
+        reference: Folder of originals, or a Kaldi list (`*.scp`).
+        decoded: Folder or list of decoded audio, or several; files are matched by path without the suffix.
+        manifest: Instead of folders, a CSV, TSV or JSON-lines file, or a DataFrame, with the columns utterance,
+            reference, decoded and, optionally, system, language, speaker, transcript and bitrate_kbps; the rows keep
+            any other columns.
+        metrics: As for `run`; metrics of codes are left out, because there are no codes.
         output: The run directory; by default a new one in `runs/`.
-        name: Of the dataset in the rows; by default that of the folder or manifest.
-        match: How a decoded file is named after its reference: `{name}_dec`.
+        name: Name of the dataset in the rows; by default that of the folder or manifest.
+        match: Pattern of decoded file names, such as `{name}_dec`.
         **options: Fields of RunOptions.
 
     Returns:
         The finished run.
 
     Raises:
-        UsageError: Files are missing, or do not match.
+        UsageError: No file matches, or an argument is invalid.
         MissingError: What a metric needs is not on this machine.
     """
     from evalkit.pipeline.pairs import as_plan_parts
@@ -220,19 +222,19 @@ def measure(
         decoded: Likewise.
         sample_rate: Hz; required for arrays, not allowed for files, which have their own.
         metrics: As for `run`; metrics of codes are left out.
-        transcript: What is said, for metrics that need it.
+        transcript: The words spoken, for metrics that need them.
         language: ISO 639-1, for metrics that need it.
-        timeout: Seconds for one metric.
+        timeout: Time limit for each metric, in seconds.
 
     Returns:
-        A Score by row name: a value, or the reason why there is none. Metrics run in a worker process, so that one that
-        crashes costs its score alone; for many pairs, `score` is faster.
+        A Score by row name: a value, or the reason why there is none. Metrics run in a worker process, so that a crash
+        fails only their own score; for many pairs, `score` is faster.
 
     Warns:
-        UserWarning: The two do not match: late, inverted, at another level, clipped and so on.
+        UserWarning: The recordings do not match: late, inverted, at another level, clipped and so on.
 
     Raises:
-        UsageError: An array without a sampling rate, or not [T] of floats; files with one.
+        UsageError: An array has no sampling rate or is not [T] of floats, or a sampling rate was given for files.
         MissingError: What a metric needs is not on this machine.
     """
     if sample_rate is not None and all(isinstance(audio, str | os.PathLike) for audio in (reference, decoded)):
@@ -260,18 +262,18 @@ def load_run(path: PathLike) -> Evaluation:
     """The run in the directory `path`, finished or not.
 
     Raises:
-        UsageError: There is none that can be read.
+        UsageError: It is not a run directory that can be read.
     """
     return Evaluation.load(expanded(path))
 
 
 def load_codec(spec: object, device: str = "cpu", weights: PathLike | None = None) -> Codec:
-    """The codec that `spec` names, as `run` takes it.
+    """Load a codec.
 
     Args:
-        spec: `NAME[@RATE]`, `FILE.py:NAME`, or an object.
-        device: A device of torch.
-        weights: A file or folder instead of its own.
+        spec: `NAME[@RATE]`, `FILE.py:NAME`, or an object, as for `run`.
+        device: A torch device.
+        weights: A file or folder to load instead of its own weights.
 
     Returns:
         A codec with `encode(wav[T]) -> Codes` and `decode(Codes) -> wav[T]`, float32 at its `sample_rate`.

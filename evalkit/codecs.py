@@ -1,7 +1,7 @@
 """The codec protocol: what evalkit expects of a codec, and how `NAME@RATE` becomes one.
 
-A *family* is what is registered (entry points `evalkit.codecs`): a name, its bitrates, and a way to build
-the codec at one of them. Third parties need this module and nothing else of evalkit.
+A *family* is what the entry points `evalkit.codecs` register: a name, bitrates, and a way to build the codec at each of
+them. Third-party codecs need only this module of evalkit.
 """
 
 import hashlib
@@ -30,13 +30,13 @@ LOWEST_RATE, HIGHEST_RATE = 1000, 384_000
 class Codes:
     """What a codec transmits for one utterance.
 
-    Codecs with codebooks fill `indices` [K, N] (int64) and `codebook_sizes` (K sizes). Codecs with a bitstream of
-    their own fill `payload` (one bytes object per packet) and `payload_bits`, counted exactly, not rounded up
-    to bytes. Continuous codecs, which transmit unquantized numbers, fill `latents` [D, N] (float32) and
-    have no bitrate. `length` is the number of samples that went in, at the codec's own rate.
+    Codecs with codebooks fill `indices` [K, N] (int64) and `codebook_sizes` (K sizes). Codecs with their own bitstream
+    fill `payload` (one bytes object per packet) and `payload_bits`, counted exactly, not rounded up to bytes.
+    Continuous codecs, which transmit unquantized numbers, fill `latents` [D, N] (float32) and have no bitrate.
+    `length` is the number of input samples, at the codec's own rate.
 
-    What else the decoder needs once per utterance (a speaker embedding, a gain) is in `extra` by name, and
-    costs `extra_bits`, which count towards the bitrate.
+    `extra` holds, by name, whatever else the decoder needs once per utterance (a speaker embedding, a gain);
+    `extra_bits` is its size, which counts towards the bitrate.
     """
 
     length: int
@@ -61,8 +61,8 @@ class Codes:
 
     @property
     def bits(self) -> float:
-        """Bits that carry this utterance: tokens x log2(codebook size) or the payload's own count, and the side
-        information; NaN for continuous codecs, whose numbers take as many as somebody gives them."""
+        """Bits sent for this utterance: tokens x log2(codebook size) or the payload's bits, plus side information; NaN
+        for continuous codecs, whose latents have no defined size in bits."""
         if self.latents is not None:
             return nan
         if self.indices is None:
@@ -86,8 +86,8 @@ class Codec(Protocol):
     """Whether decoding needs no future frames."""
     details: Mapping[str, object]
     """Everything else that changes the output, as JSON values: settings, versions of libraries and, for codecs with
-    weights, `weights_sha256` with the sha256 of each file by its name. It stands in the provenance of a run and names
-    what the cache keeps."""
+    weights, `weights_sha256`: the sha256 of each file by name. It is recorded in the provenance of a run and is part of
+    the cache key."""
 
     def encode(self, wav: Wave) -> Codes:
         """Encode one utterance.
@@ -119,16 +119,16 @@ class Annotated(Protocol):
     note: str
     """A clause that is printed below tables; "" for none."""
     trained_on_metrics: tuple[str, ...]
-    """Metrics in its training loss, which overrate it: it is never marked as best by them."""
+    """Metrics in its training loss, which overrate it: tables never mark it as best by them."""
 
 
 @runtime_checkable
 class Batched(Protocol):
-    """A codec that processes several utterances at once for `run --batch`; all others process them one by one."""
+    """A codec that can process several utterances at once (`run --batch`); others process them one by one."""
 
     batch_equal: bool
-    """Whether utterances come out of a batch as they do alone: but for 1 in 1,000 codes, and samples within 1e-4. A
-    run in batches of a codec whose do not is another codec to tables and to the cache."""
+    """Whether a batch gives the results of single runs, apart from 1 in 1,000 codes and 1e-4 in samples. If not, the
+    codec in batches counts as another codec in tables and in the cache."""
 
     def encode_batch(self, wavs: Sequence[Wave]) -> list[Codes]:
         """Encode utterances of any lengths; see `Codec.encode`."""
@@ -152,7 +152,7 @@ class Fielded(Protocol):
     """A codec with a bitstream whose packets are made of fields, such as pitch and energy."""
 
     def fields(self, codes: Codes) -> Codes:
-        """The fields as indices [fields, packets] with their sizes, for metrics that compare tokens."""
+        """The fields as indices [fields, packets], with the number of values of each, to be compared like tokens."""
         ...
 
 
@@ -183,8 +183,8 @@ PADDING, BATCH, LEVEL = "padding", "batch", "level"
 
 @dataclass(frozen=True)
 class CodecInfo(Record):
-    """What is known of a codec at one rate. A family fills what it knows without building the codec, for `evalkit list
-    codecs`; a run adds what only the codec knows, for its provenance. None, "" and empty where nobody says."""
+    """What is known about a codec at one rate. A family states what it knows without building the codec, for `evalkit
+    list codecs`; a run adds what only the codec knows, for its provenance. Unknown fields are None, "" or empty."""
 
     sample_rate: int | None = None
     """Hz."""
@@ -196,40 +196,40 @@ class CodecInfo(Record):
     code_license: str = ""
     weights_license: str = ""
     weights: str = ""
-    """Where the weights come from, and at which revision; ends in `UNPINNED` where nothing says which these are."""
+    """Source and revision of the weights; ends in `UNPINNED` if neither revision nor sha256 is known."""
     causal: bool | None = None
     """Whether decoding needs no future frames."""
     listed: bool = True
-    """Whether `evalkit list codecs` shows this rate to people; a family with many rates lists some."""
+    """Whether `evalkit list codecs` shows this rate without `--json`; families with many rates show only some."""
     spec: str = ""
-    """`NAME@RATE`: the codec that it is meant to be."""
+    """`NAME@RATE` that the user asked for."""
     details: Mapping[str, object] = field(default_factory=dict)
-    """As the codec's own: sha256 of the weights, settings, versions of libraries."""
+    """`Codec.details`: sha256 of the weights, settings, versions of libraries."""
     rendered: str = ""
-    """The folder or manifest of its decoded audio, where it did not run here."""
+    """The folder or manifest of its decoded audio, if the codec itself was not run."""
     declared_bitrate: float | None = None
     """Bit/s of rendered audio, as declared."""
     trained_on_metrics: tuple[str, ...] = ()
-    """Metrics that took part in its training loss."""
+    """Metrics in its training loss."""
     released: bool | None = None
-    """Whether the weights are, byte for byte, those released as `spec`; None where no sha256 of those is known."""
+    """Whether the weights are, byte for byte, those released as `spec`; None if no sha256 of the release is known."""
     codes_sha256: str = ""
-    """`fingerprint` of the codes of all utterances under no condition, where the codec has codebooks."""
+    """`fingerprint` of the codes of all utterances without a condition, for codecs with codebooks."""
     output_rate: int | None = None
-    """Hz, of what is decoded, where that is not `sample_rate`."""
+    """Hz of the decoded audio, if it is not `sample_rate`."""
     variable: bool = False
-    """Whether frames are not equally long."""
+    """Whether frames differ in length."""
     continuous: bool = False
-    """Whether it transmits numbers in place of tokens, so that it has no bitrate."""
+    """Whether it transmits unquantized numbers instead of tokens, so that it has no bitrate."""
     extra_bits: int = 0
-    """Of side information, once an utterance."""
+    """Bits of side information per utterance."""
     depends_on: tuple[str, ...] | None = None
-    """What changes an utterance's tokens: `PADDING` (silence appended to it changes tokens long before), `BATCH`
-    (others in the same batch do), `LEVEL` (its loudness does; where that does not, nothing says how loud to decode it).
-    None where nobody says; `evalkit.testing.check_codec` holds it against what it measures."""
+    """What changes an utterance's tokens: `PADDING` (appended silence changes tokens long before it), `BATCH` (other
+    utterances in the batch), `LEVEL` (loudness; without it, tokens do not carry the loudness to decode at). None if
+    unknown. `evalkit.testing.check_codec` compares it with measurements."""
 
     def output(self) -> dict[str, object]:
-        """What determines a codec's output: names what the cache keeps of it."""
+        """What determines a codec's output: its part of the cache key."""
         return {
             "sample_rate": self.sample_rate,
             "frame_rate": self.frame_rate,
@@ -245,10 +245,10 @@ class CodecFamily(Protocol):
 
     name: str
     rates: Mapping[str, float]
-    """Label such as `1.1k` -> exact bit/s that the codec declares."""
+    """Exact bit/s that the codec declares, by label such as `1.1k`."""
     default_rate: str
     license: str
-    """Of the code and, if there are any, the weights."""
+    """License of the code and, if there are any, of the weights."""
 
     def availability(self, rate: str) -> Availability:
         """Whether the codec can run at `rate` now. Cheap: loads no model."""
@@ -290,7 +290,7 @@ class Weighted(Protocol):
             The file or folder where they are.
 
         Raises:
-            MissingError: that cannot be done now; the message names file, revision, license and remedy.
+            MissingError: The download is not possible now; the message names file, revision, license and remedy.
         """
         ...
 
@@ -303,26 +303,26 @@ class Weighted(Protocol):
             device: a device of torch.
 
         Raises:
-            MissingError: they are not there, or do not fit.
+            MissingError: The weights are missing or do not fit.
         """
         ...
 
     def release_sha256(self, rate: str) -> Mapping[str, str]:
-        """sha256 of the published weights at `rate`, by file, as far as they were recorded; empty where none was."""
+        """The recorded sha256 of the published weights at `rate`, by file; empty if none is recorded."""
         ...
 
 
 def is_release(family: object, rate: str, codec: Codec) -> bool | None:
-    """Whether the weights that `codec` uses are the published ones, by their bytes.
+    """Whether `codec` uses the published weights, byte for byte.
 
     Args:
-        family: the `CodecFamily` that built it.
-        rate: the label it was built with.
-        codec: its `details["weights_sha256"]` names the sha256 of every file, whatever the file is called.
+        family: The `CodecFamily` that built it.
+        rate: The label it was built with.
+        codec: Its `details["weights_sha256"]` has the sha256 of every file, whatever the file is called.
 
     Returns:
-        True where all files with a recorded sha256 are among the codec's, False where one is not, None where no
-        sha256 was recorded: then nothing can be said of weights that lie in a folder.
+        True if all recorded sha256 are among those of the codec's files, False if one is not, None if none is recorded,
+        so that the release cannot be recognized.
     """
     recorded = family.release_sha256(rate) if isinstance(family, Weighted) else {}
     used = codec.details.get("weights_sha256", {})
@@ -332,8 +332,8 @@ def is_release(family: object, rate: str, codec: Codec) -> bool | None:
 
 
 def fingerprint(codes: Mapping[str, Codes]) -> str:
-    """sha256 over the ids of utterances and the indices of their codes; the order does not matter. "" where there are
-    no codes, or some without indices."""
+    """sha256 over the ids of utterances and the indices of their codes, in any order; "" if there are no codes, or if
+    some have no indices."""
     if not codes or any(one.indices is None for one in codes.values()):
         return ""
     digest = hashlib.sha256()
@@ -346,7 +346,7 @@ def fingerprint(codes: Mapping[str, Codes]) -> str:
 
 
 def check_declared(codec: Codec) -> None:
-    """Raise UsageError, which names what is wrong, unless `codec` says of itself what the protocol asks for."""
+    """Raise UsageError, which names what is wrong, unless `codec` declares what the protocol requires."""
     name, sizes = codec.name, codec.codebook_sizes
 
     def require(kept: bool, what: str, value: object, wanted: str) -> None:
@@ -437,8 +437,8 @@ class Randomizable(Protocol):
 
 @dataclass(frozen=True)
 class Network:
-    """What is inside a neural codec. On tensors of the device "meta", the functions run the plain layers of `module`
-    in the calling thread, so that their operations can be counted."""
+    """The network of a neural codec. On tensors of the device "meta", its functions run the plain layers of `module` in
+    the calling thread, so that their operations can be counted."""
 
     module: Any
     """The nn.Module."""
@@ -447,9 +447,9 @@ class Network:
     decode: Callable[[Any], Any]
     """Tokens [B, K, N], int64, to audio [B, T]."""
     latents: Callable[[Any], Any] | None = None
-    """Audio [B, T] to what is quantized, [B, D, N]; None where the codec does not show it."""
+    """Audio [B, T] to the latents before quantization, [B, D, N]; None if the codec does not expose them."""
     batched: bool = False
-    """Whether a batch is computed at once, not one after another."""
+    """Whether a batch is computed at once rather than item by item."""
 
 
 @runtime_checkable
@@ -457,7 +457,7 @@ class Inspectable(Protocol):
     """A codec that exposes its network: `evalkit bench` counts operations, measures latents, and runs batches."""
 
     def network(self) -> Network:
-        """The network, with its weights where they are now."""
+        """The network, with its weights on their present device."""
         ...
 
 
@@ -466,8 +466,8 @@ class DeclaresLookahead(Protocol):
     """A codec that declares its lookahead; `evalkit bench` compares it with the measured one."""
 
     lookahead: tuple[float, float]
-    """Samples beyond a frame's own end that its codes depend on; samples before a frame's start that depend on its
-    codes. inf where that is the whole utterance."""
+    """Encoder: samples beyond a frame's end that its codes depend on. Decoder: samples before a frame's start that
+    depend on its codes. inf for the whole utterance."""
 
 
 @runtime_checkable
@@ -484,5 +484,5 @@ class StreamEncodable(Protocol):
     """A codec that encodes frame by frame as samples arrive."""
 
     def stream_encoder(self) -> Callable[[Wave], NDArray[np.int64]]:
-        """A new stream: takes the next samples, returns the indices [K, n], n >= 0, that are certain by now."""
+        """A new stream: takes the next samples, returns the indices [K, n], n >= 0, that have become final."""
         ...

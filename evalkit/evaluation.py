@@ -1,4 +1,4 @@
-"""A run and what can be made of it: tables, tests, plots, a report, a verdict. What the Python API returns."""
+"""A run with its tables, tests, plots, report and gate: what the Python API returns."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,19 +16,19 @@ class Evaluation(Run):
 
     @classmethod
     def load(cls, path: Path) -> "Evaluation":
-        """The run in `path`; raises UsageError where there is none that can be read."""
+        """The run in `path`; raises UsageError if it cannot be read."""
         run = read_run(path)
         return cls(run.path, run.rows, run.provenance)
 
     def table(self, *others: Run, metrics: list[str] | None = None, codecs: list[str] | None = None) -> "Shown":
-        """Means of this run and `others`, one table per dataset, as `evalkit table` makes it."""
+        """Means of this run and `others`, one table per dataset, as in `evalkit table`."""
         from evalkit.reports.shown import Shown
         from evalkit.reports.table import build_tables
 
         return Shown(build_tables([self, *others], metrics, codecs=codecs))
 
     def compare(self, *others: Run, metrics: list[str] | None = None, codecs: list[str] | None = None) -> "Shown":
-        """Paired tests between every pair of codecs, as `evalkit compare` makes them."""
+        """Paired tests between every pair of codecs, as in `evalkit compare`."""
         from evalkit.reports.compare import build_comparisons
         from evalkit.reports.shown import Shown
         from evalkit.stats import DEFAULTS
@@ -36,7 +36,7 @@ class Evaluation(Run):
         return Shown(build_comparisons([self, *others], codecs, metrics, DEFAULTS))
 
     def plot(self, *others: Run) -> dict[str, Any]:
-        """Figures of matplotlib by name, as `evalkit plot` saves them."""
+        """Matplotlib figures by name, as `evalkit plot` saves them."""
         from evalkit.reports.plots import all_plots
 
         return dict(all_plots([self, *others]))

@@ -1,4 +1,4 @@
-"""Checks that a codec or a metric keeps its contract, for the tests of those who write one.
+"""Checks that a codec, metric or dataset follows its contract, for the tests of plugins.
 
 from evalkit.testing import check_codec, check_metric
 
@@ -40,24 +40,23 @@ def check_codec(
     tolerance: float = 0.02,
     info: CodecInfo | None = None,
 ) -> None:
-    """Raise AssertionError, which says what broke, unless `codec` keeps the protocol:
+    """Raise AssertionError, which says what is wrong, unless `codec` follows the protocol:
 
-    - what it declares makes sense, and its codes agree with it;
-    - `decode` returns float32 [T] for every length T from one sample on, with all values finite, for speech, silence
-      and full scale;
-    - codes and audio are the same each time, whatever was coded in between, and outlive pickling;
-    - the input is left as it was;
-    - batches, where it takes any, keep the same rules, and are equal to single runs where it says so;
-    - its bitrate is the declared one, where one is given;
-    - what comes out is in time with what went in, within 1 ms, where that is asked for;
-    - what its family says of it is so, as far as it can be measured, where that is given.
+    - its declarations are valid, and its codes agree with them;
+    - `decode` returns finite float32 [T] for every length T from one sample up, for speech, silence and full scale;
+    - codes and audio are the same each time, whatever was coded in between, and codes can be pickled;
+    - the input is not modified;
+    - batches, if it supports them, follow the same rules, and equal single runs if it declares that;
+    - with `bitrate`: the measured bitrate is the declared one;
+    - with `waveform`: input and output are aligned within 1 ms;
+    - with `info`: its family's declarations are true, as far as they can be measured.
 
     Args:
         codec: The codec, opened.
-        bitrate: bit/s, to be measured on 10 s of speech.
-        waveform: Whether it keeps the waveform, so that its timing can be measured.
-        tolerance: Greatest difference of the measured from the declared bitrate, as a part of the latter.
-        info: What its family says of it: rates, codebooks, side information, and what else tokens depend on.
+        bitrate: Declared bit/s, compared with those measured on 10 s of speech.
+        waveform: Whether it preserves the waveform, so that its alignment can be measured.
+        tolerance: Largest relative difference between measured and declared bitrate.
+        info: What its family declares: rates, codebooks, side information, and what else tokens depend on.
     """
     assert isinstance(codec, Codec), f"{codec!r} does not follow the protocol evalkit.codecs.Codec"
     check_declaration(codec)

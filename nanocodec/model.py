@@ -25,10 +25,10 @@ class NanoCodec(nn.Module):
     >>> decoded = codec.decode(codes)          # [B, N * codec.hop]; trim it to T
 
     Args:
-        config: of the codec; the weights are random (`from_pretrained` loads trained ones).
+        config: architecture; the weights are random (`from_pretrained` loads trained ones).
 
     Raises:
-        ValueError: a configuration that describes no codec.
+        ValueError: the configuration describes no codec.
     """
 
     def __init__(self, config: CodecConfig):
@@ -50,7 +50,7 @@ class NanoCodec(nn.Module):
 
     @classmethod
     def builtin(cls) -> NanoCodec:
-        """The trained `mini-1.1k` that ships with the package, folded and in eval mode."""
+        """The trained `mini-1.1k` that ships with the package, with weight norm folded, in eval mode."""
         return cls.from_pretrained("mini-1.1k")
 
     @classmethod
@@ -63,11 +63,12 @@ class NanoCodec(nn.Module):
                 `nanocodec convert` wrote.
 
         Returns:
-            The model: folded, in eval mode, on the CPU.
+            The model, with weight norm folded, in eval mode, on the CPU.
 
         Raises:
-            MissingWeightsError: no such weights here; the message says which exist and the command that fetches.
-            CheckpointError: a file that does not hold exactly a codec; the message names what is wrong with it.
+            MissingWeightsError: no such weights on this machine; the message says which exist, and the command that
+                fetches them.
+            CheckpointError: the file is not a valid codec checkpoint; the message says what is wrong.
         """
         from nanocodec.checkpoint import load  # here, for checkpoint makes models: it imports this module
 
@@ -113,7 +114,7 @@ class NanoCodec(nn.Module):
             Latents [B, latent_dim, N], N = ceil(T / hop), unbounded; and the frames per item, int64 [B].
 
         Raises:
-            ValueError: another shape, or lengths that do not fit.
+            ValueError: wrong shape, or lengths that do not fit.
         """
         if audio.dim() != 2:
             raise ValueError(f"audio must be [B, T] samples, got shape {list(audio.shape)}")
@@ -138,11 +139,11 @@ class NanoCodec(nn.Module):
             lengths: samples per item, integer [B]; None when every item fills its row.
 
         Returns:
-            codes int32 [B, K, N] in [0, codebook_size), N = ceil(T / hop), zero past an item's end; and the frames
+            Codes int32 [B, K, N] in [0, codebook_size), N = ceil(T / hop), zero past an item's end; and the frames
             per item, int64 [B].
 
         Raises:
-            ValueError: another shape, or lengths that do not fit.
+            ValueError: wrong shape, or lengths that do not fit.
         """
         with full_precision(audio.device):
             latent, frames = self.encode_latent(audio, lengths)
@@ -158,13 +159,13 @@ class NanoCodec(nn.Module):
             codes: integer [B, K, N] in [0, codebook_size).
             lengths: frames per item, integer [B]; None when every item fills its row.
             precision: `bf16` runs the residual layers' convolutions of a causal decoder in bfloat16, without gradients:
-                faster where the processor has instructions for it, and a little less exact.
+                faster on processors with bf16 instructions, and slightly less exact.
 
         Returns:
-            float [B, N * hop] in [-1, 1], zero past an item's end. Trim it to the original length yourself.
+            float [B, N * hop] in [-1, 1], zero past an item's end; trim it to the original length yourself.
 
         Raises:
-            ValueError: a shape or a code that this model cannot have produced, or a precision that it does not have.
+            ValueError: a shape or code that this model cannot produce, or an unknown precision.
         """
         self.vector_quantizer.check(codes)
         batch, _, frames = codes.shape
@@ -189,10 +190,10 @@ class NanoCodec(nn.Module):
 
         Args:
             batch: independent streams.
-            precision: as of `decode`.
+            precision: as for `decode`.
 
         Raises:
-            ValueError: a model whose decoder is not causal (LFSC).
+            ValueError: the decoder is not causal (LFSC).
         """
         return StreamingDecoder(self.audio_decoder, self.vector_quantizer, batch, precision)
 

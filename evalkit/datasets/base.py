@@ -1,8 +1,8 @@
-"""Utterances and datasets: what every loader returns, and what a loader declares of itself.
+"""Utterances and datasets: what every loader returns and declares.
 
-A loader reads a list of utterances and leaves their audio alone as far as it can: a file that is broken costs its own
-rows, not the set. It counts skipped files in the dataset's notes. It raises MissingError, with what to do, if
-the data are not on this machine.
+A loader lists utterances without reading their audio if it can, so that a broken file fails only its own rows. It
+counts skipped files in the dataset's notes, and raises MissingError with the remedy if the data are not on this
+machine.
 """
 
 import hashlib
@@ -26,10 +26,10 @@ AudioSource = Path | Audio | Callable[[], Audio]
 
 @dataclass(frozen=True)
 class Utterance:
-    """One recording of speech and what is known about it; what is not known is empty, or None for the transcript.
+    """One recording of speech and what is known about it; unknown fields are "", an unknown transcript is None.
 
-    `source` may be a function for audio that is neither a whole file nor in memory: part of a long recording, or
-    the bytes in a row of a table. Make it `functools.partial` of a module's function: worker processes pickle it.
+    `source` may be a function, for audio that is neither a whole file nor in memory: part of a long recording, or
+    the bytes in a row of a table. Use `functools.partial` of a module's function, because worker processes pickle it.
     """
 
     id: str
@@ -55,7 +55,7 @@ class Utterance:
         return self.source if isinstance(self.source, Audio) else self.source().copy()
 
     def at_most(self, seconds: float) -> "Utterance":
-        """The same utterance, whose audio is an AudioError where it is longer than `seconds`."""
+        """The same utterance; reading its audio raises AudioError if it is longer than `seconds`."""
         if isinstance(self.source, Path) and 0 < duration(self.source) <= seconds:
             return self
         return replace(self, source=partial(fetch_at_most, self.source, seconds))
@@ -63,15 +63,15 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Utterances in a fixed order, under a name. Raises UsageError where two share an id."""
+    """Utterances in a fixed order, under a name. Raises UsageError if two share an id."""
 
     name: str
     utterances: tuple[Utterance, ...]
     license: str
     revision: str
-    """Names the content: equal revisions mean equal utterances (for a manifest, the sha256 of its text)."""
+    """Identifies the content: equal revisions mean equal utterances (for a manifest, the sha256 of its text)."""
     notes: tuple[str, ...] = ()
-    """What a reader of the results has to know about these data, in whole sentences."""
+    """What readers of the results must know about these data, in whole sentences."""
     selection: Mapping[str, object] = field(default_factory=dict)
     """How these utterances were selected; empty for all."""
 
@@ -89,7 +89,7 @@ class Dataset:
         return iter(self.utterances)
 
     def at_most(self, seconds: float) -> "Dataset":
-        """The same utterances, of which those longer than `seconds` have a reason in place of audio."""
+        """The same utterances; those longer than `seconds` get a reason instead of audio."""
         return replace(self, utterances=tuple(one.at_most(seconds) for one in self.utterances))
 
     @property
@@ -104,7 +104,7 @@ class Dataset:
 
 
 def require_sense(dataset: object) -> Dataset:
-    """`dataset`, made by somebody else's code; raises UsageError where no run directory could name what it holds."""
+    """`dataset` from third-party code; raises UsageError if a run directory could not store its names."""
     if not isinstance(dataset, Dataset):
         raise UsageError(f"a dataset must be an evalkit.datasets.base.Dataset, not a {type(dataset).__name__}")
     if not all(map(is_storable, (dataset.name, dataset.license, dataset.revision, *dataset.notes))):
@@ -126,24 +126,24 @@ def require_sense(dataset: object) -> Dataset:
 
 @dataclass(frozen=True)
 class DatasetLoader:
-    """One kind of data that `--dataset` can name: what is registered (entry points `evalkit.datasets`).
+    """One kind of data for `--dataset`, as registered under the entry points `evalkit.datasets`.
 
-    Listings, help and `evalkit fetch` are made from these fields.
+    Listings, help and `evalkit fetch` use these fields.
     """
 
     name: str
     load: Callable[..., Dataset]
-    """`load(source: str | None = None, *, ...) -> Dataset`. `source` and the keyword options, all of them text, are
-    what stands behind the name in `--dataset NAME:SOURCE,OPTION=VALUE`; underscores in options are dashes there.
-    Raises MissingError, with what to do, where the data are not on this machine."""
+    """`load(source: str | None = None, *, ...) -> Dataset`. `source` and the keyword options, all of them text, come
+    from `--dataset NAME:SOURCE,OPTION=VALUE`, where underscores in options are dashes. Raises MissingError with the
+    remedy if the data are not on this machine."""
     preview: Callable[[], Dataset] | None = None
-    """`load()` without verifying the files, for listings: where that takes long."""
+    """`load()` without verifying the files, for listings, if verification takes long."""
     usage: str = ""
-    """How to name it, for instance `mls44[:FILE.zip|DIR]`; by default only the name."""
+    """Its form in `--dataset`, for instance `mls44[:FILE.zip|DIR]`; by default only the name."""
     about: str = ""
     """What it is and which options it takes, in one line."""
     license: str = ""
-    """Of the data, where that is known without them."""
+    """License of the data, if known without them."""
     files: tuple[File, ...] = ()
     """What `evalkit fetch NAME` downloads."""
 
@@ -152,15 +152,15 @@ class DatasetLoader:
 
 
 def place(source: str | None, default: str, remedy: str) -> Path:
-    """Where data are.
+    """Where the data are.
 
     Args:
-        source: A file or folder that the user named; None where none was.
-        default: Its name in `data_folder()` then.
-        remedy: What to do where it is not there, in whole sentences.
+        source: A file or folder that the user named, or None.
+        default: Its name in `data_folder()` if the user named none.
+        remedy: What to do if it does not exist, in whole sentences.
 
     Raises:
-        MissingError: It is not there.
+        MissingError: It does not exist.
     """
     path = expanded(source) if source is not None else data_folder() / default
     if not os.path.exists(path):
@@ -169,12 +169,12 @@ def place(source: str | None, default: str, remedy: str) -> Path:
 
 
 def folder_in(root: Path, *names: str) -> Path | None:
-    """The first of `names`, folders that may be empty for `root` itself, that is there below `root`."""
+    """The first of the folders `names` that exists below `root`; an empty name stands for `root` itself."""
     return next((root / name for name in names if (root / name).is_dir()), None)
 
 
 def read_at(path: Path, rate: int, what: str) -> Audio:
-    """The audio of `path`; raises AudioError where it cannot be read, or its rate is not that of `what`, the set."""
+    """The audio of `path`; raises AudioError if it cannot be read, or if its rate is not that of the dataset `what`."""
     audio = read(path)
     if audio.sample_rate != rate:
         raise AudioError(f"{shown(path)}: {audio.sample_rate} Hz, but {what} has {rate} Hz")
@@ -182,19 +182,18 @@ def read_at(path: Path, rate: int, what: str) -> Audio:
 
 
 def text_hash(*parts: str) -> str:
-    """sha256 of `parts`, for the revision of a dataset that is made from several texts."""
+    """sha256 of `parts`: the revision of a dataset that consists of several texts."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def read_manifest(path: Path, name: str, license: str) -> Dataset:
-    """The dataset that a manifest lists: CSV (UTF-8) with the columns `id` and `file`, the latter relative to the
-    manifest, and optionally `language`, `speaker` and `transcript`; any others are left alone.
+    """The dataset that a manifest lists: CSV (UTF-8) with the columns `id` and `file` (relative to the manifest) and,
+    optionally, `language`, `speaker` and `transcript`; other columns are ignored.
 
-    The revision is the sha256 of the manifest's text, so a manifest that holds hashes of the audio pins that too.
+    The revision is the sha256 of the manifest's text, so a manifest with hashes of the audio pins the audio too.
 
     Raises:
-        UsageError: for a manifest that `read_table` does not read, that lacks a column or a value, or in which an id
-            stands twice.
+        UsageError: The manifest cannot be read by `read_table`, lacks a column or a value, or contains an id twice.
     """
     table = read_table(path, required=("id", "file"))
     ids = [nfc(line.get("id")) for line in table]

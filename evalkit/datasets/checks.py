@@ -1,4 +1,4 @@
-"""Checks that a loader keeps the contract of `evalkit.datasets.base`; reached as `evalkit.testing.check_dataset`."""
+"""Checks that a loader follows the contract of `evalkit.datasets.base`; also `evalkit.testing.check_dataset`."""
 
 import pickle
 import re
@@ -17,17 +17,17 @@ LANGUAGE = re.compile(r"[a-z]{2,3}")
 
 
 def check_dataset(dataset: Dataset | DatasetLoader | Callable[[], Dataset], recordings: int | None = 3) -> None:
-    """Raise AssertionError, which names the attribute and the value that is wrong, unless `dataset` keeps the contract:
+    """Raise AssertionError, which names the wrong attribute and value, unless `dataset` follows the contract:
 
-    - a loader declares itself, and gives the same utterances each time;
-    - name, license, revision and notes are texts, ids are texts that differ and can be stored;
-    - language, speaker and transcript are what they can be;
-    - the first utterances outlive pickling, and give the same finite float32 audio [T] each time. Audio that cannot be
-      read is an AudioError: it costs its own rows.
+    - a loader declares what it must, and returns the same utterances each time;
+    - name, license, revision and notes are texts; ids are texts that differ and can be stored;
+    - language, speaker and transcript have valid values;
+    - the first utterances can be pickled, and return the same finite float32 audio [T] each time. Audio that cannot be
+      read raises AudioError, which fails only its own rows.
 
     Args:
-        dataset: A dataset, or what makes one without arguments.
-        recordings: How many utterances to read, from the first on; None for all.
+        dataset: A dataset, a loader, or a function without arguments that returns a dataset.
+        recordings: How many utterances to read, from the first; None for all.
     """
     if isinstance(dataset, Dataset):
         check_declarations(dataset)

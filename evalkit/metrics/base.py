@@ -1,7 +1,7 @@
-"""What a metric is: one number for a pair of waveforms, or for the codes of a whole dataset.
+"""The metric protocol: one number for a pair of waveforms, or for the codes of a whole dataset.
 
-A metric lives in one file of this folder, documents its formula, unit and range, and registers under the entry
-point group `evalkit.metrics`. Its name carries the variant, so that no two definitions share a column.
+A metric is one file of this folder, documents its formula, unit and range, and registers under the entry points
+`evalkit.metrics`. Its name includes the variant, so that no two definitions share a column.
 Metrics that hold a trained model are in `model.py`.
 """
 
@@ -25,7 +25,7 @@ MOST_DECIMALS = 12
 
 @dataclass(frozen=True)
 class Pair:
-    """One utterance and what a codec made of it: both [T] at the metric's `rate`, trimmed to the shorter, finite.
+    """One utterance and its decoded version: both [T] at the metric's `rate`, trimmed to the shorter, finite.
 
     The arrays may be read-only: a metric never changes them in place.
     """
@@ -38,7 +38,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Score:
-    """What a metric says of one pair: a value, or the reason why there is none."""
+    """The result of a metric for one pair: a value, or the reason why there is none."""
 
     value: float | None
     reason: str | None = None
@@ -46,27 +46,27 @@ class Score:
 
 @dataclass(frozen=True)
 class Metric(ABC):
-    """What every metric says of itself."""
+    """What every metric declares."""
 
     ranks: ClassVar[bool] = True
-    """Whether its mean says which codec is better. Where not, tables show it without rank, with `note`."""
+    """Whether its mean may rank codecs. If not, tables show it unranked, with `note`."""
     skewed: ClassVar[bool] = False
-    """Whether its values are strongly skewed, as error rates are: differences are tested on ranks as well."""
+    """Whether its values are strongly skewed, as error rates are: differences are then also tested on ranks."""
     note: ClassVar[str] = ""
-    """What a reader of a table has to know, in one sentence; empty where the number speaks for itself."""
+    """What readers of a table must know, in one sentence; "" for nothing."""
     uses_reference: ClassVar[bool] = True
-    """Whether the original plays a part in the value."""
+    """Whether the value depends on the original."""
     imports: ClassVar[tuple[str, ...]] = ()
-    """Modules that it imports when it scores: worker processes share them instead of importing each their own."""
+    """Modules that it imports when it scores: they are imported once, and worker processes share them."""
     rate: ClassVar[int] = SCORE_RATE
-    """Hz at which it takes its pairs."""
+    """Sampling rate of its pairs, in Hz."""
     max_seconds: ClassVar[float] = 7_200.0
-    """Longest pair that it takes: longer ones get a reason instead of the memory or time that they would need."""
+    """Longest pair that it accepts: longer ones get a reason, to limit memory and time."""
 
     name: str
-    """Column name; carries the variant, for instance `pesq-wb`."""
+    """Column name, including the variant: `pesq-wb`."""
     label: str
-    """As a table's head shows it, for instance `PESQ-WB`."""
+    """Heading in tables: `PESQ-WB`."""
     direction: Direction
     """"up" if higher is better, "down" if lower is, "none" if neither."""
     unit: str
@@ -92,7 +92,7 @@ class Metric(ABC):
 
     @property
     def rows(self) -> tuple[str, ...]:
-        """Names of the rows that it gives for one utterance: its own first."""
+        """Names of its rows for one utterance, its own name first."""
         return (self.name,)
 
     def availability(self, languages: Sequence[str] = ()) -> Availability:
@@ -104,7 +104,7 @@ class Metric(ABC):
         return READY
 
     def identity(self, language: str | None = None) -> dict[str, Any]:
-        """All that determines its values beside the pair: names what the cache keeps.
+        """Everything besides the pair that determines its values: its part of the cache key.
 
         Args:
             language: Of the speech, ISO 639-1.
@@ -116,19 +116,19 @@ class Metric(ABC):
 
     @property
     def without_text(self) -> str | None:
-        """The metric that stands in where a dataset has no transcripts; None where this one needs none."""
+        """The metric that replaces this one for datasets without transcripts; None if this one needs none."""
         return None
 
     @property
     def pooled_names(self) -> tuple[str, ...]:
-        """Names of the rows that `pooled` gives for a whole dataset."""
+        """Names of the rows that `pooled` returns for a whole dataset."""
         return ()
 
     def pooled(self, utterances: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-        """Values over a whole dataset, such as the error rate of all its words together.
+        """Values over a whole dataset, such as the error rate over all of its words.
 
         Args:
-            utterances: Values by row name, of every utterance that has all rows of this metric.
+            utterances: Values by row name, for every utterance that has all rows of this metric.
 
         Returns:
             A value for each of `pooled_names`.
@@ -139,7 +139,7 @@ class Metric(ABC):
         """This metric with options.
 
         Args:
-            name: What it is called with them: `sqmos:reference=clean.wav`.
+            name: Its name with the options: `sqmos:reference=clean.wav`.
             options: By name, from the command line.
 
         Raises:
@@ -150,7 +150,7 @@ class Metric(ABC):
 
 @dataclass(frozen=True)
 class PairMetric(Metric):
-    """A metric of one utterance. Instances are picklable and cheap to make: workers make their own."""
+    """A metric of one utterance. Instances must be picklable and cheap to create: each worker has its own."""
 
     @abstractmethod
     def score(self, pair: Pair) -> float:
@@ -163,37 +163,37 @@ class PairMetric(Metric):
             A finite value from `low` to `high`.
 
         Raises:
-            UndefinedScore: There is none; the message is the reason that the row shows.
+            UndefinedScore: There is no value; the message becomes the reason of the row.
         """
 
 
 @dataclass(frozen=True)
 class CodesMetric(Metric):
-    """A metric of all codes that a codec made on a dataset: one value, or one for each codebook."""
+    """A metric of all codes of a codec on a dataset: one value, or one for each codebook."""
 
     @abstractmethod
     def score(self, codes: Sequence[Codes], seconds: float) -> Mapping[str, float]:
         """Score all codes of one codec together.
 
         Args:
-            codes: Of every utterance that was encoded.
-            seconds: Duration of all of them.
+            codes: The codes of every utterance that was encoded.
+            seconds: Total duration of these utterances.
 
         Returns:
-            Values by row name: the metric's own name, or with `-cb1`, `-cb2`, … for single codebooks.
+            Values by row name: the metric's own name, and with `-cb1`, `-cb2`, … for single codebooks.
 
         Raises:
-            UndefinedScore: The codec has no codebooks to look at.
+            UndefinedScore: The codec has no codebooks.
         """
 
 
 @dataclass(frozen=True)
 class TokenMetric(Metric):
-    """A metric of one utterance's codes under a condition, beside its codes for clean audio."""
+    """A metric that compares an utterance's codes under a condition with its codes for clean audio."""
 
     @abstractmethod
     def score(self, codes: Codes, clean: Codes) -> Mapping[str, float]:
         """Values by row name: the metric's own name, and with `-cb1`, `-cb2`, … for single codebooks.
 
-        Both have indices [K, N] of the same frames. Raises UndefinedScore where there is no value.
+        Both have indices [K, N] of the same frames. Raises UndefinedScore if there is no value.
         """

@@ -20,21 +20,22 @@ DECLARED = (
     "name", "label", "direction", "unit", "low", "high", "version", "decimals", "ranks", "note", "uses_reference",
     "rate", "max_seconds",
 )  # fmt: skip
-"""What every metric says of itself."""
+"""What every metric declares."""
 
 
 def check_metric(metric: Any, pair: Pair | None = None, copy_is_best: bool | None = None) -> None:
-    """Check that `metric` keeps the contract: what it declares, and what it gives for good and for bad audio.
+    """Check that `metric` follows the contract: its declarations, and its values for good and for bad audio.
 
-    A metric that holds a model is scored only where its weights and packages are here.
+    A metric with a model is scored only if its weights and packages are on this machine.
 
     Args:
         metric: An instance of `PairMetric`, `ModelMetric`, `CodesMetric` or `TokenMetric`.
         pair: What to score; by default `example_pair()`, at the metric's own rate.
-        copy_is_best: Whether a perfect copy must score no worse than `pair`; by default where it `uses_reference`.
+        copy_is_best: Whether a perfect copy must score no worse than `pair`; by default, if it `uses_reference`.
 
     Raises:
-        AssertionError: It does not; the message names the metric, the attribute or the input, and the wrong value.
+        AssertionError: It breaks the contract; the message names the metric, the attribute or the input, and the wrong
+            value.
     """
     check_declared(metric)
     if isinstance(metric, CodesMetric):
@@ -65,10 +66,10 @@ def check_metric(metric: Any, pair: Pair | None = None, copy_is_best: bool | Non
 
 
 def check_declared(metric: Any) -> None:
-    """Check name, direction, range and all else that `metric` says of itself.
+    """Check name, direction, range and everything else that `metric` declares.
 
     Raises:
-        AssertionError: An attribute is missing or has a value that it cannot have; the message names both.
+        AssertionError: An attribute is missing or has an impossible value; the message names both.
     """
     kinds = (PairMetric, ModelMetric, CodesMetric, TokenMetric)
     called = getattr(metric, "name", repr(metric))
@@ -127,7 +128,7 @@ def example_pair(seconds: float = 2.0, snr: float = 20.0, rate: int = SCORE_RATE
 
     Args:
         seconds: Length.
-        snr: dB by which the noise lies below the speech.
+        snr: Signal-to-noise ratio in dB.
         rate: Hz.
 
     Returns:

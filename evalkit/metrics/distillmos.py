@@ -49,18 +49,20 @@ class DistillmosModel(Scorer):
 
 @dataclass(frozen=True)
 class Distillmos(ModelMetric):
-    """Predicted mean opinion score of the decoded audio: windows of 7.68 s, a second or less apart, each scaled to its
-    peak, are rated and averaged. The original is not used, and the level does not matter.
+    """Predicted mean opinion score of the decoded audio, averaged over windows of 7.68 s that start a second or less
+    apart and are each scaled to their peak. The original is not used, and the level does not matter.
 
     Range:
         MOS, 1 to 5. Higher is better.
 
     Source:
-        Stahl and Gamper 2025 (arXiv 2502.05356), Microsoft's package `distillmos` 0.9.1 (MIT), whose weights are in it.
+        Stahl and Gamper 2025 (arXiv 2502.05356), Microsoft's package `distillmos` 0.9.1 (MIT), which includes the
+        weights.
 
     Misses:
-        What the codec changed: it does not rank codecs (over eleven systems its rank correlation with PESQ-WB is 0.16,
-        and some are above the original). Short audio scores low: 4.61 becomes 4.03 at a second.
+        What the codec changed: it does not rank codecs (over eleven systems, its rank correlation with PESQ-WB is 0.16,
+        and some are rated above the original). Short audio scores low: 4.03 for one second of a recording that
+        scores 4.61.
 
     Undefined:
         For silence, below a second, above ten minutes, and beyond twice full scale.

@@ -45,8 +45,8 @@ class DnsmosModel(Scorer):
 @dataclass(frozen=True)
 class Dnsmos(ModelMetric):
     """Predicted mean opinion score, by head: `ovrl` (overall), `sig` (speech) and `bak` (background) of P.835, `p808`
-    of P.808. The original is not used. The package repeats audio that is shorter than 9 s, and rates longer audio in
-    windows and averages.
+    of P.808. The original is not used. The package repeats audio shorter than 9 s; it rates longer audio in windows and
+    averages them.
 
     Range:
         MOS, 1 to 5. Higher is better.
@@ -56,13 +56,13 @@ class Dnsmos(ModelMetric):
         models (MIT).
 
     Misses:
-        What the codec changed. Made for noise suppression, it does not rank codecs (over eleven systems its rank
-        correlation with PESQ-WB is 0.06 to 0.08, and some are above the original); it gives silence 1.8 and may rate
-        added noise up. It does not replace SQMOS.
+        What the codec changed. It was made for noise suppression and does not rank codecs: over eleven systems, its
+        rank correlation with PESQ-WB is 0.06 to 0.08, and some are rated above the original. It gives silence 1.8 and
+        may rate noisier audio higher. It does not replace SQMOS.
 
     Undefined:
-        For silence, below 0.1 s and above half an hour, and for audio beyond twice full scale; what is above full scale
-        is clipped.
+        For silence, below 0.1 s and above half an hour, and for audio beyond twice full scale; samples above full scale
+        are clipped.
 
     Example:
         >>> from evalkit.testing import example_pair

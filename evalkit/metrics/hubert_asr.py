@@ -62,13 +62,13 @@ class HubertRecognizer(Recognizer):
 
 @dataclass(frozen=True)
 class HubertWer(ErrorRate):
-    """Word error rate: 100 (S + D + I) / N, with S, D and I the substitutions, deletions and insertions (Levenshtein,
-    by jiwer) between the text and what HuBERT recognizes in the decoded audio, and N the words of the text.
+    """Word error rate: 100 (S + D + I) / N. S, D and I are the substitutions, deletions and insertions (Levenshtein, by
+    jiwer) that turn the text into what HuBERT recognizes in the decoded audio; N is the number of words in the text.
 
-    `wer-…` takes the transcript as the text; `dwer-…` what HuBERT recognizes in the original. The field's WER is the
-    row `-corpus`, with edits and N added up over the dataset, by the text rule `whisper-en`. On LibriSpeech test-clean
-    the originals themselves have 1.96 by that rule and 2.16 by another: a WER without the original's beside it says
-    little.
+    In `wer-…`, the text is the transcript; in `dwer-…`, it is what HuBERT recognizes in the original. What papers call
+    WER is the row `-corpus` with the text rule `whisper-en`: the sum of all edits over the sum of all N. On LibriSpeech
+    test-clean, the originals themselves have 1.96 by that rule and 2.16 by another, so a WER means little without that
+    of the original.
 
     Range:
         Percent, 0 up. Lower is better.
@@ -81,7 +81,7 @@ class HubertWer(ErrorRate):
         every codec alike, and elsewhere it makes many more errors.
 
     Undefined:
-        For speech labelled as another language than English, without text, or shorter than 25 ms; above two
+        For speech labelled as a language other than English, without text, shorter than 25 ms or longer than two
         minutes.
 
     Options:

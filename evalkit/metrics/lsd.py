@@ -41,7 +41,7 @@ class LogSpectralDistance(PairMetric):
         values are comparable only under this name.
 
     Misses:
-        Phase, and masking: quiet bins count as loud ones do. It depends on level: half the level is 6 dB.
+        Phase and masking: quiet bins count as much as loud ones. It depends on level: half the level is 6 dB.
 
     Undefined:
         For silence.
@@ -75,19 +75,19 @@ class LogSpectralDistance(PairMetric):
 
 @dataclass(frozen=True)
 class MelCepstralDistortion(PairMetric):
-    """Mean over frames f of the distance of cepstra without their level:
+    """Mean over frames f of the distance between cepstra, without the coefficient of the level:
 
         MCD = (10 / ln 10) mean_f sqrt(2 sum_{d=1..13} (c_r[f, d] - c_d[f, d])^2)
 
-    c is the orthonormal DCT-II of ln max(m, 1e-5), with m the mel spectrogram of the metric `mel-2048-80-ln1p` (80
-    bands of the magnitude). Frames are compared as they stand, without time warping.
+    c is the orthonormal DCT-II of ln max(m, 1e-5), where m is the mel spectrogram of the metric `mel-2048-80-ln1p` (80
+    bands of the magnitude). Frames are compared without time warping.
 
     Range:
         dB, 0 up; symmetric. Lower is better.
 
     Source:
-        After Kubichek, "Mel-cepstral distance measure for objective speech quality assessment", 1993; cepstra by other
-        analyses give other values (`mcd-world-39` is the one by WORLD).
+        After Kubichek, "Mel-cepstral distance measure for objective speech quality assessment", 1993. Cepstra from
+        other analyses give other values; `mcd-world-39` uses WORLD.
 
     Misses:
         Level, pitch and phase. A delay counts as distortion.

@@ -36,8 +36,8 @@ class MelDistance(PairMetric):
         m(x)[f, b] = sum_k filter[b, k] sqrt(|STFT(x)[f, k]|^2 + guard)
         distance   = mean over f, b of |c(m(reference)) - c(m(decoded))|
 
-    with `compression` c(m) = ln(1 + m), or log10(max(m, 1e-5)); the resolutions are averaged, or added up where
-    `total` is "sum". Filters are triangles between 0 and 8 kHz, equally spaced on Slaney's mel scale.
+    where `compression` is c(m) = ln(1 + m) or log10(max(m, 1e-5)). Resolutions are averaged, or summed if `total` is
+    "sum". Filters are triangles between 0 and 8 kHz, equally spaced on Slaney's mel scale.
 
     Range:
         0 up; 0 for a perfect copy. Symmetric, without unit. Lower is better.
@@ -47,11 +47,11 @@ class MelDistance(PairMetric):
         `mel-nemo`: NeMo's training loss; `mel-dac`: Kumar et al. 2023 (arXiv 2306.06546), its training loss.
 
     Misses:
-        Phase, and how disturbing a difference is: frames are compared as they stand. Nothing is normalised, so half
-        the level is a distance.
+        Phase, and how disturbing a difference is. Frames are compared without alignment, and levels are not normalised,
+        so a copy at half the level has a distance above 0.
 
     Undefined:
-        Pairs without samples, and those too short for the padding or for a single frame. Silence has a distance.
+        For pairs without samples, or too short for the padding or for a single frame. Silence is defined.
 
     Example:
         >>> from evalkit.testing import example_pair

@@ -84,32 +84,32 @@ class MmsRecognizer(Recognizer):
 
 @dataclass(frozen=True)
 class MmsCer(ErrorRate):
-    """Character error rate: 100 (S + D + I) / N, with S, D and I the substitutions, deletions and insertions
-    (Levenshtein, by jiwer) between the text and what MMS recognizes in the decoded audio, and N the characters of the
-    text.
+    """Character error rate: 100 (S + D + I) / N. S, D and I are the substitutions, deletions and insertions
+    (Levenshtein, by jiwer) that turn the text into what MMS recognizes in the decoded audio; N is the number of
+    characters in the text.
 
-    `cer-mms` takes the transcript as the text; `dcer-mms` what MMS recognizes in the original, so that the recognizer's
-    own errors cancel out: a different number, never comparable. Both sides are normalised by the text rule `evalkit`.
+    In `cer-mms`, the text is the transcript; in `dcer-mms`, it is what MMS recognizes in the original, so that the
+    recognizer's own errors cancel out. The two are not comparable. Both texts are normalised by the rule `evalkit`.
 
-    Rows: the value of each utterance; `-chars`, its N; and `-corpus` over the whole dataset, with edits and N added up
-    before dividing, which is what papers call CER. The mean over utterances weighs a short one like a long one: the two
-    differ.
+    Rows: the value of each utterance; `-chars`, its N; and `-corpus`, the sum of all edits over the sum of all N, which
+    is what papers call CER. The mean over utterances differs, because it weights short and long ones alike.
 
     Range:
         Percent, 0 up; above 100 if more is recognized than was said. Lower is better.
 
     Source:
-        `facebook/mms-1b-all` as its card says, greedy; the metric of the NanoCodec paper (arXiv 2508.05835).
+        `facebook/mms-1b-all`, used as on its model card, with greedy decoding; the metric of the NanoCodec paper
+        (arXiv 2508.05835).
 
     Misses:
-        Everything that leaves the words intact: voice, noise, melody. The recognizer's own errors are in `cer-mms`.
+        Everything that leaves the words intact: voice, noise, melody. `cer-mms` includes the recognizer's own errors.
 
     Undefined:
-        For speech in none of the eight languages of MLS, without text, or shorter than 25 ms; above two minutes.
+        For speech outside the eight languages of MLS, without text, shorter than 25 ms or longer than two minutes.
 
     Options:
-        `dtype=bfloat16` (default float32) runs the model in half the memory and a third of the time on CPUs that have
-        it; its errors differ slightly, so its column has its own name.
+        `dtype=bfloat16` (default float32) takes half the memory and, on CPUs that support it, a third of the time; its
+        errors differ slightly, so its column has its own name.
 
     Example:
         >>> from evalkit.testing import example_pair

@@ -124,31 +124,31 @@ def _batches(wavs: Mapping[str, Wave], size: int, pads: bool) -> Iterator[list[s
 
 @dataclass(frozen=True)
 class ModelMetric(Metric):
-    """A metric that needs a trained model, opened once for every codec's audio (evalkit/pipeline/score.py).
+    """A metric that needs a trained model, opened once for the audio of all codecs (evalkit/pipeline/score.py).
 
-    Unless asked otherwise a model takes one recording at a time: on a CPU batches gain nothing (benchmarks/batches.py),
-    and the last digits of a score may depend on what else is in its batch.
+    By default, a model processes one recording at a time: batches gain nothing on a CPU (benchmarks/batches.py), and
+    the other recordings of a batch may change the last digits of a score.
     """
 
     max_seconds: ClassVar[float] = 120.0
-    """Attention over the whole recording, and features at several kHz before it, take gigabytes beyond that."""
+    """Beyond it, attention over the whole recording, and features at several kHz before it, take gigabytes."""
     pads: ClassVar[bool] = False
-    """Whether recordings of different length may share a batch: padding changes what most models infer."""
+    """Whether recordings of different lengths may share a batch: padding changes the output of most models."""
 
     files: tuple[File, ...] = field(kw_only=True)
     """The model's weights."""
     packages: tuple[str, ...] = field(kw_only=True)
-    """Importable names that it needs beside torch."""
+    """Importable names that it needs besides torch."""
     extra: str = field(kw_only=True, default="models")
-    """The extra of this distribution that brings them."""
+    """The extra of this distribution that installs them."""
     uses_text: bool = field(kw_only=True, default=False)
-    """Whether transcript and language of an utterance play a part."""
+    """Whether an utterance's transcript or language changes the value."""
     settings: tuple[tuple[str, str], ...] = field(kw_only=True, default=())
-    """Options that were set on the command line, and a hash of what they name."""
+    """Options that were set on the command line, and a hash of the files that they name."""
 
     @property
     def choices(self) -> dict[str, str]:
-        """What was chosen of what could have been otherwise, for the results."""
+        """Settings that could have been chosen differently, for the provenance."""
         return dict(self.settings)
 
     @property
@@ -164,11 +164,11 @@ class ModelMetric(Metric):
             device: A device of torch.
 
         Raises:
-            MissingError: It is not on this machine, or not to be trusted.
+            MissingError: It is not on this machine, or cannot be trusted.
         """
 
     def files_for(self, languages: Sequence[str]) -> tuple[File, ...]:
-        """Every file that speech in `languages` takes."""
+        """Every file needed for speech in `languages`."""
         return self.files
 
     def missing(self, languages: Sequence[str] = ()) -> tuple[File, ...]:
@@ -176,7 +176,7 @@ class ModelMetric(Metric):
         return tuple(file for file in self.files_for(languages) if file.find() is None)
 
     def availability(self, languages: Sequence[str] = ()) -> Availability:
-        """Ready, or what is missing, with its size and license, and the command that brings it."""
+        """Ready, or what is missing, with its size, its license and the command that gets it."""
         lines = []
         if missing := self.missing(languages):
             code = "needs download"
@@ -194,11 +194,11 @@ class ModelMetric(Metric):
         return Availability(code, "\n".join(lines)) if lines else READY
 
     def fetch_command(self, languages: Sequence[str] = ()) -> str:
-        """The one command that brings all that is missing."""
+        """The command that downloads everything that is missing."""
         return f"evalkit fetch {self.name.partition(':')[0]}"
 
     def identity(self, language: str | None = None) -> dict[str, Any]:
-        """The metric with the sha256 of its weights, so that other weights never meet what was kept of these."""
+        """The metric with the sha256 of its weights, so that other weights never get its cached scores."""
         found = {str(file): file.find() for file in self.files_for([language] if language else [])}
         return {
             "metric": repr(self),
@@ -206,11 +206,11 @@ class ModelMetric(Metric):
         }
 
     def configured(self, name: str, options: Mapping[str, str]) -> "ModelMetric":
-        """With `options` that are among its `choices`."""
+        """This metric with `options`, which must be among its `choices`."""
         return replace(self, name=name, settings=tuple(sorted(self.check_options(options).items())))
 
     def check_options(self, options: Mapping[str, str]) -> dict[str, str]:
-        """`options` as they go into `settings`; raises UsageError for one that the metric does not have."""
+        """`options` as stored in `settings`; raises UsageError for an unknown one."""
         if options:
             raise UsageError(f"{self.name} takes no options, so {', '.join(options)} cannot be set")
         return {}

@@ -72,8 +72,8 @@ class Nisqa(ModelMetric):
         Mittag et al. 2021 (arXiv 2104.09494), by torchmetrics with the authors' weights (CC BY-NC-SA 4.0).
 
     Misses:
-        What the codec changed. Made for speech up to 20 kHz, it gets 16 kHz here, like every metric. It does not
-        replace SQMOS.
+        What the codec changed. It was made for speech with a bandwidth of 20 kHz but gets audio at 16 kHz here, like
+        most metrics. It does not replace SQMOS.
 
     Undefined:
         For silence, for less than 0.15 s and for more than 52 s.

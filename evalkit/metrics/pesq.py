@@ -31,26 +31,27 @@ class PESQ(PairMetric):
         pesq-wb:       0.999 + 4 / (1 + exp(3.8224 - 1.3669 x))        ITU-T P.862.2
         pesq-nb-16k:   0.999 + 4 / (1 + exp(4.6607 - 1.4945 x))        ITU-T P.862.1
 
-    `pesq-nb-16k` is what papers on codecs call PESQ-NB: the narrow-band mapping and filter on audio at 16 kHz. Narrow
-    band at 8 kHz, which no published table uses, is 0.07 to 0.11 higher at low bitrates.
+    `pesq-nb-16k` is what papers on codecs call PESQ-NB: the narrow-band mapping and filter on audio at 16 kHz. On audio
+    at 8 kHz, which no published table uses, it is 0.07 to 0.11 higher at low bitrates.
 
     Range:
         MOS-LQO, 1 to 4.65; a perfect copy has 4.644 (wide band) or 4.549 (narrow band). Higher is better.
 
     Source:
-        The ITU's C code as the package `pesq` wraps it; its scores are passed on as they are. The package scales both
-        signals by their joint peak, so a level common to both does not matter.
+        The ITU's C code in the package `pesq`; its scores are passed on unchanged. The package scales both signals by
+        their common peak, so changing the level of both together does not matter.
 
     Misses:
         Codecs that regenerate the phase, such as vocoders, score low at any quality. It was made for telephone speech.
 
     Undefined:
-        Below 1/4 s and above 10 minutes (it grows faster than the length: 10 minutes take more than one); for silence
-        on either side (the package gives NaN for silent decoded audio); where no speech is found; for NaN.
+        Below 1/4 s and above 10 minutes (its time grows faster than the length: 10 minutes of audio take more than a
+        minute); for silence on either side (the package gives NaN for silent decoded audio); where no speech is found;
+        for NaN.
 
-        The C code has room for 50 utterances and writes beyond it: audio with more bursts of speech (60 are enough,
-        about 100 s) can end the *process* by a segmentation fault. No caller can catch that; metrics run in worker
-        processes (evalkit/pipeline/workers.py), and a crash costs one row.
+        The C code has room for 50 bursts of speech and writes beyond it: audio with more of them (60 are enough, about
+        100 s) can crash the *process* with a segmentation fault, which no caller can catch. Metrics therefore run in
+        worker processes (evalkit/pipeline/workers.py), and a crash costs one row.
 
     Example:
         >>> from evalkit.testing import example_pair

@@ -29,18 +29,18 @@ BLOCK = 6000
 
 @dataclass(frozen=True)
 class PitchError(PairMetric):
-    """Root mean square, over frames that are voiced on both sides, of the difference in pitch 1200 log2(F_d / F_r).
+    """Root-mean-square difference in pitch, 1200 log2(F_d / F_r), over the frames that are voiced on both sides.
 
-    Pitch and voicing are those of `track`.
+    Pitch and voicing come from YIN, between 60 and 400 Hz, every 10 ms.
 
     Range:
-        Cent (100 are a semitone), 0 up; symmetric. Lower is better.
+        Cents (100 are a semitone), 0 up; symmetric. Lower is better.
 
     Source:
         YIN (de Cheveigné and Kawahara 2002), own code.
 
     Misses:
-        Frames whose voicing was lost: that is `vuv-error-yin`. An octave error in one frame is 1200 cent.
+        Frames that lost their voicing; `vuv-error-yin` counts them. A single octave error adds 1200 cents in its frame.
 
     Undefined:
         Where no frame is voiced on both sides, and for silence.
@@ -73,7 +73,7 @@ class PitchError(PairMetric):
 
 @dataclass(frozen=True)
 class VoicingError(PairMetric):
-    """Share of frames that are voiced on one side and not on the other. Voicing is that of `track`.
+    """Share of frames that are voiced on one side but not on the other, according to YIN (every 10 ms).
 
     Range:
         Percent, 0 to 100; symmetric. Lower is better.
@@ -82,7 +82,7 @@ class VoicingError(PairMetric):
         YIN (de Cheveigné and Kawahara 2002), own code.
 
     Misses:
-        Errors of pitch where both sides are voiced: that is `f0-rmse-yin`.
+        Errors of pitch where both sides are voiced; `f0-rmse-yin` measures them.
 
     Undefined:
         For silence.

@@ -63,12 +63,12 @@ class Plcmos(ModelMetric):
         package differ by 0.05, because it sets no seed.
 
     Misses:
-        What the codec changed: it does not rank codecs (over eleven systems its rank correlation with PESQ-WB is 0.11,
-        and some are above the original). It detects artefacts.
+        What the codec changed: it does not rank codecs (over eleven systems, its rank correlation with PESQ-WB is 0.11,
+        and some are rated above the original). It detects artefacts.
 
     Undefined:
-        For silence, below 0.2 s and above ten minutes, and for audio beyond twice full scale; what is above full scale
-        is clipped.
+        For silence, below 0.2 s and above ten minutes, and for audio beyond twice full scale; samples above full scale
+        are clipped.
 
     Example:
         >>> from evalkit.testing import example_pair

@@ -40,8 +40,9 @@ SMOOTHED, LONGEST_PAUSE = 8, 6
 class ResemblyzerSimilarity(SpeakerSimilarity):
     """Cosine of the speaker embeddings of original and decoded audio, <a, b> / (|a| |b|), by Resemblyzer (GE2E).
 
-    Audio below -30 dB of full scale is raised to it, long pauses are cut (WebRTC's detector), and the embeddings of
-    parts of 1.6 s, 1.3 a second, are averaged. The weights are read out of the package, the rest is own code.
+    Audio below -30 dB of full scale is raised to that level, long pauses are cut (WebRTC's detector), and the
+    embeddings of excerpts of 1.6 s, 1.3 per second, are averaged. The weights come from the package; the rest is own
+    code.
 
     Range:
         0 to 1 (embeddings have no negative entries): 1 for the same voice, above 0.9 for most codecs, 0.6 for
@@ -52,11 +53,11 @@ class ResemblyzerSimilarity(SpeakerSimilarity):
         similarity of the LongCat codec's report.
 
     Misses:
-        Words and quality, and small differences of voice. It depends on level: 12 dB less cost 0.02.
+        Words and quality, and small differences between voices. It depends on level: 12 dB less cost 0.02.
 
     Undefined:
-        For silence, below 0.4 s of speech on either side (the package says 1.0 on 0.05 s and 0.4 on silence), above
-        ten minutes, and for audio beyond twice full scale; what is above full scale is clipped.
+        For silence, below 0.4 s of speech on either side (the package gives 1.0 for 0.05 s and 0.4 for silence), above
+        ten minutes, and for audio beyond twice full scale; samples above full scale are clipped.
 
     Example:
         >>> from evalkit.testing import example_pair

@@ -64,7 +64,7 @@ class Scoreq(ModelMetric):
 
     Source:
         Ragano, Skoglund, Hines 2024 (arXiv 2410.06675), `adapt_nr_synthetic.onnx` of Zenodo record 15739280, as the
-        package `scoreq` 1.0.1 uses it (MIT): wav2vec 2.0 base, audio filled up to a multiple of 320 samples.
+        package `scoreq` 1.0.1 uses it (MIT): wav2vec 2.0 base, audio padded to a multiple of 320 samples.
 
     Misses:
         Words and voice: the original is not used.
@@ -99,7 +99,7 @@ class ScoreqDistance(Scoreq):
 
     Source:
         Ragano, Skoglund, Hines 2024 (arXiv 2410.06675), `fixed_nmr_synthetic.onnx` of Zenodo record 15739280, as the
-        package `scoreq` 1.0.1 uses it (MIT): wav2vec 2.0 base, audio filled up to a multiple of 320 samples.
+        package `scoreq` 1.0.1 uses it (MIT): wav2vec 2.0 base, audio padded to a multiple of 320 samples.
 
     Misses:
         Words: the model accepts any clean recording as a reference.

@@ -72,9 +72,8 @@ class SpeakerSimilarity(ModelMetric):
 class Ecapa2(SpeakerSimilarity):
     """Cosine of the speaker embeddings of original and decoded audio, <a, b> / (|a| |b|), by ECAPA2.
 
-    The public model is TorchScript, which is code. It is opened only if its sha256 is the pinned one, and in the
-    process that scores with models. torch calls TorchScript deprecated; docs/decisions/0047-torchscript.md says what
-    happens then.
+    The public model is TorchScript, which is code. It is opened only if its sha256 is the pinned one, and only in the
+    process that scores with models. TorchScript is deprecated in torch: see docs/decisions/0047-torchscript.md.
 
     Range:
         -1 to 1: 1 for the same, around 0 for different speakers. Higher is better.
@@ -122,7 +121,7 @@ class Ecapa2(SpeakerSimilarity):
 class EcapaTdnn(SpeakerSimilarity):
     """Cosine of the speaker embeddings of original and decoded audio, <a, b> / (|a| |b|), by ECAPA-TDNN.
 
-    The weights are speechbrain's, the network our own (networks/ecapa_tdnn.py): torch is all it needs.
+    The weights are speechbrain's; the network is our own (networks/ecapa_tdnn.py) and needs only torch.
 
     Range:
         -1 to 1: 1 for the same, around 0 for different speakers. Higher is better.
@@ -156,8 +155,8 @@ class EcapaTdnn(SpeakerSimilarity):
 class WavlmLargeSimilarity(SpeakerSimilarity):
     """Cosine of the speaker embeddings of original and decoded audio, <a, b> / (|a| |b|), by UniSpeech's WavLM-large.
 
-    This is what papers on codecs call SIM. The weights are UniSpeech's, read into transformers' WavLM and an
-    ECAPA-TDNN of our own (networks/wavlm_sv.py): neither s3prl nor torchaudio is needed.
+    This is what papers on codecs call SIM. UniSpeech's weights are loaded into transformers' WavLM and an ECAPA-TDNN
+    of our own (networks/wavlm_sv.py): neither s3prl nor torchaudio is needed.
 
     Range:
         -1 to 1: 1 for the same; 0.5 to 0.85 for codecs around 1 kbit/s. Higher is better.
@@ -200,7 +199,7 @@ class WavlmBaseSimilarity(SpeakerSimilarity):
         Words and quality. SIM values of two models are not comparable: values by WavLM-large are far lower.
 
     Undefined:
-        For silence, for less than 0.4 s (the head sees 15 frames at once), above two minutes, and beyond twice full
+        For silence, for less than 0.4 s (the head needs 15 frames at once), above two minutes, and beyond twice full
         scale.
 
     Example:

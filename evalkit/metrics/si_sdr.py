@@ -27,7 +27,7 @@ class ScaleInvariantSDR(PairMetric):
 
         t = (<d, s> / <s, s>) s        SI-SDR = 10 log10(|t|^2 / |d - t|^2)
 
-    A gain or a constant added to either signal changes nothing, nor does inverting it as a whole.
+    Scaling or inverting either signal, or adding a constant to it, changes nothing.
 
     Range:
         dB, -100 to 100. Higher is better.
@@ -36,9 +36,9 @@ class ScaleInvariantSDR(PairMetric):
         Le Roux, Wisdom, Erdogan, Hershey, "SDR - half-baked or well done?", ICASSP 2019 (zero-mean form).
 
     Misses:
-        Audible quality: a codec that does not preserve phase scores low at any quality. NanoCodec at 12.5 frames a
-        second does not preserve polarity: it flips *within* an utterance, inaudibly, and nothing in the formula undoes
-        that. The value then does not measure quality and must not rank such a codec against others.
+        Audible quality: a codec that does not preserve phase scores low at any quality. NanoCodec at 12.5 frames/s
+        inverts the polarity *within* an utterance, inaudibly, and the formula cannot undo that. The value then does not
+        measure quality and must not rank such a codec against others.
 
     Undefined:
         Below 10 ms, and where either signal is silent or constant.

@@ -69,7 +69,7 @@ class SpeechBertScore(ModelMetric):
         precision, recall and F1, papers report precision. `microsoft/wavlm-large` by transformers.
 
     Misses:
-        The order of frames: swapping words costs nothing. Omissions lower only recall.
+        The order of frames: swapped words cost nothing. Omitted words lower only recall, which is not reported.
 
     Undefined:
         For silence, for less than 0.1 s, above two minutes, and beyond twice full scale.

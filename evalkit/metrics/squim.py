@@ -69,9 +69,9 @@ class SubjectiveModel(Scorer):
 
 @dataclass(frozen=True)
 class Sqmos(ModelMetric):
-    """Predicted mean opinion score of the decoded audio beside a clean recording: 5 - d, with d the difference that
-    SQUIM's subjective model predicts. The recording is the original, or one clip with `reference=PATH` (resampled to
-    16 kHz), repeated or cut to the length of the decoded audio.
+    """Predicted mean opinion score of the decoded audio beside a clean recording: 5 - d, where d is the difference that
+    SQUIM's subjective model predicts. The clean recording is the original or, with `reference=PATH`, one clip for all
+    utterances (resampled to 16 kHz); it is repeated or cut to the length of the decoded audio.
 
     Range:
         MOS, 1 to 5. Higher is better.
@@ -80,7 +80,7 @@ class Sqmos(ModelMetric):
         torchaudio's `SQUIM_SUBJECTIVE` (weights CC BY-NC 4.0); the metric of the NanoCodec paper (arXiv 2508.05835).
 
     Misses:
-        Words and voice: the recording need not match. An identical copy need not score best.
+        Words and voice: the clean recording need not match. An identical copy need not score best.
 
     Undefined:
         For silence, for less than 0.1 s and above two minutes.
@@ -146,7 +146,7 @@ class ObjectiveModel(Scorer):
 
 @dataclass(frozen=True)
 class SquimObjective(ModelMetric):
-    """What SQUIM's objective model takes for the metric `head` (STOI, PESQ or SI-SDR), from the decoded audio alone.
+    """STOI, PESQ or SI-SDR as predicted by SQUIM's objective model from the decoded audio alone.
 
     Range:
         STOI 0 to 1, PESQ 1 to 4.64 MOS-LQO, SI-SDR in dB. Higher is better.

@@ -30,13 +30,13 @@ class StftDistance(PairMetric):
 
     Source:
         Kumar et al. 2023 (arXiv 2306.06546), `MultiScaleSTFTLoss` of descript-audiotools 0.7.2 with its defaults, at
-        16 kHz instead of 44.1. Others (auraloss; MOSS with the window's square root) have other values.
+        16 kHz instead of 44.1. Other definitions (auraloss; MOSS, with the window's square root) give other values.
 
     Misses:
-        Phase and masking; half the level is a distance.
+        Phase and masking. Levels are not normalised, so a copy at half the level has a distance above 0.
 
     Undefined:
-        Below 1025 samples, half a window, which is reflected. Silence has a distance.
+        Below 1025 samples, the half window that is reflected at the ends. Silence is defined.
 
     Example:
         >>> from evalkit.testing import example_pair

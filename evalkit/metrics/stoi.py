@@ -33,14 +33,14 @@ Block = NDArray[np.float64]
 class ShortTimeIntelligibility(PairMetric):
     """Short-time objective intelligibility: correlation of band envelopes, averaged over bands and segments.
 
-    Both signals are resampled to 10 kHz; frames of 256 samples (hop 128) in which the *reference* is more than 40 dB
-    below its loudest are dropped; each frame becomes 15 third-octave band magnitudes from 150 Hz on. For every
-    segment of 30 frames (384 ms):
+    Both signals are resampled to 10 kHz and cut into frames of 256 samples (hop 128). Frames in which the *reference*
+    is more than 40 dB below its loudest frame are dropped; the others become 15 third-octave band magnitudes, from
+    150 Hz up. For every segment of 30 frames (384 ms):
 
     - STOI: each decoded band is scaled to the reference's energy and clipped at -15 dB signal-to-distortion; the
       value is the mean correlation of the bands' envelopes.
     - ESTOI (`extended`): segments are normalised over time, then over bands; the value is the mean correlation of
-      their columns. It also sees distortions that are themselves modulated, such as those of codecs.
+      their columns. It also detects modulated distortions, such as those of codecs.
 
     Range:
         Correlations, -1 to 1; in practice 0 to 1, and 1 for a perfect copy. No unit. Higher is better.
@@ -48,16 +48,16 @@ class ShortTimeIntelligibility(PairMetric):
     Source:
         Taal, Hendriks, Heusdens, Jensen, "An Algorithm for Intelligibility Prediction of Time-Frequency Weighted
         Noisy Speech", IEEE TASLP 2011; Jensen, Taal, "An Algorithm for Predicting the Intelligibility of Speech Masked
-        by Modulated Noise Maskers", IEEE TASLP 2016; as the package `pystoi` computes it, whose resampler and bands
-        are used. The rest is own code that takes long audio in blocks.
+        by Modulated Noise Maskers", IEEE TASLP 2016; with the values of the package `pystoi`, whose resampler and
+        bands are used. The rest is own code that processes long audio in blocks.
 
     Misses:
         Everything above 4.3 kHz, and pitch. It saturates for codecs above 4 kbit/s.
 
     Undefined:
         Below 0.41 s and above two hours; for silence on either side; where fewer than 30 frames are left (pystoi gives
-        1e-5 and a warning there). pystoi adds noise of 1e-16 to ESTOI's segments, which decides the value wherever
-        decoded audio holds digital silence: two calls of it differ by up to 0.01. Here that noise has a fixed seed.
+        1e-5 and a warning there). pystoi adds noise of 1e-16 to ESTOI's segments, which determines the value wherever
+        the decoded audio is digital silence: two calls differ by up to 0.01. Here that noise has a fixed seed.
 
     Example:
         >>> from evalkit.testing import example_pair

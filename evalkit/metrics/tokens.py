@@ -13,22 +13,22 @@ from evalkit.metrics.base import CodesMetric
 
 @dataclass(frozen=True)
 class Bitrate(CodesMetric):
-    """Bits sent, divided by seconds of audio, over all utterances together: in bit/s, from 0 on.
+    """Bits sent per second of audio, over all utterances together:
 
-    A token costs log2(codebook size) bits; a codec with a bitstream of its own costs the bits it counted. Frames that
-    pad the end of an utterance are sent too, so short utterances measure above the declared bitrate.
+        bitrate = sum over utterances of (tokens x log2(size), or bits of the stream) / sum of seconds
 
-    Formula:
-        sum over utterances of (tokens x log2(size), or bits of the stream) / sum of seconds.
+    A token costs log2(codebook size) bits; a codec with its own bitstream costs the bits that it counted. Side
+    information counts too, and so do frames that pad the end of an utterance: on short utterances, the measured bitrate
+    exceeds the declared one.
 
     Range:
-        bit/s, 0 up. No direction: it is the cost of the quality in the other columns.
+        bit/s, 0 up. Neither direction is better: it is what the quality in the other columns costs.
 
     Source:
         The definition; tokens are counted as sent, without an entropy coder.
 
     Misses:
-        What an entropy coder would save: that is `entropy`.
+        What an entropy coder would save; see `entropy`.
 
     Undefined:
         Where nothing was encoded.
@@ -61,18 +61,17 @@ class Bitrate(CodesMetric):
 
 @dataclass(frozen=True)
 class Entropy(CodesMetric):
-    """Entropy of each codebook's tokens in bits a token: -sum_i p_i log2 p_i, with p_i the share of entry i.
+    """Entropy of each codebook's tokens in bits per token: -sum_i p_i log2 p_i, where p_i is the share of entry i.
 
     Range:
-        bit/token, 0 to log2(codebook size). Far below log2(size), the bitrate carries less than it could, and an
-        entropy coder would save the difference.
+        bit/token, 0 to log2(codebook size). The gap to log2(size) is what an entropy coder would save.
 
     Source:
         The plug-in estimate of Shannon 1948.
 
     Misses:
-        Dependence between tokens. n tokens cannot show more than log2(n) bits, and few tokens for each entry bias it
-        downwards: compare codecs on the same audio only.
+        Dependence between tokens. n tokens cannot show more than log2(n) bits, and few tokens per entry bias the
+        estimate downwards, so compare codecs only on the same audio.
 
     Undefined:
         Where nothing was encoded, and for codecs without codebooks.
@@ -110,8 +109,8 @@ class Utilisation(CodesMetric):
         The definition; papers also call it codebook usage.
 
     Misses:
-        How evenly entries are used: that is `entropy`. n tokens cannot use more than n / size of a codebook: below 1,
-        a small dataset may be the reason.
+        How evenly entries are used; `entropy` measures that. n tokens cannot use more than n / size of a codebook, so
+        on a small dataset a low value may say little about the codec.
 
     Undefined:
         Where nothing was encoded, and for codecs without codebooks.

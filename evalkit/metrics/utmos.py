@@ -49,11 +49,11 @@ class UtmosModel(Scorer):
 
 @dataclass(frozen=True)
 class Utmos22(ModelMetric):
-    """Predicted mean opinion score of the decoded audio: 2 m + 3, with m the mean over frames of what a recurrent
-    network on wav2vec 2.0 makes of them. The original is not used; the level is not changed.
+    """Predicted mean opinion score of the decoded audio: 2 m + 3, where m is the mean over frames of the output of a
+    recurrent network on wav2vec 2.0. The original is not used; the level is not changed.
 
-    What papers call UTMOS. The network is our own (networks/utmos.py) and reads SpeechMOS's weights: torch is all it
-    needs, and neither package called `speechmos` is imported.
+    This is what papers call UTMOS. The network is our own (networks/utmos.py) and loads SpeechMOS's weights: it needs
+    only torch, and imports neither of the packages called `speechmos`.
 
     Range:
         MOS, about 1 to 4.6. Higher is better.
@@ -63,8 +63,8 @@ class Utmos22(ModelMetric):
         release v1.0.0, which all publications with "utmos22_strong" use.
 
     Misses:
-        Words and voice: good codecs at low rates score *above* the original (LibriSpeech test-clean itself
-        has 4.09). It measures how clean speech sounds, not how faithful it is.
+        Words and voice. It measures how clean speech sounds, not how faithful it is: good codecs at low rates score
+        *above* the original (LibriSpeech test-clean itself has 4.09).
 
     Undefined:
         For silence, for less than 0.1 s, above two minutes, and beyond twice full scale.

@@ -107,10 +107,10 @@ class Utmosv2Metric(ModelMetric):
     """Predicted mean opinion score of the decoded audio, from random parts of it: 3 s for wav2vec 2.0, and twice 1.4 s
     as mel spectrograms of four kinds, each mixed with that of another part. The original is not used.
 
-    Upstream draws the parts anew at each call. Here they are drawn from seed 0 for every recording, so that a score
-    repeats; one repetition, fold 0, the data domain `sarulab`, silence left in, as in the paper. (Upstream's package
-    later began to take out of a recording what lies below a tenth of full scale for 0.3 s: `remove_silent_section`.)
-    The network is our own (networks/utmosv2.py) and reads upstream's weights.
+    Upstream draws new parts at each call. Here they are drawn from seed 0 for every recording, so that scores repeat.
+    Settings: one repetition, fold 0, the data domain `sarulab`, and silence left in, as in the paper (upstream's
+    package now removes passages that stay below a tenth of full scale for 0.3 s: `remove_silent_section`). The network
+    is our own (networks/utmosv2.py) and loads upstream's weights.
 
     Range:
         MOS, about 1 to 5. Higher is better.
@@ -120,7 +120,7 @@ class Utmosv2Metric(ModelMetric):
         `fusion_stage3`, fold 0. The paper averages five folds, each over five draws.
 
     Misses:
-        Words and voice. One draw of a long recording sees 3 s of it: read means over many utterances.
+        Words and voice. Of a long recording, one draw uses only 3 s, so rely on means over many utterances.
 
     Undefined:
         For silence, for less than 0.1 s, above ten minutes, and beyond twice full scale.

@@ -27,13 +27,13 @@ class Visqol(PairMetric):
     """Virtual speech quality objective listener, mapped to MOS-LQO.
 
     Both signals are brought to one level and aligned; patches of their gammatone spectrograms are matched and compared
-    by the neurogram similarity index (NSIM), and a mapping makes an opinion score of the similarities in all bands:
+    by the neurogram similarity index (NSIM), and the similarities of all bands are mapped to an opinion score:
 
-    - `visqol-speech`: 16 kHz, 21 bands, patches with voice only; a deep lattice network maps. Google's own default.
-    - `visqol-speech-exp`: the same with an exponential, scaled so that a perfect copy has 5. Published values by way of
-      the Python bindings (VERSA among them) are this one: the bindings never switch the lattice on.
-    - `visqol-audio`: 48 kHz, 32 bands, all patches; a support vector regression maps. Made for music. On speech that
-      was resampled from 16 kHz it has 4.2 to 4.4 for any codec.
+    - `visqol-speech`: 16 kHz, 21 bands, only patches with voice, mapped by a deep lattice network. Google's default.
+    - `visqol-speech-exp`: the same, mapped by an exponential and scaled so that a perfect copy has 5. Values published
+      with the Python bindings (as by VERSA) have this definition: the bindings never switch the lattice on.
+    - `visqol-audio`: 48 kHz, 32 bands, all patches, mapped by support vector regression. Made for music: speech
+      resampled from 16 kHz scores 4.2 to 4.4 with any codec.
 
     Range:
         MOS-LQO, 1 to 5; a perfect copy has 4.64 on average (`speech`), 5 (`speech-exp`) or 4.73 (`audio`). Higher is
@@ -41,8 +41,8 @@ class Visqol(PairMetric):
 
     Source:
         Chinen et al. 2020 (arXiv 2004.09584), google/visqol 3.3.3, in the port `visqol-python` 3.8, whose models are
-        inside the package (Apache-2.0). Of Google's nine conformance pairs in audio mode eight are equal to 1e-6 and
-        one to 1.2e-4; in speech mode the port is within 0.0024.
+        inside the package (Apache-2.0). In audio mode, eight of Google's nine conformance pairs agree within 1e-6 and
+        one within 1.2e-4; in speech mode, the port agrees within 0.0024.
 
     Misses:
         Delays and levels, which it removes first.

@@ -31,13 +31,13 @@ STEPS = ((1, 0), (0, 3), (1, 3))
 
 @dataclass(frozen=True)
 class WarpQ(PairMetric):
-    """Median over patches of decoded speech of the cost of warping each onto its best match in the reference:
+    """Median, over patches p of the decoded speech, of the cost of warping p onto its best match in the reference:
 
         WARP-Q = median_p (1 / 92) min over subsequences of D(p, reference)
 
-    Only speech is compared: WebRTC's detector removes pauses on each side. Both sides become 13 MFCCs up to 5 kHz
-    every 4 ms, normalised to mean 0 and deviation 1 over a sliding window of 0.8 s; patches are 0.4 s long, every
-    0.2 s, and D is the Euclidean cost of subsequence dynamic time warping with the steps (1, 0), (0, 3) and (1, 3).
+    Only speech is compared: WebRTC's detector removes the pauses on each side. Both sides are turned into 13 MFCCs up
+    to 5 kHz every 4 ms, normalised to mean 0 and deviation 1 over a sliding window of 0.8 s. Patches are 0.4 s long,
+    one every 0.2 s; D is the Euclidean cost of subsequence dynamic time warping with the steps (1, 0), (0, 3), (1, 3).
 
     Range:
         0 up, without unit; 1.9 to 2.4 for codecs at 0.6 to 2 kbit/s. Lower is better. **A perfect copy has about 0.60
@@ -45,11 +45,11 @@ class WarpQ(PairMetric):
 
     Source:
         Jassim et al. 2021 (arXiv 2102.10449) and 2022, with the settings of the package `warpq` 1.5.2; own code on
-        librosa's features. The package's result is rounded to three digits, this is not. VERSA takes other settings
-        (8 kHz, no detector) and has other values.
+        librosa's features. The package rounds its result to three digits, evalkit does not. VERSA uses other settings
+        (8 kHz, no detector) and gets other values.
 
     Misses:
-        Timing and level: that is what it was made for. Pauses count for nothing.
+        Timing and level, by design, and everything in pauses.
 
     Undefined:
         With less than 0.4 s of speech on either side, for silence, above five minutes, and for audio beyond twice full

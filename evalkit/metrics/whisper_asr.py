@@ -87,25 +87,25 @@ class WhisperRecognizer(Recognizer):
 
 @dataclass(frozen=True)
 class WhisperWer(ErrorRate):
-    """Word error rate: 100 (S + D + I) / N, with S, D and I the substitutions, deletions and insertions (Levenshtein,
-    by jiwer) between the text and what Whisper recognizes in the decoded audio, and N the words of the text.
+    """Word error rate: 100 (S + D + I) / N. S, D and I are the substitutions, deletions and insertions (Levenshtein, by
+    jiwer) that turn the text into what Whisper recognizes in the decoded audio; N is the number of words in the text.
 
-    `wer-…` takes the transcript as the text; `dwer-…` what Whisper recognizes in the original. The row `-corpus` adds
-    edits and N up over the dataset; some papers report the mean over utterances instead, which is the row's own mean.
-    On LibriSpeech test-clean the originals have about 1.8.
+    In `wer-…`, the text is the transcript; in `dwer-…`, it is what Whisper recognizes in the original. The row
+    `-corpus` is the sum of all edits over the sum of all N; some papers report the mean over utterances instead, which
+    is the mean of the metric itself. On LibriSpeech test-clean, the originals have about 1.8.
 
     Range:
         Percent, 0 up. Lower is better.
 
     Source:
         `openai/whisper-large-v3` in transformers: English, transcribe, greedy, without temperature fallback; audio
-        above 30 s by sequential long-form decoding.
+        longer than 30 s by sequential long-form decoding.
 
     Misses:
-        Much of what a codec breaks: a strong recognizer guesses words from their context. A weaker one shows more.
+        Much of what a codec breaks: a strong recognizer guesses words from context. A weaker one shows more.
 
     Undefined:
-        For speech that is said to be in another language than English, without text, or shorter than 25 ms; above ten
+        For speech labelled as a language other than English, without text, shorter than 25 ms or longer than ten
         minutes.
 
     Options:

@@ -1,7 +1,7 @@
 """Mel-cepstral distortion and F0 correlation by WORLD, as VERSA and ESPnet measure them.
 
-Each has two definitions that papers report under one name. Without `-dtw`, frames are compared as they stand, pauses
-and unvoiced frames among them; with it, loud (or voiced) frames alone are, after warping in time.
+Each has two definitions that papers report under one name. Without `-dtw`, all frames are compared one by one,
+including pauses and unvoiced frames; with it, only loud (or voiced) frames are, after warping in time.
 """
 
 from collections.abc import Sequence
@@ -82,14 +82,14 @@ class WorldMetric(PairMetric):
 
 @dataclass(frozen=True)
 class WorldDistortion(WorldMetric):
-    """Mean over frames f of the distance of mel-cepstra c, the zeroth coefficient (the level) among them:
+    """Mean over frames f of the distance between mel-cepstra c, including the zeroth coefficient (the level):
 
         MCD = (10 / ln 10) mean_f sqrt(2 sum_{d=0..39} (c_r[f, d] - c_d[f, d])^2)
 
     c is the mel-cepstrum of order 39 (all-pass constant 0.466) of WORLD's spectral envelope (CheapTrick, 1024 points,
-    every 5 ms, F0 by Harvest between 40 and 800 Hz), of audio times 32767 without what lies below 70 Hz.
+    every 5 ms, F0 by Harvest between 40 and 800 Hz). The audio is scaled by 32767 and high-pass filtered at 70 Hz.
 
-    `mcd-world-39` takes frames as they stand; `mcd-world-39-dtw` leaves out those more than 20 dB below the mean power
+    `mcd-world-39` compares frame by frame; `mcd-world-39-dtw` leaves out frames more than 20 dB below the mean power
     and warps the rest in time (fastdtw, radius 1, Euclidean).
 
     Range:
@@ -99,10 +99,11 @@ class WorldDistortion(WorldMetric):
         VERSA (wavlab-speech/versa@c398480), `mcd_f0` with `dtw: false`, its default, and `dtw: true`; after ESPnet.
 
     Misses:
-        Phase. Without warping a delay counts as distortion, and it is not symmetric in time.
+        Phase. Without warping, a delay counts as distortion.
 
     Undefined:
-        For silence, below 0.2 s and above ten minutes, beyond twice full scale; warped, where no frame is loud.
+        For silence, below 0.2 s and above ten minutes, beyond twice full scale; with warping, also if no frame is
+        loud enough.
 
     Example:
         >>> from evalkit.testing import example_pair

@@ -36,7 +36,7 @@ FILES = ("run.json", "rows.jsonl", "rows.parquet", "codes.parquet", "utterances.
 
 @dataclass(frozen=True)
 class Run:
-    """A run directory that was read back."""
+    """The contents of a run directory."""
 
     path: Path
     rows: pd.DataFrame
@@ -54,7 +54,7 @@ class Run:
 
     @property
     def codes(self) -> pd.DataFrame:
-        """What codecs transmit, one row per utterance: bits and, for codecs with codebooks, indices [K, N]."""
+        """What each codec transmitted, one row per utterance: bits and, for codecs with codebooks, indices [K, N]."""
         return pd.DataFrame([one.as_dict() | {"indices": one.codes.indices} for one in read_codes(self.path)])
 
     @property
