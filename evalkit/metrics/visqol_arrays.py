@@ -16,8 +16,8 @@ from evalkit.environment import extras
 
 Array = NDArray[np.float64]
 
-WEIGHTS = ((0.0113033910173052, 0.0838251475442633), (0.0838251475442633, 0.619485845753726))
-"""Corner and edges of the Gaussian window of 3 x 3 that weighs neighbours, and its centre."""
+CORNER, EDGE, CENTRE = 0.0113033910173052, 0.0838251475442633, 0.619485845753726
+"""The Gaussian window of 3 x 3 that weighs an element and its neighbours."""
 C1, C3 = 0.01**2, 0.03**2 / 2
 """Constants of NSIM for an intensity range of 1 (Hines et al. 2012)."""
 BLOCK = 256
@@ -52,8 +52,8 @@ def gammatone_spectrogram(signal: Array, window: Any, coefficients: Array, hop: 
     """Root mean square of each frame of `signal` [T] behind each filter, [bands, frames]. A filter is four sections in
     a row with poles in common, which start from silence in every frame; `coefficients` are [10, bands]."""
     a0, *zeros, a2, b0, b1, b2, gain = coefficients
-    first, *rest = ((a0, zero, a2, b0, b1, b2) for zero in zeros)
-    sections = np.array([(first[0] / gain, first[1] / gain, first[2] / gain, *first[3:]), *rest])
+    sections = np.array([(a0, zero, a2, b0, b1, b2) for zero in zeros])
+    sections[0, :3] /= gain
     from scipy.signal import sosfilt
 
     windowed = sliding_window_view(signal, window.size)[::hop][:frames]
@@ -164,11 +164,10 @@ def _local(patches: Array) -> tuple[Array, Array]:
 def _smooth(patches: Array) -> Array:
     """Each element of `patches` [bands, width, patches] and its eight neighbours, weighted; edges are repeated."""
     wide = np.pad(patches, ((1, 1), (1, 1), (0, 0)), mode="edge")
-    (corner, edge), (_, centre) = WEIGHTS
     above_and_below = wide[:-2] + wide[2:]
     across = wide[1:-1]
     return (
-        corner * (above_and_below[:, :-2] + above_and_below[:, 2:])
-        + edge * (above_and_below[:, 1:-1] + across[:, :-2] + across[:, 2:])
-        + centre * across[:, 1:-1]
+        CORNER * (above_and_below[:, :-2] + above_and_below[:, 2:])
+        + EDGE * (above_and_below[:, 1:-1] + across[:, :-2] + across[:, 2:])
+        + CENTRE * across[:, 1:-1]
     )
