@@ -4,6 +4,9 @@ Exit codes: 0 done; 1 a gate failed; 2 usage; 3 environment (weights, data or an
 4 more utterances failed than were allowed, or a gate could not be decided.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class EvalkitError(Exception):
     """A user's mistake or a missing piece: printed as one message, without a traceback."""
@@ -56,6 +59,7 @@ class UndefinedScore(Exception):
 
 LONGEST_REASON = 1000
 """Characters of a foreign error that become a reason."""
+MOST_SUGGESTIONS = 4
 
 
 def text_of(error: BaseException) -> str:
@@ -73,9 +77,17 @@ def describe(error: BaseException) -> str:
 
 
 def choose_from(kind: str, name: str, known: list[str]) -> UsageError:
-    """The error for an unknown name: what was asked for, the nearest match, and all that is known."""
-    from difflib import get_close_matches
+    """The error for an unknown name: what was asked for, what may have been meant, and what is known."""
+    all_of_them = f"Known: {', '.join(sorted(known))}."
+    if kind == "metric":  # there are about sixty
+        all_of_them = "`evalkit list metrics` shows all."
+    return UsageError(f"unknown {kind} {name!r}.{did_you_mean(name, known)} {all_of_them}")
 
-    close = get_close_matches(name, known, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return UsageError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(sorted(known))}.")
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question that names what may have been meant, after a space: names with a part that begins like `name`, as
+    `utmos22-strong` for `UTMOS`, or else the one spelled most like it. Empty where there is none."""
+    wanted = "-" + name.lower().replace("_", "-")
+    close = sorted(one for one in known if name and wanted in "-" + one.lower())
+    found = [repr(one) for one in close[:MOST_SUGGESTIONS] or get_close_matches(name, known, n=1)]
+    return f" Did you mean {' or '.join(filter(None, [', '.join(found[:-1]), *found[-1:]]))}?" if found else ""

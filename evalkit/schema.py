@@ -6,13 +6,12 @@ Of JSON Schema this reads what configs/*.schema.json use: `type` (object, array,
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from math import isfinite
 from typing import Any
 
 import yaml
 
-from evalkit.errors import UsageError, describe
+from evalkit.errors import UsageError, describe, did_you_mean
 
 _NODES = {
     "object": yaml.MappingNode, "array": yaml.SequenceNode, "string": yaml.ScalarNode, "number": yaml.ScalarNode,
@@ -112,9 +111,7 @@ def _read(node: yaml.Node, schema: Mapping[str, Any], source: str, what: str, li
         if name in found:
             raise UsageError(f"{place}: {name} occurs twice")
         if name not in known and further is False:
-            close = get_close_matches(name, known, n=1)
-            hint = f" Did you mean {close[0]}?" if close else ""
-            raise UsageError(f"{place}: unknown key {name!r}.{hint} Known: {', '.join(known)}")
+            raise UsageError(f"{place}: unknown key {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}")
         lines.setdefault(name, key.start_mark.line + 1)
         found[name] = _read(value, known.get(name, further), source, name, lines)
     if missing := [name for name in schema.get("required", ()) if name not in found]:

@@ -8,7 +8,7 @@ import pytest
 
 from evalkit import plugins
 from evalkit.cli import parser
-from evalkit.errors import MissingError, UsageError
+from evalkit.errors import MissingError, UsageError, did_you_mean
 from evalkit.reports.cells import Table
 from evalkit.reports.render import FORMATS
 
@@ -36,6 +36,25 @@ def test_a_word_that_is_no_option_is_refused() -> None:
 def test_an_unknown_name_has_a_suggestion() -> None:
     with pytest.raises(UsageError, match=r"unknown metric 'pesq-wd'. Did you mean 'pesq-wb'\?"):
         plugins.load("metric", "pesq-wd")
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [
+        ("UTMOS", "'utmos22-strong' or 'utmosv2-fold0'?"),  # as the field calls it, not 'sqmos', which is spelled alike
+        ("sim", "'sim-resemblyzer', 'sim-wavlm-base-plus-sv' or 'sim-wavlm-large-sv'?"),
+        ("pesq_wb", "'pesq-wb'?"),
+        ("nisqa", "'nisqa-coloration', 'nisqa-discontinuity', 'nisqa-loudness' or 'nisqa-mos'?"),
+    ],
+)
+def test_suggestions_are_names_that_begin_alike(name: str, suggestion: str) -> None:
+    with pytest.raises(UsageError) as error:
+        plugins.load("metric", name)
+    assert f"Did you mean {suggestion} `evalkit list metrics` shows all." in str(error.value)
+
+
+def test_nothing_is_suggested_for_an_empty_name() -> None:
+    assert did_you_mean("", ["mimi"]) == did_you_mean("xyz", []) == ""
 
 
 @pytest.mark.parametrize(

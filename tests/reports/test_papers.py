@@ -63,7 +63,7 @@ def test_what_comes_along_claims_what_its_numbers_say(name: str) -> None:
     ("before", "after", "message"),
     [
         ("paper: Ours\n", "", "line 1: paper missing"),
-        ("label: Our codec", "lable: Our codec", "line 3: unknown key 'lable'. Did you mean label"),
+        ("label: Our codec", "lable: Our codec", "line 3: unknown key 'lable'. Did you mean 'label'"),
         ("direction: down", "direction: low", "line 9: direction must be one of up, down, none"),
         ("pesq: 2.4", "pesq: good", "line 14: pesq must be a number"),
         ("pesq: 2.4", "pesq: .nan", "line 14: pesq must be a finite number"),

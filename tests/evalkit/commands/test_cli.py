@@ -108,7 +108,7 @@ def test_the_same_command_gives_the_same_bytes(tmp_path: Path) -> None:
         (["--codec", "mimis"], "unknown codec 'mimis'"),
         (["--codec", "opus@7k"], "Known: opus@6k, opus@8k, opus@12k"),
         (["--codec", "opus", "--bitrate", "fast"], "'fast' is not a number of bit/s"),
-        (["--codec", "pcm", "--metrics", "pesq"], "Did you mean 'pesq-wb'? Known: all, bitrate"),
+        (["--codec", "pcm", "--metrics", "pesq"], "or 'squim-pesq'? `evalkit list metrics` shows all"),
         (["--codec", "pcm", "--dataset", "mls45"], "unknown dataset 'mls45'"),
     ],
 )

@@ -80,7 +80,7 @@ def test_two_folders_of_a_suite_have_a_run_each(tmp_path: Path, speech: np.ndarr
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (GOOD.replace("codecs:", "codec:"), r"s\.yaml, line 2: unknown key 'codec'\. Did you mean codecs\?"),
+        (GOOD.replace("codecs:", "codec:"), r"s\.yaml, line 2: unknown key 'codec'\. Did you mean 'codecs'\?"),
         (GOOD.replace("[builtin]", "builtin"), r"s\.yaml, line 5: datasets must be a list"),
         (GOOD.replace("codec2@1.2k", "1.2"), r"s\.yaml, line 3: each of codecs must be a string\. Put quotation marks"),
         (GOOD + "title: Again\n", r"s\.yaml, line 7: title occurs twice"),
