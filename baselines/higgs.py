@@ -57,7 +57,7 @@ class HiggsFamily(ReleasedFamily):
     name = "higgs"
     rates: Mapping[str, float] = {f"{n * BITS / 1000:g}k": n * BITS for n in COUNTS}
     default_rate = "2k"
-    license = "Apache-2.0 (transformers, and what is added here); terms of their own (weights)"
+    license = "Apache-2.0 (transformers and this implementation); own terms (weights)"
     published = RELEASE
     package = "transformers"
 

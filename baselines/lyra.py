@@ -124,7 +124,7 @@ def load(files: Sequence[Path], spec: str) -> Any:
                 else:
                     fill(network, graphs[0])
         except (OSError, ValueError, IndexError, RuntimeError) as error:
-            raise MissingError(f"{spec}: {path} is not that network of Lyra ({error})") from error
+            raise MissingError(f"{spec}: {path} is not Lyra's network of that name ({error})") from error
     return model.eval()
 
 

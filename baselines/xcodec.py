@@ -71,7 +71,7 @@ class XCodecFamily(ReleasedFamily):
     name = "xcodec"
     rates: Mapping[str, float] = {label: count * BITS for label, (_, count) in VARIANTS.items()}
     default_rate = "2k-hubert-ls"
-    license = "Apache-2.0 (transformers); CC-BY-4.0 (weights, by one card of five)"
+    license = "Apache-2.0 (transformers); CC-BY-4.0 (weights, according to one of five model cards)"
     package = "transformers"
 
     def release(self, rate: str) -> Release:

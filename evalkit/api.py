@@ -424,7 +424,7 @@ def _source(audio: "ArrayLike | PathLike", sample_rate: int | None, what: str) -
     if isinstance(audio, str | os.PathLike):
         return Source(expanded(audio))
     if isinstance(audio, np.ma.MaskedArray):
-        raise UsageError(f"{what} is a masked array: cut out what is masked, or fill it")
+        raise UsageError(f"{what} is a masked array: remove the masked samples, or fill them")
     try:
         samples = np.asarray(audio)
     except Exception as error:  # rows of unequal length, a tensor elsewhere than in this memory

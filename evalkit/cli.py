@@ -76,13 +76,13 @@ def _join_threads() -> None:
     for thread in (*left, end_pools):
         thread.join(PATIENCE / (len(left) + 1))
     if alive := sum(thread.is_alive() for thread in left):
-        print(f"evalkit: {alive} thread(s) of a plugin never ended, and were not waited for", file=sys.stderr)
+        print(f"evalkit: exiting although {alive} thread(s) of a plugin are still running", file=sys.stderr)
 
 
 def _run_exit_functions(code: int, leave: Callable[[int], None]) -> None:
     """What `atexit` has, of libraries and of plugins; `leave` with `code` where one of them never ends."""
     sys.unraisablehook = lambda error: print(
-        f"evalkit: a function registered for the end failed: {describe(error.exc_value or error.exc_type())}",
+        f"evalkit: a function registered to run at exit failed: {describe(error.exc_value or error.exc_type())}",
         file=sys.stderr,
     )
     never = threading.Timer(2 * PATIENCE, leave, [code])

@@ -212,7 +212,7 @@ def _decode(file: File, name: str, size: int) -> Audio:
         reason = (
             "a .raw file states neither rate nor format: convert it to WAV" if name.endswith(".raw") else _said(error)
         )
-        raise AudioError(f"{name}: not audio that can be read ({reason})") from error
+        raise AudioError(f"{name}: cannot be read as audio ({reason})") from error
     finally:
         interrupt.check()
     if not np.isfinite(mono).all():

@@ -198,8 +198,8 @@ if (blind) {
     const right = test.trials.filter((trial) => trial.right).length;
     const p = chance(right, test.count);
     find("verdict").textContent = `${right} of ${test.count} right between A (${test.a}) and B (${test.b}). ` +
-      `By guessing, as many or more come with probability ${p.toPrecision(2)}` +
-      `${p < 0.05 ? ": you hear a difference." : ": this shows no difference that you hear."}`;
+      `Guessing gives as many or more with probability ${p.toPrecision(2)}` +
+      `${p < 0.05 ? ": you hear a difference." : ": this does not show that you hear a difference."}`;
     find("trials").replaceChildren(...test.trials.map((trial, i) => element("tr", {},
       element("td", {}, String(i + 1)), element("td", { class: "words" }, trial.utterance),
       element("td", { class: "words" }, trial.x), element("td", { class: "words" }, trial.answer),

@@ -284,7 +284,7 @@ def _small_n(rows: pd.DataFrame, metrics: Sequence[str], settings: Settings) -> 
     units = counted.groupby(["codec", "metric"])[list(settings.columns or ("utterance",))].nunique().min(axis=1)
     what = settings.units
     if (units < MIN_UNITS).any():
-        yield f"Fewer than {MIN_UNITS} {what} have no interval and no test."
+        yield f"Means over fewer than {MIN_UNITS} {what} have no interval and no test."
     if ((units >= MIN_UNITS) & (units < RELIABLE)).any():
         yield f"Intervals over fewer than {RELIABLE} {what} are reliable only for nearly symmetric values."
 

@@ -215,7 +215,7 @@ def layer_macs(layer: nn.Module, given: Tensor, made: Any) -> int:
 def _widths(layer: nn.LSTM) -> list[int]:
     """What goes into each layer of an LSTM."""
     if layer.proj_size:
-        raise CountError("a projecting LSTM is not counted")
+        raise CountError("an LSTM with projections cannot be counted")
     return [layer.input_size, *[layer.hidden_size * (1 + layer.bidirectional)] * (layer.num_layers - 1)]
 
 

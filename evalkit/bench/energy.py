@@ -26,7 +26,7 @@ def meter(device: str, powercap: Path = POWERCAP) -> tuple[Meter | None, str]:
         for zone in zones:
             zone()
     except OSError as error:
-        return None, f"its energy counter cannot be read ({error.strerror}; on Linux it takes root by default)"
+        return None, f"its energy counter cannot be read ({error.strerror}; on Linux it needs root by default)"
     if not zones:
         return None, f"this machine has no energy counter in {powercap}"
     return lambda: sum(zone() for zone in zones), "RAPL, entire CPU packages"

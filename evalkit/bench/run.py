@@ -121,8 +121,8 @@ def _time(plan: BenchPlan, subjects: Sequence[Subject], writer: BenchWriter, say
         ]
     if calibrations and (spread := drift(calibrations)) > DRIFT:
         writer.note(
-            f"The machine's speed moved by {spread:.0%} while codecs were timed (calibration kernel): trust ratios and "
-            "CPU seconds, not times."
+            f"The machine's speed varied by {spread:.0%} while codecs were timed (calibration kernel): trust ratios "
+            "and CPU seconds, not times."
         )
 
 

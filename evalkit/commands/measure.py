@@ -341,7 +341,7 @@ def _conclude(result: "Run", max_failed: int) -> int:
     failed = failed_utterances(to_rows(result.rows))
     for codec, reasons in failed.items():
         lack = "1 utterance lacks" if len(reasons) == 1 else f"{len(reasons)} utterances lack"
-        print(visible(f"{codec}: {lack} a value, for example"), file=sys.stderr)
+        print(visible(f"{codec}: {lack} a value, for example:"), file=sys.stderr)
         for utterance, reason in list(reasons.items())[:3]:
             print(visible(f"  {utterance}: {reason}"), file=sys.stderr)
     print(f"Results: {result.path}/ (rows.parquet, summary.csv, run.json)", file=sys.stderr)

@@ -44,7 +44,9 @@ def write_codec(name: str, folder: Path) -> list[Path]:
         UsageError: the name is none for a module, or a file is there already.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
-        raise UsageError(f"{name!r} is not a valid module name: use lower-case letters, digits and _, and no keyword")
+        raise UsageError(
+            f"{name!r} is not a valid module name: use lower-case letters, digits and _, and not a Python keyword"
+        )
     templates = resources.files("evalkit.commands") / "templates"
     files = {folder / f"{name}.py": "codec.py.txt", folder / f"test_{name}.py": "test_codec.py.txt"}
     for path in files:

@@ -38,9 +38,9 @@ def load_condition(spec: str) -> Condition:
             raise choose_from(f"option of the condition {kind.kind}", option, list(known))
     absent = [option for option, item in known.items() if item.default is MISSING and option not in given]
     if absent:
-        raise UsageError(f"condition {spec!r}: give {', '.join(f'{one}=…' for one in absent)}. {kind.usage()}")
+        raise UsageError(f"condition {spec!r} needs {', '.join(f'{one}=…' for one in absent)}: write {kind.usage()}")
     values = {option: _value(spec, known[option].type, option, text) for option, text in given.items()}
-    with opening(f"condition {spec!r} cannot be made"):
+    with opening(f"condition {spec!r} cannot be created"):
         return kind(**values)
 
 

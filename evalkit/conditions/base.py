@@ -108,12 +108,15 @@ class Condition(ABC):
 
     @classmethod
     def usage(cls) -> str:
-        """How it is named: `noise:snr=…[,kind=white]`."""
-        parts = [
-            f"{item.name}=…" if item.default is MISSING else f"[{item.name}={_text(item.default)}]"
-            for item in cls.options()
-        ]
-        return f"{cls.kind}:{','.join(parts)}" if parts else cls.kind
+        """How it is named: `noise:snr=…[,type=white]`."""
+        text, before = cls.kind, ":"
+        for item in cls.options():
+            if item.default is MISSING:
+                text += f"{before}{item.name}=…"
+            else:
+                text += f"[{before}{item.name}={_text(item.default) or '…'}]"
+            before = ","
+        return text
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ class Batch(Condition):
     as often as it takes. The codec has to take batches (`Batched`)."""
 
     kind = "batch"
-    about = "The recording is coded in a batch with longer ones: codes of a codec that keeps them apart are equal."
+    about = "The recording is encoded in a batch with longer ones: if they do not affect it, its codes are equal."
 
     n: int = 3
     """Recordings in the batch."""

@@ -57,7 +57,7 @@ def check_loader(loader: DatasetLoader) -> None:
     assert not loader.usage or loader.usage.startswith(name), (
         f"{name}: usage must begin with the name: {loader.usage!r}"
     )
-    assert all(isinstance(one, File) for one in loader.files), f"{name}: files must be of File, not {loader.files!r}"
+    assert all(isinstance(one, File) for one in loader.files), f"{name}: files must be File objects: {loader.files!r}"
 
 
 def check_declarations(dataset: Dataset) -> None:
@@ -71,7 +71,7 @@ def check_declarations(dataset: Dataset) -> None:
     )
     assert len(dataset), f"{name}: utterances is empty"
     for utterance in dataset:
-        assert isinstance(utterance, Utterance), f"{name}: utterances must be of Utterance, not {utterance!r}"
+        assert isinstance(utterance, Utterance), f"{name}: utterances must be Utterance objects, not {utterance!r}"
         id = utterance.id
         assert isinstance(id, str) and id.strip() == id != "", (
             f"{name}: id must be a string without surrounding spaces, not {id!r}"
@@ -97,13 +97,13 @@ def check_audio(dataset: Dataset, recordings: int | None = None) -> None:
             copy = pickle.loads(pickle.dumps(utterance))
         except Exception as error:
             raise AssertionError(
-                f"{where}: source must outlive pickling ({error}): make it functools.partial of a module's function"
+                f"{where}: source must be picklable ({error}): make it functools.partial of a module's function"
             ) from error
         first = _audio_of(utterance, where)
         if isinstance(first, Audio):
             _check_samples(first, where)
         for again in (_audio_of(utterance, where), _audio_of(copy, where)):
-            assert type(first) is type(again), f"{where}: source gave audio only once"
+            assert type(first) is type(again), f"{where}: source returned audio only once"
             assert (
                 not isinstance(first, Audio) or not isinstance(again, Audio) or first.pcm_hash() == again.pcm_hash()
             ), f"{where}: source gave different audio the second time"

@@ -66,7 +66,7 @@ def load(
 def _utterance(folder: Path, place: str, line: str, language: str, recordings: str) -> Utterance:
     fields = [field.strip() for field in line.split("|")]
     if len(fields) not in (4, 5) or not fields[0] or not fields[2]:
-        raise UsageError(f"{place}: not NAME|text of the prompt|prompt|text of the utterance[|recording]")
+        raise UsageError(f"{place}: expected NAME|text of the prompt|prompt|text of the utterance[|recording]")
     name, prompt_text, prompt, text = fields[:4]
     file = prompt if recordings == "prompts" else fields[4] if len(fields) == 5 else f"wavs/{name}.wav"
     path = PurePosixPath(file)

@@ -236,7 +236,7 @@ def read_keyed(path: Path, form: str, key: str, separator: str | None = None) ->
     for number, text in numbered(read_text(path)):
         before, *after = text.strip().split(separator, 1) if separator is None else text.split(separator, 1)
         if not re.fullmatch(key, before) or (separator is not None and not after):
-            raise UsageError(f"{shown(path)}, line {number}: not {form}")
+            raise UsageError(f"{shown(path)}, line {number}: expected {form}")
         lines.append(Line(path, number, {"key": before, "text": "".join(after).strip()}))
     refuse_twice("two entries for", [(line, line.get("key")) for line in lines])
     return tuple(lines)

@@ -6,7 +6,7 @@ from pathlib import Path
 from evalkit import datasets, plugins
 from evalkit.codecs import Weighted
 from evalkit.environment.downloads import Advance, File, sha256
-from evalkit.errors import MissingError, UsageError
+from evalkit.errors import MissingError, UsageError, choose_from
 from evalkit.metrics.load import load_metric
 from evalkit.metrics.model import ModelMetric
 from evalkit.pipeline.choice import CodecChoice
@@ -30,10 +30,10 @@ def files_of(name: str, languages: Sequence[str]) -> tuple[File, ...] | None:
         languages: Of the speech, ISO 639-1, for metrics that have files for each.
 
     Returns:
-        The files; None where `name` is neither.
+        The files; None for a codec.
 
     Raises:
-        UsageError: It is not a matter of files to download.
+        UsageError: There is no such name, or no file to download.
     """
     if name in plugins.names("metric"):
         metric = load_metric(name)
@@ -43,6 +43,12 @@ def files_of(name: str, languages: Sequence[str]) -> tuple[File, ...] | None:
         if not files:
             raise UsageError(f"{name} cannot be fetched: `evalkit list datasets` says where to get it")
         return files
+    if not plugins.split_file(name)[0]:
+        codecs = plugins.names("codec")
+        if name.rpartition("=")[2].partition("@")[0] not in codecs:
+            raise choose_from(
+                "codec, metric or dataset", name, [*codecs, *plugins.names("metric"), *plugins.names("dataset")]
+            )
     return None
 
 

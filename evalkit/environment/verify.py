@@ -120,7 +120,7 @@ def _file(name: str, file: File) -> Check:
     """What the bytes of one file of weights say."""
     path, source = file.open(), "the recorded sha256"
     if file.replaced:
-        return Check(name, "weights", f"{path.name} is a mirror's, by {file.replaced}", False, source)
+        return Check(name, "weights", f"{path.name} is a mirror's, checked against {file.replaced}", False, source)
     if file.sha256:
         return Check(name, "weights", f"{path.name} is the released one, sha256 {file.sha256[:12]}", True, source)
     at = f"of the pinned commit {file.revision[:12]}; " if file.pinned else ""

@@ -111,7 +111,7 @@ def read_ratings(path: Path, kit: Kit) -> Ratings:
         raise UsageError(f"{path} holds no answers to {kit.id}")
     notes = []
     if foreign:
-        notes.append(f"{foreign} answers are about clips that are not of this test, such as gold and trapping clips.")
+        notes.append(f"{foreign} answers are about clips outside this test, such as gold and trapping clips.")
     if refused:
         notes.append(f"{refused} assignments that the P.808 toolkit did not accept are left out.")
     return Ratings(tuple(found.values()), tuple(notes))

@@ -85,7 +85,7 @@ class PESQ(PairMetric):
         """
         import pesq
 
-        require_length(pair, SCORE_RATE // 4, "PESQ is not defined there")
+        require_length(pair, SCORE_RATE // 4, "too short for PESQ")
         require_sound(pair)
         value = pesq.pesq(SCORE_RATE, pair.reference, pair.decoded, self.mode, on_error=pesq.PesqError.RETURN_VALUES)
         if not isfinite(value):

@@ -66,7 +66,7 @@ class ScaleInvariantSDR(PairMetric):
         Raises:
             UndefinedScore: Either side is too short, silent, constant, or not finite.
         """
-        require_length(pair, SHORTEST, "less has too few samples to differ in")
+        require_length(pair, SHORTEST, "too few samples for SI-SDR")
         require_sound(pair)
         means = [sum(float(part.sum()) for part in _blocks(wav)) / len(wav) for wav in (pair.reference, pair.decoded)]
         products = np.sum([(d @ s, s @ s) for s, d in _centred(pair, means)], axis=0)

@@ -140,7 +140,7 @@ class RunningCodec(System):
             size = self._details[UNEQUAL]
             yield f"{self.name} was run in batches of up to {size}: its codes differ from those of single runs."
         if isinstance(self._coder, BatchCoder) and (failed := self._coder.failures):
-            yield f"{self.name}: {len(failed)} batches failed and were coded one by one (the first: {failed[0]})."
+            yield f"{self.name}: {len(failed)} batches failed and were run one by one (the first: {failed[0]})."
         if self._extra:
             side, every = (sum(column) for column in zip(*self._extra, strict=True))
             sent = f"{self.name} sends side information, {side / len(self._extra):.0f} bits per utterance"

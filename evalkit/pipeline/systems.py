@@ -100,7 +100,7 @@ def _listed(choice: RenderedChoice) -> System:
     def find(utterance: Utterance) -> Path:
         path = choice.files[utterance.id]
         if path is None:
-            raise AudioError(f"no decoded file is named {utterance.path or utterance.id}")
+            raise AudioError(f"there is no decoded file for {utterance.path or utterance.id}")
         return path
 
     info = CodecInfo(spec=choice.spec, rendered=choice.place)

@@ -261,7 +261,7 @@ class Processes:
         if call.pool is self._pool:
             self._lost += 1
             if self._lost > RESTARTS:
-                raise _not_started(BrokenProcessPool("they end before they take a job"))
+                raise _not_started(BrokenProcessPool("they end before they receive a job"))
             self._end()
             self._start()
         self._begin(call)

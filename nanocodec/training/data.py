@@ -174,7 +174,7 @@ class AudioSource:
         for file in sorted(files):
             name = str(file.relative_to(path))
             if file.suffix.lower() not in AUDIO_SUFFIXES:
-                self.passed_over.append((name, f"not audio by the suffix ({file.suffix or 'none'})"))
+                self.passed_over.append((name, f"without an audio suffix ({file.suffix or 'none'})"))
             elif not file.is_file():
                 self.passed_over.append((name, "a link to a file that is not there"))
             else:

@@ -108,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("recipe", help="a configuration, as for `nanocodec train`")
     parser.add_argument("folder", type=Path, help="where the packed speech goes; must be empty or new")
     parser.add_argument(
-        "--data", action="append", required=True, metavar="SOURCE[:SHARE]", help="as of `nanocodec train`"
+        "--data", action="append", required=True, metavar="SOURCE[:SHARE]", help="as for `nanocodec train`"
     )
     parser.add_argument("--hours", type=float, metavar="H", help="pack at most this many hours")
     parser.add_argument("--kbps", type=float, default=KBPS, help="bitrate of Opus in kbit/s (default: %(default)g)")

@@ -116,7 +116,7 @@ def test_files_that_are_no_such_networks_are_refused(folder: Path, tmp_path: Pat
     ):
         for other, bytes_ in (good | {name: content}).items():
             (tmp_path / other).write_bytes(bytes_)
-        with pytest.raises(MissingError, match=rf"lyra@3\.2k: .*{name} is not that network of Lyra .*{message}"):
+        with pytest.raises(MissingError, match=rf"lyra@3\.2k: .*{name} is not Lyra's network of that name .*{message}"):
             build(tmp_path, "3.2k")
 
 

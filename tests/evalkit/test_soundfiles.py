@@ -109,7 +109,7 @@ def test_a_name_that_is_not_utf8_is_read_and_shown(tone: np.ndarray, tmp_path: P
     put(tmp_path / "a.wav", tone).rename(path)
     assert len(read(path).wav) == len(tone)
     path.write_bytes(b"no audio")
-    with pytest.raises(AudioError, match=r"stra\\xdfe\.wav: not audio") as caught:
+    with pytest.raises(AudioError, match=r"stra\\xdfe\.wav: cannot be read as audio") as caught:
         read(path)
     str(caught.value).encode()
 
@@ -289,7 +289,7 @@ def test_whatever_the_decoder_raises_is_a_reason(
 
     path = put(tmp_path / "a.wav", tone)
     monkeypatch.setattr(soundfiles._Forward, "read", fail)
-    with pytest.raises(AudioError, match=r"a\.wav: not audio that can be read \((odd|MemoryError|OverflowError)\)"):
+    with pytest.raises(AudioError, match=r"a\.wav: cannot be read as audio \((odd|MemoryError|OverflowError)\)"):
         read(path)
 
 

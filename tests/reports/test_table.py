@@ -62,7 +62,7 @@ def test_markdown(run: Run) -> None:
         "| --- | ---: | ---: | ---: | ---: | ---: |\n"
         "| good_codec | 1.098 | **3.50** | **0.100** | 2 | 0 |\n"
         "| poor_codec | – | 1.50 (n=1) | **0.100** | 2 | 1 |\n\n"
-        "Fewer than 6 utterances have no interval and no test.\n"
+        "Means over fewer than 6 utterances have no interval and no test.\n"
     ), "what prints alike shares the bold; a mean over fewer utterances says so; nothing unknown is filled in"
 
 
@@ -167,7 +167,7 @@ def test_intervals_and_ties_stand_beside_the_means(contest: Run) -> None:
         "≈: statistically indistinguishable from the best of its column at this n (paired sign-flip and t tests; "
         "Holm over 3 comparisons)."
     ) in text
-    assert "Fewer than 6 utterances have no interval and no test." in text
+    assert "Means over fewer than 6 utterances have no interval and no test." in text
     assert "[low, high]: 95% t interval, corrected for skewness." in table.notes
     assert "80% power: PESQ-WB 0." in text
     assert "only 4 are shared by all" in text

@@ -139,7 +139,7 @@ def _codecs(plan: LmPlan, subjects: Sequence[Subject], writer: BenchWriter, say:
             heads = plan.heads or "delay"
         yield LmCodec(one, spec, decoder, ahead, heads)
     if dependent:
-        how = "are predicted in parallel all the same" if plan.heads else "are predicted with a delay"
+        how = "are nevertheless predicted in parallel" if plan.heads else "are predicted with a delay"
         writer.note(f"The codebooks of {', '.join(dependent)} depend on one another: they {how} (--heads).")
 
 

@@ -238,7 +238,7 @@ def test_bad_files_cost_their_own_rows_only(folders: tuple[Path, Path], speech: 
         "no-samples": "no samples",
         "missing": "no decoded file",
         "empty": "the file is empty",
-        "text": "not audio that can be read",
+        "text": "cannot be read as audio",
         "half": "lengths differ by more than 0.25 s",
     }.items():
         assert all(words in reason for reason in why[name]), (name, why[name])

@@ -60,7 +60,7 @@ def test_a_name_says_the_first_option_and_what_differs_from_the_default() -> Non
     ("text", "message"),
     [
         ("nois:10", "unknown condition 'nois'. Did you mean 'noise'"),
-        ("noise", "give snr=…"),
+        ("noise", r"'noise' needs snr=…: write noise:snr=…\[,type=white\]\[,reference=input\]"),
         ("noise:loud", "snr must be a number, not 'loud'"),
         ("noise:nan", "snr must be a finite number"),
         ("noise:10,volume=3", "unknown option of the condition noise 'volume'"),

@@ -88,7 +88,7 @@ class Fickle:
         (made(replace(GOOD, language="Polish")), "mine, a: language must be ISO 639.* not 'Polish'"),
         (made(replace(GOOD, speaker=0)), "mine, a: speaker must be a string, not 0"),
         (made(replace(GOOD, transcript="")), "mine, a: transcript must be a string or None, not ''"),
-        (made(replace(GOOD, source=lambda: AUDIO)), "mine, a: source must outlive pickling.*functools.partial"),
+        (made(replace(GOOD, source=lambda: AUDIO)), "mine, a: source must be picklable.*functools.partial"),
         (made(replace(GOOD, source=no_audio)), "mine, a: source must raise AudioError, not ValueError: odd"),
         (made(replace(GOOD, source=partial(dict))), "mine, a: source must give Audio, not {}"),
         (made(replace(GOOD, source=Fickle())), "mine, a: source gave different audio the second time"),
@@ -102,7 +102,7 @@ class Fickle:
         (made(replace(GOOD, source=Audio(AUDIO.wav, 16))), "sample_rate must be Hz, .* not 16"),
         (DatasetLoader("mine", lambda: made(GOOD), usage="yours:DIR"), "usage must begin with the name: 'yours:DIR'"),
         (DatasetLoader("mine", lambda: made(GOOD), about="two\nlines"), "about must be a one-line string"),
-        (DatasetLoader("mine", lambda: made(GOOD), files=("x",)), "files must be of File"),  # type: ignore[arg-type]
+        (DatasetLoader("mine", lambda: made(GOOD), files=("x",)), "files must be File objects"),  # type: ignore[arg-type]
         (DatasetLoader("mine", lambda: [GOOD]), "load must return a Dataset, not"),  # type: ignore[arg-type, return-value]
         ("builtin", "'builtin' is neither a Dataset nor a DatasetLoader nor a function"),
     ],

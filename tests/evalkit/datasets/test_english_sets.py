@@ -91,8 +91,8 @@ def test_librispeech_that_is_damaged_says_where(tmp_path: Path) -> None:
     assert "1 audio files in its folder are not listed, for example 1089/134686/1089-134686-0007" in dataset.notes[-1]
     for text, message in (
         ("1089-134686-0000 A\n1089-134686-0000 B\n", "lines 1 and 2: two entries for"),
-        ("1089-134686-0000 A\n121-134686-0001 B\n", "line 2: not 1089-134686-INDEX and a transcript"),
-        ("../../x A\n", "line 1: not 1089"),
+        ("1089-134686-0000 A\n121-134686-0001 B\n", "line 2: expected 1089-134686-INDEX and a transcript"),
+        ("../../x A\n", "line 1: expected 1089"),
     ):
         put(listed, text)
         with pytest.raises(UsageError, match=f"1089-134686.trans.txt, {message}"):
@@ -307,7 +307,7 @@ def test_seed_tts_eval_reads_its_lists(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a|b|prompt-wavs/c.wav\n", r"line 1: not NAME\|text of the prompt"),
+        ("a|b|prompt-wavs/c.wav\n", r"line 1: expected NAME\|text of the prompt"),
         ("a|b|prompt-wavs/c.wav|d\n\na|b|prompt-wavs/c.wav|e\n", "line 3: 'a' is already on an earlier line"),
         ("../a|b|prompt-wavs/c.wav|d\n", "line 1: .* is a path outside the dataset"),
         ("a|b|c.wav|d|/etc/x.wav\n", "line 1: .* is a path outside the dataset"),

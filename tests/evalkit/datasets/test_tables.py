@@ -109,7 +109,10 @@ def test_lines_with_a_key(tmp_path: Path) -> None:
         ("a-1", "ONE  TWO"),
         ("b-2", ""),
     ]
-    for text, message in (("a-1 x\nA x\n", "line 2: not ID TEXT"), ("a-1 x\na-1 y\n", "lines 1 and 2: two entries")):
+    for text, message in (
+        ("a-1 x\nA x\n", "line 2: expected ID TEXT"),
+        ("a-1 x\na-1 y\n", "lines 1 and 2: two entries"),
+    ):
         with pytest.raises(UsageError, match=message):
             read_keyed(put(tmp_path, text, "trans.txt"), "ID TEXT", "[a-z]-[0-9]")
 

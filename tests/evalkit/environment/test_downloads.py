@@ -232,7 +232,8 @@ def test_the_command_fetches_metrics_and_data(
     assert "sub/served.bin" in printed.out and "CC0-1.0" in printed.err
     assert main(["fetch", "daps"]) == 2
     assert "evalkit list datasets" in capsys.readouterr().err
-    assert main(["fetch", "no-such-thing"]) == 2
+    assert main(["fetch", "sqmoss"]) == 2
+    assert "unknown codec, metric or dataset 'sqmoss'. Did you mean 'sqmos'?" in capsys.readouterr().err
     assert main(["fetch", "sqmos", "--sha256", DIGEST]) == 2
     assert "is for a metric with one file that is code" in capsys.readouterr().err
 

@@ -137,7 +137,7 @@ def test_crowd_ratings(heard: Run, tmp_path: Path) -> None:
     (tmp_path / "batch.csv").write_text("\n".join(lines) + "\n")
     run, notes = collect(kit, [tmp_path / "batch.csv"], tmp_path / "run")
     assert notes[1:] == [
-        "18 answers are about clips that are not of this test, such as gold and trapping clips.",
+        "18 answers are about clips outside this test, such as gold and trapping clips.",
         "9 assignments that the P.808 toolkit did not accept are left out.",
     ]
     means = run.rows.groupby("codec")["value"].mean()

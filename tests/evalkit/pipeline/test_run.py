@@ -92,7 +92,7 @@ def test_a_missing_decoded_file_has_a_row_for_each_metric(folder: Path, tmp_path
     run = evalkit.score(folder, decoded, metrics=CHEAP, output=tmp_path / "run")
     lost = run.rows[run.rows["utterance"] == "c"]
     assert sorted(lost["metric"]) == sorted(CHEAP.split(",")) and lost["value"].isna().all()
-    assert lost["reason"].str.contains("no decoded file is named").all()
+    assert lost["reason"].str.contains("there is no decoded file for").all()
 
 
 def test_shards_of_two_devices_are_not_one_run(folder: Path, tmp_path: Path) -> None:

@@ -167,8 +167,8 @@ def test_what_is_passed_over_is_counted_and_said_again_from_the_index(tmp_path: 
         assert {segment.name for segment in source.segments} == {"good.wav", "link/deeper/linked.flac"}
         assert source.found == 10
         assert {name: reason.split(" (")[0] for name, reason in source.passed_over} == {
-            "a.txt": "not audio by the suffix",
-            "b.txt": "not audio by the suffix",
+            "a.txt": "without an audio suffix",
+            "b.txt": "without an audio suffix",
             "broken.wav": "not readable as audio",
             "dangling.wav": "a link to a file that is not there",
             "empty.wav": "without samples",
@@ -178,7 +178,7 @@ def test_what_is_passed_over_is_counted_and_said_again_from_the_index(tmp_path: 
         }
         for part in (
             "10 found, 2 taken",
-            "2 not audio by the suffix: a.txt, ...",
+            "2 without an audio suffix: a.txt, ...",
             "slow.wav: sampling rate out of range (1 Hz)",
         ):
             assert part in source.summary

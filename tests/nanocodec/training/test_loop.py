@@ -302,7 +302,7 @@ def test_the_header_and_the_progress_say_what_is_trained_and_how_long_it_takes(
     for part in (
         "cpu, 1 process, 32-true",
         f"{(40 - held_out) * 1.5 / 3600:.2f} h to train on, {held_out * 1.5 / 3600:.2f} h held out",
-        "41 found, 40 taken; notes.txt: not audio by the suffix (.txt)",
+        "41 found, 40 taken; notes.txt: without an audio suffix (.txt)",
         f"codec {count:,}, auxiliary heads ",
         "0 done of 7",
         f"tensorboard --logdir '{run / 'tensorboard'}'",
