@@ -1,8 +1,8 @@
 """BigCodec (Xin et al., 2024, arXiv 2409.05377): 16 kHz, one codebook of 8192, 80 tokens a second.
 
-An implementation of this project's own (bigcodec_model.py) that reads the released file. Like upstream, it pads audio
-by at least one sample to a whole hop: if it is whole already, there is one more token. Slow on a CPU: several seconds
-each way for a second of audio.
+This project's own implementation (bigcodec_model.py) reads the released file. Like upstream, it pads audio to whole
+hops by at least one sample, so audio that is already a whole number of hops gets one more token. It is slow on a CPU:
+several seconds each way per second of audio.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,8 +1,8 @@
 """Codec 2 (David Rowe), a parametric speech coder for radio at 0.7 to 3.2 kbit/s, by pycodec2.
 
 It preserves the spectral envelope and the pitch, not the waveform, and is limited to 4 kHz. Its decoder draws the
-phases of unvoiced speech from a random generator that lives as long as the process and cannot be reset, so every
-utterance is decoded in a process of its own, where the generator starts afresh: the same codes give the same audio.
+phases of unvoiced speech from a random generator that cannot be reset within a process. Every utterance is therefore
+decoded in its own process, so that the same codes give the same audio.
 """
 
 import subprocess

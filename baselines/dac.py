@@ -1,8 +1,8 @@
 """DAC (Kumar et al., 2023, arXiv 2306.06546) by transformers' DacModel, at 16, 24 and 44.1 kHz.
 
-Every model gives several rates, by how many of its codebooks of 1024 are used: `6k-16khz` is all twelve of the 16 kHz
-model, `1k-16khz` the first two. Sample rate, hop and number of codebooks of each model are checked against its
-config.json when it is opened.
+Each model supports several rates, depending on how many of its codebooks of 1024 are used: `6k-16khz` uses all twelve
+of the 16 kHz model, `1k-16khz` the first two. Sampling rate, hop and number of codebooks are checked against the
+model's config.json when it is opened.
 """
 
 from collections.abc import Mapping

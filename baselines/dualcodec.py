@@ -1,10 +1,10 @@
 """DualCodec (Li et al., 2025, arXiv 2505.13000): 24 kHz, 12.5 or 25 frames/s, one codebook of 16384 and further ones.
 
-An implementation of this project's own (dualcodec_model.py) that reads the released files; the first codebook codes
-the features of the speech model w2v-BERT 2.0 (transformers) at 16 kHz. They depend on the whole utterance,
-silence around it included: one utterance at a time. Upstream computes them, and by default everything, in half
-precision; here everything is in float32, so single tokens differ from upstream's. A label says how many codebooks are
-used: the first alone does not carry loudness, because the features are normalised.
+This project's own implementation (dualcodec_model.py) reads the released files. The first codebook codes the features
+of the speech model w2v-BERT 2.0 (transformers) at 16 kHz. They depend on the whole utterance, including the silence
+around it, so utterances are processed one at a time. Upstream computes them (and, by default, everything) in half
+precision; here everything is in float32, so single tokens differ from upstream's. The rate's label depends on how many
+codebooks are used; the first alone does not carry loudness, because the features are normalised.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,6 +1,6 @@
 """EnCodec (Défossez et al., 2022, arXiv 2210.13438) by transformers' EncodecModel: 24 kHz, 75 frames/s, causal.
 
-2, 4, 8, 16 or 32 codebooks of 1024, at 1.5 to 24 kbit/s. Without the entropy coder of the paper.
+It uses 2, 4, 8, 16 or 32 codebooks of 1024, at 1.5 to 24 kbit/s, without the paper's entropy coder.
 """
 
 from collections.abc import Mapping

@@ -1,9 +1,9 @@
 """FocalCodec (Della Libera et al., 2025, arXiv 2502.04465): 16 kHz, one codebook of 8192, 50, 25 or 12.5 tokens/s.
 
-An implementation of this project's own (focalcodec_model.py) that reads the released files. The level of the audio is
-not coded and not restored: ten times louder input gives the same tokens, and level-dependent metrics show it. At
-50 tokens a second up to 25 ms at the end are not coded, as upstream. The three causal models, at 24 kHz, are not
-included: their configuration was not accessible.
+This project's own implementation (focalcodec_model.py) reads the released files. The level of the audio is neither
+coded nor restored: input that is ten times louder gives the same tokens, and level-dependent metrics show it. As in
+upstream, up to 25 ms at the end are not coded at 50 tokens/s. The three causal models, which decode to 24 kHz, are not
+included, because their configuration was not accessible.
 """
 
 import re

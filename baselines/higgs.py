@@ -1,8 +1,9 @@
 """The tokenizer of Higgs Audio v2 (Boson AI, 2025): 24 kHz, 25 frames/s, 2, 4, 6 or 8 codebooks of 1024.
 
-transformers' X-codec with what Higgs adds (higgs_model.py): HuBERT processes the audio at 16 kHz, and the codebooks
-have 64 dimensions. transformers' own class for it needs torchaudio, for a resampler. As in X-codec, the tokens depend
-on the whole utterance, silence around it included: one utterance at a time.
+It is transformers' X-codec with the changes of Higgs (higgs_model.py): HuBERT processes the audio at 16 kHz, and the
+codebooks have 64 dimensions. transformers' own class is not used, because its resampler needs torchaudio. As in
+X-codec, the tokens depend on the whole utterance, including the silence around it, so utterances are processed one at a
+time.
 """
 
 from collections.abc import Mapping

@@ -1,9 +1,9 @@
 """Lyra v2 (Google, 2022): 16 kHz, 50 frames/s, 16, 30 or 46 codebooks of 16 entries; causal, without delay.
 
-The published TensorFlow Lite files are read (tflite.py) into networks of this project's own (lyra_model.py). Upstream
-runs them by LiteRT, in part with 8-bit integers, and its tokens depend on which of LiteRT's kernels compute them: 98 %
-of the first codebook's agree between two of them, 49 % of all 46. Those of this implementation agree as well with
-upstream's choice of kernels as the kernels with each other; docs/reference/codecs.md has the numbers.
+The published TensorFlow Lite files are loaded (tflite.py) into this project's own networks (lyra_model.py). Upstream
+runs them in LiteRT, partly with 8-bit integers, and its tokens depend on which LiteRT kernels compute them: two kernels
+agree on 98 % of the tokens of the first codebook and on 49 % of those of all 46. This implementation agrees with
+upstream's kernels as well as the kernels agree with each other; docs/reference/codecs.md has the numbers.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,9 +1,9 @@
 """Mimi (Défossez et al., 2024, arXiv 2410.00037) by transformers' MimiModel: 24 kHz, 12.5 frames/s, 1 to 32 codebooks.
 
-Each codebook has 2048 entries and costs 137.5 bit/s; eight, at 1.1 kbit/s, are what Moshi uses and the default here
-(transformers' own default is 32). One utterance at a time unless a run asks for batches: in a padded batch upstream's
-last frames differ from those of a single run. Whole utterances only: upstream's streaming decode is not equal to its
-offline decode.
+Each codebook has 2048 entries and costs 137.5 bit/s. The default is eight codebooks, 1.1 kbit/s, as in Moshi
+(transformers' own default is 32). Utterances are processed one at a time unless a run asks for batches, because the
+last frames of a padded batch differ from those of a single run. They are decoded whole, because upstream's streaming
+decoder does not give the same audio.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,8 +1,8 @@
 """MOSS-Audio-Tokenizer (OpenMOSS, 2026): 24 kHz, 12.5 frames/s, 1 to 32 codebooks of 1024; causal.
 
-An implementation of this project's own (moss_model.py) that reads the released shards, 7.1 GB of them. One model serves
-all rates: each codebook adds 125 bit/s. Audio is padded to whole frames with zeros. Upstream codes a last frame that
-is only partly filled as if it were empty; with padding, the tokens are upstream's for the padded audio.
+This project's own implementation (moss_model.py) reads the released shards (7.1 GB). One model serves all rates: each
+codebook adds 125 bit/s. Audio is padded with zeros to whole frames. Upstream codes a partly filled last frame as if it
+were empty; here, the tokens are those of upstream for the padded audio.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

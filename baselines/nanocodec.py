@@ -1,8 +1,8 @@
 """NanoCodec (Casanova et al., 2025, arXiv 2508.05835) by this project's own implementation, the package `nanocodec`.
 
-At 1.1 kbit/s it is the checkpoint that ships with the project: the paper's architecture, narrower, and named so that
-its rows cannot be taken for the paper's model. The paper's own weights at this rate were never released. The other
-rates are NVIDIA's released `.nemo` files, and so is LFSC (Casanova et al., 2024, arXiv 2409.12117), its predecessor.
+At 1.1 kbit/s, it uses the checkpoint that ships with this project: the paper's architecture, but narrower, under a name
+that cannot be confused with the paper's model, whose weights at this rate were never released. The other rates use
+NVIDIA's released `.nemo` files, and so does its predecessor LFSC (Casanova et al., 2024, arXiv 2409.12117).
 """
 
 from collections.abc import Callable, Mapping

@@ -1,9 +1,9 @@
 """Opus (RFC 6716) at a constant bitrate, by libopus inside PyAV.
 
-Settings: application voip, constant bitrate, 40 ms frames, complexity 10. Frames of 20 ms, libopus' default, leave
-15 bytes a packet at 6 kbit/s, too few at a constant rate: PESQ-WB falls by 0.28 and ESTOI by 0.05 on 45 recordings
-in eight languages. Bits are those of the packets; an Ogg file would add to them. Below 6 kbit/s libopus no longer codes
-speech, so that is the lowest rate.
+Settings: application voip, constant bitrate, 40 ms frames, complexity 10. libopus's default of 20 ms frames leaves
+15 bytes per packet at 6 kbit/s, which is too few at a constant rate: PESQ-WB falls by 0.28 and ESTOI by 0.05 on 45
+recordings in eight languages. The bits are those of the packets, without an Ogg container. The lowest rate is 6 kbit/s,
+because libopus does not code speech below it.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,8 +1,8 @@
 """Qwen3-TTS-Tokenizer-12Hz (Qwen team, 2026, arXiv 2601.15621): 24 kHz, 12.5 frames/s, 16 codebooks of 2048, causal.
 
-Mimi's encoder, by transformers, and a decoder of its own (qwen3_tts_model.py). Upstream decodes 300 frames at a time,
-each with 25 frames of context, though its attention reaches 72 back: beyond 24 s that differs from decoding all at
-once. `2.2k` decodes all at once, `2.2k-chunked` as upstream does.
+It has Mimi's encoder (from transformers) and a decoder of its own (qwen3_tts_model.py). Upstream decodes 300 frames at
+a time with 25 frames of context, although the attention reaches 72 frames back, so beyond 24 s its output differs from
+decoding everything at once. `2.2k` decodes everything at once, `2.2k-chunked` like upstream.
 """
 
 import re

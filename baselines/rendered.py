@@ -1,8 +1,8 @@
-"""Codecs of which only decoded audio is available, in a folder: `--codec ts3@0.85k --rendered DIR`.
+"""Codecs that exist here only as decoded audio, in a folder: `--codec ts3@0.85k --rendered DIR`.
 
 TS3-Codec (Wu et al., 2024, arXiv 2411.18803) has neither public code nor public weights; its paper offers decoded audio
-by e-mail to the first author. `rendered` is any other codec, without a name or a bitrate of its own. A codec that does
-run also accepts --rendered, for audio that its authors decoded.
+by e-mail to the first author. `rendered` stands for any other codec, without a name or declared bitrate. Codecs that do
+run here also accept --rendered, for audio decoded by their authors.
 """
 
 from collections.abc import Mapping

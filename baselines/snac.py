@@ -1,8 +1,8 @@
 """SNAC (Siuzdak et al., 2024, arXiv 2410.14411) by its own package: 24 kHz, three codebooks at three frame rates.
 
-The codebooks of 4096 run at 11.7, 23.4 and 46.9 frames/s. One coarse frame is therefore seven codes, one from the
-first, two from the second and four from the third, in this order: 984 bit/s. The decoder adds random noise; it
-is drawn from the same seed for every utterance, so that the same codes give the same audio.
+The codebooks of 4096 run at 11.7, 23.4 and 46.9 frames/s. A coarse frame is therefore seven codes, one from the first,
+two from the second and four from the third, in this order: 984 bit/s. The decoder adds random noise, which is drawn
+from the same seed for every utterance, so that the same codes give the same audio.
 """
 
 import json

@@ -1,7 +1,7 @@
 """SpeechTokenizer (Zhang et al., 2023, arXiv 2308.16692): 16 kHz, 50 frames/s, 1 to 8 codebooks of 1024.
 
-An implementation of this project's own (speechtokenizer_model.py) that reads the released files. One model serves all
-rates: each codebook adds 500 bit/s.
+This project's own implementation (speechtokenizer_model.py) reads the released files. One model serves all rates: each
+codebook adds 500 bit/s.
 """
 
 import re

@@ -1,8 +1,8 @@
 """TAAE (Parker et al., 2024, arXiv 2411.19842), released as Stable Codec: 16 kHz, 25 frames/s, 1, 2 or 4 tokens each.
 
-An implementation of this project's own (taae_model.py), which keeps the sliding window without flash-attn. One set of
-weights serves every rate; the labels are upstream's names of the presets, `rates` their exact bit/s: 388, 697, 951.
-The released checkpoint is `stable-codec-speech-16k`; that of the TAAE paper is `-base`, which --weights also accepts.
+This project's own implementation (taae_model.py) has the sliding window without flash-attn. One set of weights serves
+all rates; labels are upstream's names of the presets, whose exact bitrates are 388, 697 and 951 bit/s. The released
+checkpoint is `stable-codec-speech-16k`; that of the TAAE paper is `-base`, which --weights also accepts.
 """
 
 from collections.abc import Iterator, Mapping

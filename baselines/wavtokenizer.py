@@ -1,8 +1,8 @@
 """WavTokenizer (Ji et al., 2024, arXiv 2408.16532): 24 kHz, one codebook of 4096, 75 or 40 tokens a second.
 
-An implementation of this project's own (wavtokenizer_model.py) that reads the public checkpoints. Which of them a paper
-means by "WavTokenizer, 0.9 kbit/s" is often unclear, so the rate's label names the training data: `0.9k-small`
-(LibriTTS), `0.9k-medium`, `0.9k-large`; plain `0.9k` is the large one.
+This project's own implementation (wavtokenizer_model.py) reads the public checkpoints. It is often unclear which of
+them a paper means by "WavTokenizer, 0.9 kbit/s", so the rate's label names the training data: `0.9k-small` (LibriTTS),
+`0.9k-medium`, `0.9k-large`; plain `0.9k` is the large one.
 """
 
 from collections.abc import Iterator, Mapping

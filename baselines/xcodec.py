@@ -1,8 +1,9 @@
 """X-Codec (Ye et al., 2024, arXiv 2408.17175) by transformers' XcodecModel: 16 kHz, 50 frames/s, 8 codebooks of 1024.
 
-A convolutional encoder as DAC's, and beside it HuBERT or WavLM, whose features normalise over the whole utterance:
-silence appended to it changed 68 % of the tokens of a model with random weights. So one utterance at a time, never in
-padded batches. Five models were released, and papers seldom say which one they used: the label of the rate names it.
+It has a convolutional encoder like DAC's beside HuBERT or WavLM, whose features are normalised over the whole
+utterance, so appended silence changes tokens throughout (docs/reference/codec-checks.md). Utterances are therefore
+processed one at a time, never in padded batches. Five models were released, and papers seldom say which one they used;
+the rate's label names it.
 """
 
 from collections.abc import Mapping

@@ -1,11 +1,11 @@
 """X-Codec2 (Ye et al., 2025, arXiv 2502.04128), and NeuCodec (2025, arXiv 2509.09550) which extends it.
 
-By transformers' Xcodec2Model and NeuCodecModel: one codebook of 65,536, 50 tokens/s. They code what a convolutional
-encoder and a speech model (w2v-BERT) take in. The feature extractors that transformers has for the two need torchaudio;
-its SeamlessM4TFeatureExtractor does not, and computes the same: they agree within 2e-4, where features spread by 1.
+transformers runs both (Xcodec2Model, NeuCodecModel), with one codebook of 65,536 and 50 tokens/s. They code the joint
+output of a convolutional encoder and a speech model (w2v-BERT). transformers' feature extractors for the two need
+torchaudio; its SeamlessM4TFeatureExtractor does not, and agrees within 2e-4 (features have a standard deviation of 1).
 
-X-Codec2 decodes to 16 kHz, NeuCodec to 24. As upstream, NeuCodec codes whole frames only: the last 20 ms at most come
-back as silence.
+X-Codec2 decodes to 16 kHz, NeuCodec to 24 kHz. As in upstream, NeuCodec codes only whole frames, so up to 20 ms at the
+end come back as silence.
 """
 
 from collections.abc import Mapping
