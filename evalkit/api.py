@@ -66,7 +66,7 @@ class RunOptions:
     seed: int = 0
     """For codecs that draw random numbers: numpy and torch are seeded, for each utterance, from it and the samples."""
     jobs: int | None = None
-    """Worker processes; None for one per core."""
+    """Worker processes; None for one per core, but at most one per GB of free memory."""
     executor: str = "processes"
     """Where to score: `processes` on this machine, `ray`, or another entry point of the group `evalkit.executors`."""
     batch: int = 1

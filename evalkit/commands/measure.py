@@ -274,7 +274,10 @@ def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--no-cache", action="store_true", help="compute everything again and cache nothing")
     command.add_argument("--device", default="cpu", help="where neural models run: cpu or cuda; default: %(default)s")
     command.add_argument(
-        "--jobs", type=positive, metavar="N", help="number of scoring processes; default: one per core"
+        "--jobs",
+        type=positive,
+        metavar="N",
+        help="number of scoring processes; default: one per core, but at most one per GB of free memory",
     )
     command.add_argument(
         "--executor", default="processes", choices=Registered("executor"), metavar="NAME",
