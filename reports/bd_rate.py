@@ -76,7 +76,7 @@ def build_bd_rates(
         )
         tables.append(Table(str(dataset), COLUMNS, tuple(lines), notes, keys=3))
     if not tables:
-        raise UsageError("BD-rate compares families of codecs, NAME@RATE, with two measured rates or more each")
+        raise UsageError("BD-rate needs two or more codec families (NAME@RATE) with at least two measured rates each")
     return tables
 
 

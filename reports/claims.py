@@ -60,7 +60,7 @@ class Claim:
         if self.margin is not None:
             return f"{first} and {second} differ in {metric['label']} by less than {self.margin:g}{where}"
         comparative = {"up": "higher", "down": "lower"}[metric["direction"]]
-        return f"{first} has {comparative} {metric['label']} than {second}{where}"
+        return f"{first} has a {comparative} {metric['label']} than {second}{where}"
 
     @property
     def column(self) -> str | None:

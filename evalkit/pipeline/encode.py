@@ -148,8 +148,8 @@ class RunningCodec(System):
         if self._narrow and self._rate:
             found = " and ".join(f"{rate / 1000:g}" for rate in sorted(set(self._narrow)))
             yield (
-                f"{self.name} works at {self._rate / 1000:g} kHz, but {len(self._narrow)} of {count} "
-                f"utterances are at {found} kHz: they contain nothing above {max(self._narrow) / 2000:g} kHz."
+                f"{self.name} works at {self._rate / 1000:g} kHz, but the audio of {len(self._narrow)} of {count} "
+                f"utterances is at {found} kHz, with nothing above {max(self._narrow) / 2000:g} kHz."
             )
 
     def _begin(self, utterance: Utterance) -> Callable[[], Reconstruction]:

@@ -154,11 +154,11 @@ def verdicts(path: Path) -> dict[str, str]:
 def test_claims_about_efficiency_are_answered_from_benches(tmp_path: Path) -> None:
     path = write_bench(tmp_path / "lm", {LFSC: 0.4, NANO: 0.2}, rows=lm_rows(2.4))
     found = verdicts(path)
-    assert found["NanoCodec 1.78 kbps has lower parameter count than LFSC 1.89 kbps"] == SUPPORTED
-    assert found["NanoCodec 1.78 kbps has lower decoder lookahead than LFSC 1.89 kbps"] == SUPPORTED
-    rtf = found["Koel-TTS with NanoCodec 1.78 kbps has lower RTF than Koel-TTS with LFSC"]
+    assert found["NanoCodec 1.78 kbps has a lower parameter count than LFSC 1.89 kbps"] == SUPPORTED
+    assert found["NanoCodec 1.78 kbps has a lower decoder lookahead than LFSC 1.89 kbps"] == SUPPORTED
+    rtf = found["Koel-TTS with NanoCodec 1.78 kbps has a lower RTF than Koel-TTS with LFSC"]
     assert rtf == "reproduced under cache=upstream, analytic a100-fp32"
-    ttfa = found["Koel-TTS with NanoCodec 1.78 kbps has lower time to first audio than Koel-TTS with LFSC"]
+    ttfa = found["Koel-TTS with NanoCodec 1.78 kbps has a lower time to first audio than Koel-TTS with LFSC"]
     assert ttfa == "reproduced under cache=upstream, analytic a100-fp32, first=4, lookahead=1%"
     (table, *_) = build_claims([], benches=[read_bench(path)])
     assert [row[2].text for row in table.rows] == ["-44.8", "-12.40", "2.40", "2.40"]
@@ -166,13 +166,13 @@ def test_claims_about_efficiency_are_answered_from_benches(tmp_path: Path) -> No
 
 def test_a_ratio_that_does_not_come_out_is_not_reproduced_and_never_supported(tmp_path: Path) -> None:
     found = verdicts(write_bench(tmp_path / "lm", {LFSC: 0.4, NANO: 0.2}, rows=lm_rows(1.5)))
-    assert found["Koel-TTS with NanoCodec 1.78 kbps has lower RTF than Koel-TTS with LFSC"] == "not reproduced"
+    assert found["Koel-TTS with NanoCodec 1.78 kbps has a lower RTF than Koel-TTS with LFSC"] == "not reproduced"
 
 
 def test_more_parameters_contradict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(COSTS, NANO, (200e6, 1.0, 1.0, 1764, 0))
     found = verdicts(write_bench(tmp_path / "big", {LFSC: 0.4, NANO: 0.2}))
-    assert found["NanoCodec 1.78 kbps has lower parameter count than LFSC 1.89 kbps"] == CONTRADICTED
+    assert found["NanoCodec 1.78 kbps has a lower parameter count than LFSC 1.89 kbps"] == CONTRADICTED
 
 
 def gate(path: Path, baseline: Path, *more: str) -> int:

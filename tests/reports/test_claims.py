@@ -33,7 +33,7 @@ def test_claims_are_whole_and_name_what_there_is() -> None:
         assert {c.first, c.second} <= names()["systems"].keys() and c.set in names()["sets"]
         assert c.metric in names()["metrics"] and str(c)
         assert all(kind in (*KINDS, "general claim") for kind in c.kind.split(" + ")), c
-    assert str(claim("mid-cer-mls")) == "NanoCodec 1.1 kbps has lower CER than Mimi 1.1 kbps on MLS"
+    assert str(claim("mid-cer-mls")) == "NanoCodec 1.1 kbps has a lower CER than Mimi 1.1 kbps on MLS"
 
 
 def test_what_the_sources_state_agrees_with_their_claims() -> None:

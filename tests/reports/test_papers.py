@@ -42,8 +42,8 @@ def test_verdicts_follow_the_rows(tmp_path: Path) -> None:
     assert table.title == "Ours: Claims on my-set"
     found = {row[0].text: (row[1].text, row[6].text) for row in table.rows}
     assert found == {
-        "Our codec has higher PESQ than Mimi on mine": (SUPPORTED, "+0.3"),
-        "Our codec has lower Mel than Mimi on mine": (CONTRADICTED, "–"),
+        "Our codec has a higher PESQ than Mimi on mine": (SUPPORTED, "+0.3"),
+        "Our codec has a lower Mel than Mimi on mine": (CONTRADICTED, "–"),
         "Our codec and Mimi differ in Mel by less than 0.1 on mine": (SUPPORTED, "–"),
     }
     (nothing,) = build_claims([run], paper=load_paper("bigcodec"))

@@ -69,10 +69,10 @@ def comparison() -> None:
 def claims() -> None:
     nothing = (Cell(MISSING),) * 4
     rows = (
-        (Cell("NanoCodec 1.78 kbps has lower Mel than LFSC 1.89 kbps on MLS"), Cell("supported", best=True),
+        (Cell("NanoCodec 1.78 kbps has a lower Mel than LFSC 1.89 kbps on MLS"), Cell("supported", best=True),
          number("-0.003", interval="[-0.005, -0.002]"), number("45"), number("0.001"), number("8.1e-05"),
          number("-0.003"), Cell("second-hand"), Cell("")),
-        (Cell("NanoCodec 0.8 kbps has lower Mel than WavTokenizer 0.9 kbps on MLS"), Cell("not separable"),
+        (Cell("NanoCodec 0.8 kbps has a lower Mel than WavTokenizer 0.9 kbps on MLS"), Cell("not separable"),
          number("-0.001", interval="[-0.004, +0.002]"), number("45"), number("0.7"), number("0.92"), Cell(MISSING),
          Cell("general claim"), Cell("at n = 45; 0.005 would be detected")),
         *((Cell(f"claim {i}"), Cell("not measured"), *nothing, Cell(MISSING), Cell("seed"), Cell("no run has sqmos"))

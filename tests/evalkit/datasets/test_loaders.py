@@ -565,6 +565,6 @@ def test_a_codec_that_is_given_less_than_its_band_is_flagged(tmp_path: Path) -> 
         return list(running.notes(len(rates)))
 
     assert notes("wide@1k", 22_050, (4,), [16_000] * 3 + [22_050] * 2) == [
-        "wide@1k works at 22.05 kHz, but 3 of 5 utterances are at 16 kHz: they contain nothing above 8 kHz."
+        "wide@1k works at 22.05 kHz, but the audio of 3 of 5 utterances is at 16 kHz, with nothing above 8 kHz."
     ]
     assert not notes("opus@6k", 48_000, (), [16_000])
