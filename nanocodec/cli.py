@@ -209,13 +209,14 @@ def _info(arguments: argparse.Namespace) -> None:
     what = arguments.what
     if what is None:
         from nanocodec.checkpoint import builtin_names
+        from nanocodec.releases import RELEASES
 
-        weights = builtin_names()
+        weights = dict.fromkeys(RELEASES, "released") | dict.fromkeys(builtin_names(), "built in")
         print(f"{'variant':<14}{'bit/s':>8}{'frames/s':>10}{'codebooks':>11}{'size':>7}  weights")
         for name, config in VARIANTS.items():
             print(
                 f"{name:<14}{config.bitrate:>8.1f}{config.frame_rate:>10.4g}{config.num_codebooks:>11}"
-                f"{config.codebook_size:>7}  {'built in' if name in weights else '-'}"
+                f"{config.codebook_size:>7}  {weights.get(name, '-')}"
             )
     elif what.endswith(".npz"):
         from nanocodec.files import read_tokens

@@ -67,7 +67,7 @@ def hub_results(
 def eval_results_yaml(found: Mapping[str, list[dict[str, Any]]]) -> str:
     """A file for `.eval_results/` of the model's repository; "" where no dataset is on the hub."""
     head = (
-        "# For .eval_results/ of the model's repository. The hub shows entries whose dataset is registered there as a\n"
+        "# For .eval_results/ of the model's repository. The Hub shows entries whose dataset is registered there as a\n"
         "# benchmark that has their task_id.\n"
     )
     return head + _dump(found["eval_results"]) if found["eval_results"] else ""

@@ -65,7 +65,8 @@ def test_encode_then_decode(weights: Path, tone: Path, tmp_path: Path, capsys: p
 def test_info_lists_every_variant(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info"]) == 0
     out = capsys.readouterr().out
-    assert "1.78k" in out
+    states = {line.split()[0]: line.split("  ")[-1] for line in out.splitlines()}
+    assert (states["1.78k"], states["1.1k"], states["mini-1.1k"]) == ("released", "-", "built in")
     assert "1097.7" in out
     assert main(["info", "lfsc"]) == 0
     assert "non-causal" in capsys.readouterr().out
