@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from evalkit.errors import UsageError
-from evalkit.files import expanded, nfc, shown
+from evalkit.files import expanded, nfc, no_folder, shown
 from evalkit.soundfiles import SUFFIXES
 
 NOT_AUDIO = "without an audio suffix"
@@ -82,7 +82,7 @@ def audio_files(folder: Path | str, known: Sequence[str] = ()) -> AudioFiles:
     """
     root = expanded(folder)
     if not os.path.isdir(root):
-        raise UsageError(f"{shown(root)} is not a folder")
+        raise UsageError(no_folder(root))
     found: list[tuple[list[str], Path]] = []
     left_out: dict[str, list[str]] = {}
     seen: set[tuple[int, int]] = set()

@@ -40,6 +40,11 @@ ODD = re.compile(r"^$|^\.|\.$|-[0-9a-f]{10}$")
 """Plain names of hidden files, those whose end some disks drop, and those that may be another's file name."""
 
 
+def no_folder(path: Path) -> str:
+    """What is wrong with `path`, which should be a folder."""
+    return f"{shown(path)} {'is not a folder' if os.path.lexists(path) else 'does not exist'}"
+
+
 def slug(name: str) -> str:
     """`name` as a file name: different names have different ones, on disks that ignore case as well. A name that is not
     plain, or long, is cut and ends in a hash of the whole."""

@@ -7,7 +7,7 @@ from evalkit.audio_files import AudioFiles, audio_files, unlisted
 from evalkit.datasets.base import Dataset, DatasetLoader, Utterance, text_hash
 from evalkit.datasets.tables import read_table, refuse_twice
 from evalkit.errors import MissingError, UsageError
-from evalkit.files import expanded, locate, nfc, shown
+from evalkit.files import expanded, locate, nfc, no_folder, shown
 
 METADATA = "metadata.csv"
 
@@ -35,7 +35,7 @@ def load(source: str | None = None, *, language: str = "", license: str = "unkno
         raise MissingError("give a folder with audio: --dataset folder:DIR, or folder:DIR,language=en")
     root = expanded(source)
     if not os.path.isdir(root):
-        raise MissingError(f"{shown(root)} is not a folder")
+        raise MissingError(no_folder(root))
     files = audio_files(root, known=(METADATA,))
     if os.path.lexists(root / METADATA):
         utterances, notes = _from_metadata(root / METADATA, files, language)

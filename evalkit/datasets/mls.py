@@ -18,7 +18,7 @@ from evalkit.datasets import languages as lang
 from evalkit.datasets.base import Dataset, DatasetLoader, Utterance, place, read_at, text_hash
 from evalkit.datasets.tables import read_keyed, read_text, text_of
 from evalkit.errors import MissingError, UsageError
-from evalkit.files import shown
+from evalkit.files import no_folder, shown
 
 RATE = 16_000
 LICENSE = "CC BY 4.0"
@@ -63,7 +63,7 @@ def load(
         raise UsageError("revision is for mls:hub, not for a folder")
     root = place(source, "mls", HELP)
     if not root.is_dir():
-        raise UsageError(f"{shown(root)} is not a folder")
+        raise UsageError(no_folder(root))
     folders = _language_folders(root)
     if not folders:
         raise MissingError(f"{root} holds no folder such as mls_german or mls_german_opus. {HELP}")

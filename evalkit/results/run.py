@@ -1,6 +1,7 @@
 """A run that was read back."""
 
 import json
+import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -85,7 +86,8 @@ def read_run(path: Path) -> Run:
         UsageError: There is none that can be read.
     """
     if not is_run(path):
-        raise UsageError(f"{path} is not a run directory: it has no run.json")
+        problem = "is not a run directory: it has no run.json" if os.path.lexists(path) else "does not exist"
+        raise UsageError(f"{path} {problem}")
     if special := [name for name in FILES if is_special(path / name)]:
         raise UsageError(f"{path} cannot be read as a run: {special[0]} is not a regular file. Run its command again.")
     reading = "run.json"

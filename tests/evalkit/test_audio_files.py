@@ -93,8 +93,10 @@ def test_rendered_audio_is_found_by_id_and_never_outside_its_folder(tmp_path: Pa
 
 
 def test_no_folder_and_no_audio_are_errors(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is not a folder"):
+    with pytest.raises(UsageError, match="gone does not exist"):
         audio_files(tmp_path / "gone")
     touch(tmp_path / "a.m4a")
+    with pytest.raises(UsageError, match=r"a\.m4a is not a folder"):
+        audio_files(tmp_path / "a.m4a")
     with pytest.raises(UsageError, match=r"holds no audio .*1 without an audio suffix \(\.m4a\)"):
         audio_files(tmp_path).by_name()

@@ -123,7 +123,7 @@ def evalkit(*arguments: str, cwd: Path, **more: object) -> "subprocess.Completed
         (0, ("list", "datasets"), ""),
         (0, ("gate", "good", "--baseline", "baseline.json"), ""),
         (1, ("gate", "worse", "--baseline", "baseline.json"), ""),
-        (2, ("table", "nowhere"), "is not a run directory"),
+        (2, ("table", "nowhere"), "nowhere does not exist"),
         (2, ("run", "--codec", "no-such-codec"), "unknown codec"),
         (2, ("no-such-command",), "invalid choice"),
         (3, ("run", "--codec", "nanocodec@1.78k", "--output", "never"), "needs download"),

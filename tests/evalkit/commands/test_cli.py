@@ -315,7 +315,7 @@ def test_a_manifest_scores_systems_side_by_side(folders: tuple[Path, Path], tmp_
     [
         ([], "give either --reference"),
         (["--reference", "a"], "give either --reference"),
-        (["--reference", "a", "--decoded", "b"], "a is not a folder"),
+        (["--reference", "a", "--decoded", "b"], "a does not exist"),
         (["--manifest", "none.csv"], "none.csv cannot be read"),
     ],
 )
