@@ -79,8 +79,8 @@ def describe(error: BaseException) -> str:
 def choose_from(kind: str, name: str, known: list[str]) -> UsageError:
     """The error for an unknown name: what was asked for, what may have been meant, and what is known."""
     all_of_them = f"Known: {', '.join(sorted(known))}."
-    if kind == "metric":  # there are about sixty
-        all_of_them = "`evalkit list metrics` shows all."
+    if "metric" in (kinds := kind.replace(" or ", ", ").split(", ")):  # there are about sixty
+        all_of_them = f"`evalkit list {'|'.join(f'{one}s' for one in kinds)}` shows all."
     return UsageError(f"unknown {kind} {name!r}.{did_you_mean(name, known)} {all_of_them}")
 
 

@@ -233,7 +233,8 @@ def test_the_command_fetches_metrics_and_data(
     assert main(["fetch", "daps"]) == 2
     assert "evalkit list datasets" in capsys.readouterr().err
     assert main(["fetch", "sqmoss"]) == 2
-    assert "unknown codec, metric or dataset 'sqmoss'. Did you mean 'sqmos'?" in capsys.readouterr().err
+    unknown = "unknown codec, metric or dataset 'sqmoss'. Did you mean 'sqmos'? `evalkit list codecs|metrics|datasets`"
+    assert unknown in capsys.readouterr().err
     assert main(["fetch", "sqmos", "--sha256", DIGEST]) == 2
     assert "is for a metric with one file that is code" in capsys.readouterr().err
 
