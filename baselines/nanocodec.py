@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from evalkit.audio import Wave
 from evalkit.codecs import LEVEL, READY, Availability, Codec, CodecInfo, Network, is_release
+from evalkit.environment.extras import hub_first
 from evalkit.errors import MissingError
 from nanocodec import releases
 from nanocodec.config import CodecConfig, get_config, stage_dilations
@@ -156,8 +157,8 @@ class NanoCodecFamily:
         command = releases.RELEASES[self.variants[rate]].command
         return Availability(
             "needs download",
-            f"Run `evalkit fetch {spec}`; or download the file elsewhere (`{command} --local-dir DIR`) and "
-            f"add --weights DIR/{release.files[0]} ({release.what})",
+            f"{hub_first()}Run `evalkit fetch {spec}`; or download the file elsewhere (`{command} --local-dir DIR`) "
+            f"and add --weights DIR/{release.files[0]} ({release.what})",
         )
 
     def release(self, rate: str) -> Release | None:

@@ -179,7 +179,8 @@ class ReleasedFamily(ABC):
             return READY
         code = "needs license" if any(release.terms for release in missing) else "needs download"
         what = "; ".join(release.what for release in missing)
-        return Availability(code, f"{self.release(rate).remedy(self.spec(rate))} ({what})")
+        first = "" if all(release.address for release in missing) else extras.hub_first()
+        return Availability(code, f"{first}{self.release(rate).remedy(self.spec(rate))} ({what})")
 
     def build(self, rate: str, device: str = "cpu") -> Codec:
         """The codec at `rate` on `device`.

@@ -61,6 +61,9 @@ def fetch(args: argparse.Namespace) -> int:
         progress.start(sum(file.size for file in missing))
         for file, path in fetch_files(files, progress.advance):
             print(f"{file}: {path}")
+    for name, some in known.items():
+        if some == ():
+            print(f"{name}: needs no download")
     for choice, found in fetch_codecs(choices):
         print(f"{choice.spec}: {found or 'needs no weights'}")
     return 0

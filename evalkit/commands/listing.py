@@ -38,6 +38,7 @@ def show_list(args: argparse.Namespace) -> int:
 
 
 def _show_codecs(listing: "Listing") -> None:
+    from evalkit.environment.extras import hub_first
     from evalkit.reports.cells import Cell, Column, Table
 
     columns = (
@@ -79,7 +80,7 @@ def _show_codecs(listing: "Listing") -> None:
             facts.setdefault(fact, {})[name] = None
     notes = [f"{fact}: {', '.join(names)}" for fact, names in facts.items()]
     notes += ["causal: decoding needs no future frames; encoding may (`evalkit bench` measures both)"]
-    notes += ["download: `evalkit fetch CODEC`, or --weights PATH"]
+    notes += [f"download: {hub_first()}`evalkit fetch CODEC`, or --weights PATH"]
     notes += [f"{name}: {remedy}" for name, remedy in remedies.items()]
     if hidden:
         notes.append("more bitrates with --json: " + ", ".join(f"{name} ({count})" for name, count in hidden.items()))

@@ -47,7 +47,8 @@ def metric_need(name: str, metric: Metric, languages: Sequence[str] = ()) -> Nee
     if state.ready:
         return None
     if not isinstance(metric, ModelMetric):
-        return Need(f"metric {name}", state.code, extra=_extra(state.remedy), advice=state.remedy)
+        extra = _extra(state.remedy)
+        return Need(f"metric {name}", state.code, extra=extra, advice="" if extra else state.remedy)
     missing = metric.missing(languages)
     unpinned = any(file.code and file.pin is None for file in metric.files)
     command = metric.fetch_command(languages).removeprefix("evalkit fetch ") + (" --sha256 HEX" if unpinned else "")

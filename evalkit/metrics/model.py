@@ -191,6 +191,8 @@ class ModelMetric(Metric):
         if absent := [package for package in self.packages if find_spec(package) is None]:
             code = "needs extra"
             lines.insert(0, f"{', '.join(absent)} not installed: {extras.install(self.extra)}")
+        elif any(file.repository for file in missing) and (first := extras.hub_first()):
+            lines.insert(-1, first.strip())
         return Availability(code, "\n".join(lines)) if lines else READY
 
     def fetch_command(self, languages: Sequence[str] = ()) -> str:

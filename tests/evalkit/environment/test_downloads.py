@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterator
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,11 +14,16 @@ from typing import ClassVar
 
 import pytest
 
+from evalkit.baselines.lyra import FAMILY as LYRA
+from evalkit.baselines.moss import FAMILY as MOSS
+from evalkit.baselines.nanocodec import FAMILY as NANOCODEC
 from evalkit.cli import main
 from evalkit.datasets import DatasetLoader, mls44
 from evalkit.environment import downloads, fetch
 from evalkit.environment.downloads import File
+from evalkit.environment.needs import codec_need, commands, metric_need
 from evalkit.errors import MissingError, UsageError
+from evalkit.metrics.load import load_metric
 
 CONTENT = b"weights"
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -275,3 +281,32 @@ def test_the_doctor_says_what_was_not_compiled(
         assert main(["doctor", "--json"]) == 0
         row = next(row for row in json.loads(capsys.readouterr().out) if row["what"] == "kernels of nanocodec")
         assert row["state"] == state and ("C compiler" in row["remedy"]) == (found is None)
+
+
+def test_without_the_hubs_package_the_remedies_install_it_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    needs = [
+        metric_need("secs-ecapa2", load_metric("secs-ecapa2")),
+        codec_need(NANOCODEC, "0.6k"),
+        codec_need(MOSS, "2k"),
+    ]
+    assert commands([need for need in needs if need]) == [
+        "pip install 'nanocodec-evalkit[hub]'", "evalkit fetch secs-ecapa2 nanocodec@0.6k moss@2k"
+    ]  # fmt: skip
+    lyra = codec_need(LYRA, "6k")
+    assert lyra and not lyra.extra  # its files are not on the hub
+    assert main(["run", "--codec", "lfsc", "--limit", "1"]) == 3
+    assert "nanocodec-evalkit[hub]" in capsys.readouterr().err
+
+
+def test_fetch_says_where_there_is_nothing_to_download(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fetch", "pesq-wb", "opus@6k"]) == 0
+    assert capsys.readouterr().out == "pesq-wb: needs no download\nopus@6k: needs no weights\n"
+
+
+def test_a_metric_that_lacks_only_an_extra_is_not_listed_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyworld", None)
+    need = metric_need("mcd-world-39", load_metric("mcd-world-39"))
+    assert need and (need.extra, need.advice) == ("world", "")
