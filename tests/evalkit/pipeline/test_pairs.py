@@ -28,7 +28,7 @@ def test_files_match_by_path_without_suffix(tmp_path: Path) -> None:
 
 def test_folders_that_cannot_match_are_refused(tmp_path: Path) -> None:
     ref, dec = tmp_path / "ref", tmp_path / "dec"
-    with pytest.raises(UsageError, match="not a folder"):
+    with pytest.raises(UsageError, match="does not exist"):
         from_folders(ref, dec)
     touch(ref / "readme.txt", dec / "b.wav")
     with pytest.raises(UsageError, match="holds no audio"):
