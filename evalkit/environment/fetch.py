@@ -39,10 +39,10 @@ def files_of(name: str, languages: Sequence[str]) -> tuple[File, ...] | None:
         metric = load_metric(name)
         return metric.files_for(languages) if isinstance(metric, ModelMetric) else ()
     if name in plugins.names("dataset"):
-        files = datasets.loader(name).files
-        if not files:
+        loader = datasets.loader(name)
+        if not loader.files and loader.usage not in ("", name):  # what needs no place, as the built-in data, is here
             raise UsageError(f"{name} cannot be fetched: `evalkit list datasets` says where to get it")
-        return files
+        return loader.files
     if not plugins.split_file(name)[0]:
         codecs = plugins.names("codec")
         if name.rpartition("=")[2].partition("@")[0] not in codecs:

@@ -302,8 +302,9 @@ def test_without_the_hubs_package_the_remedies_install_it_first(
 
 
 def test_fetch_says_where_there_is_nothing_to_download(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["fetch", "pesq-wb", "opus@6k"]) == 0
-    assert capsys.readouterr().out == "pesq-wb: needs no download\nopus@6k: needs no weights\n"
+    assert main(["fetch", "pesq-wb", "builtin", "opus@6k"]) == 0
+    expected = "pesq-wb: needs no download\nbuiltin: needs no download\nopus@6k: needs no weights\n"
+    assert capsys.readouterr().out == expected
 
 
 def test_a_metric_that_lacks_only_an_extra_is_not_listed_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
