@@ -90,4 +90,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     wanted = "-" + name.lower().replace("_", "-")
     close = sorted(one for one in known if name and wanted in "-" + one.lower())
     found = [repr(one) for one in close[:MOST_SUGGESTIONS] or get_close_matches(name, known, n=1)]
-    return f" Did you mean {' or '.join(filter(None, [', '.join(found[:-1]), *found[-1:]]))}?" if found else ""
+    if not found:
+        return ""
+    *others, last = found
+    return f" Did you mean {', '.join(others)} or {last}?" if others else f" Did you mean {last}?"

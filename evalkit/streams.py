@@ -45,15 +45,8 @@ def without_messages_of_c() -> Iterator[None]:
     """While this lasts, what libraries in C print to standard error is lost, such as that they have started."""
     with _one_at_a_time:
         _occupy(2)
-        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
-        try:
+        with open(os.devnull, "wb") as nowhere, _redirected(2, nowhere.fileno()):
             yield
-        finally:
-            flush_c()
-            os.dup2(kept, 2)
-            os.close(kept)
-            os.close(nowhere)
 
 
 def flush_c() -> None:
@@ -78,15 +71,21 @@ def _results_alone() -> Iterator[TextIO | None]:
         yield ours
         return
     ours.flush()
+    with _redirected(1, 2) as kept, _open_like(ours, kept) as results:
+        yield results
+
+
+@contextmanager
+def _redirected(number: int, to: int) -> Iterator[int]:
+    """The descriptor `number` leads where `to` does; gives another one for where it led before."""
     flush_c()
-    kept = os.dup(1)
-    os.dup2(2, 1)
+    kept = os.dup(number)
+    os.dup2(to, number)
     try:
-        with _open_like(ours, kept) as results:
-            yield results
+        yield kept
     finally:
         flush_c()
-        os.dup2(kept, 1)
+        os.dup2(kept, number)
         os.close(kept)
 
 

@@ -132,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--nodes", type=int, default=1, metavar="N", help="machines (torchrun or SLURM starts them)")
     train.add_argument(
         "--synthesize", type=Path, metavar="DIR",
-        help="first fill DIR with synthetic speech by espeak-ng, flite and festival, as far as they are installed",
+        help="first fill DIR with speech synthesized by whichever of espeak-ng, flite and festival are installed",
     )  # fmt: skip
     train.add_argument(
         "--utterances", type=int, default=1200, metavar="N",

@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
         VERIFY_EXAMPLES,
     )  # fmt: skip
     command.add_argument("names", nargs="+", metavar="NAME", help="codecs (NAME[@RATE]) and metrics")
-    command.add_argument("--weights", type=expanded, metavar="PATH", help="weights to check, for a single codec")
+    command.add_argument("--weights", type=expanded, metavar="PATH", help="check these weights (with one codec only)")
     command.add_argument(
         "--record", nargs="?", const="", metavar="FILE",
         help="record the codecs' codes of built-in utterances in FILE; default: this machine's record",

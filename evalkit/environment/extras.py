@@ -34,7 +34,7 @@ def hub_first() -> str:
     """A sentence for remedies that download from the Hugging Face hub, with a space after it: the package that must be
     installed before. Empty where it is."""
     here = sys.modules.get("huggingface_hub") or find_spec("huggingface_hub")
-    return "" if here else f"Downloading from the Hugging Face hub needs a package: {install('hub')}. "
+    return "" if here else f"Downloading from the Hugging Face Hub needs a package: {install('hub')}. "
 
 
 def check_version(package: str, least: str, extra: str) -> None:

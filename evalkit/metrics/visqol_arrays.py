@@ -51,11 +51,11 @@ def voice_activity(signal: Any, start: int, count: int, frame: int) -> list[floa
 def gammatone_spectrogram(signal: Array, window: Any, coefficients: Array, hop: int, frames: int, bands: int) -> Array:
     """Root mean square of each frame of `signal` [T] behind each filter, [bands, frames]. A filter is four sections in
     a row with poles in common, which start from silence in every frame; `coefficients` are [10, bands]."""
+    from scipy.signal import sosfilt
+
     a0, *zeros, a2, b0, b1, b2, gain = coefficients
     sections = np.array([(a0, zero, a2, b0, b1, b2) for zero in zeros])
     sections[0, :3] /= gain
-    from scipy.signal import sosfilt
-
     windowed = sliding_window_view(signal, window.size)[::hop][:frames]
     powers = np.empty((bands, frames))
     for start in range(0, frames, BLOCK):

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from evalkit.audio import AudioIdentity
 from evalkit.errors import UsageError
-from evalkit.files import is_special, read_bytes
+from evalkit.files import is_special, no_folder, read_bytes
 from evalkit.results.pairing import Pairing
 from evalkit.results.provenance import FORMAT, Provenance
 from evalkit.results.rows import (
@@ -86,8 +86,8 @@ def read_run(path: Path) -> Run:
         UsageError: There is none that can be read.
     """
     if not is_run(path):
-        problem = "is not a run directory: it has no run.json" if os.path.lexists(path) else "does not exist"
-        raise UsageError(f"{path} {problem}")
+        there = os.path.lexists(path)
+        raise UsageError(f"{path} is not a run directory: it has no run.json" if there else no_folder(path))
     if special := [name for name in FILES if is_special(path / name)]:
         raise UsageError(f"{path} cannot be read as a run: {special[0]} is not a regular file. Run its command again.")
     reading = "run.json"
